@@ -1,0 +1,97 @@
+"""The one in-memory shape of a retrieval data set: texts, who is relevant to whom, and splits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Rows of different lengths in two flat arrays (CSR): row ``i`` is ``values[offsets[i]:offsets[i + 1]]``."""
+
+    offsets: Ids  # [rows + 1], starts with 0
+    values: Ids  # [offsets[-1]]
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[int]]) -> Ragged:
+        rows = list(rows)
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum([len(row) for row in rows], out=offsets[1:])
+        values = np.fromiter((v for row in rows for v in row), dtype=np.int64, count=int(offsets[-1]))
+        return cls(offsets, values)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> Ids:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    @property
+    def lengths(self) -> Ids:
+        """[rows] number of values in each row."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: Ids) -> Ragged:
+        """The given rows, in the given order."""
+        lengths = self.lengths[rows]
+        offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        shift = np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return Ragged(offsets, self.values[np.arange(offsets[-1]) + shift])
+
+
+@dataclass(frozen=True)
+class Split:
+    """Queries of one split and what is relevant to each.
+
+    ``queries`` [n] are distinct ids into ``DataSet.queries``; ``relevant`` has one row of passage ids per
+    query, each row non-empty, without repeats, in file order; ``grades``, parallel to ``relevant.values``,
+    is there where the source grades relevance (BEIR) and None where relevance is yes or no.
+    ``negatives`` holds the data set's own negatives per query (FlagEmbedding ``neg``), with
+    ``negative_scores`` and ``positive_scores`` (a teacher's), parallel to the values, where given.
+    """
+
+    queries: Ids
+    relevant: Ragged
+    grades: Floats | None = None
+    negatives: Ragged | None = None
+    positive_scores: Floats | None = None
+    negative_scores: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Queries, passages, relevance per split, unlabelled texts.
+
+    Texts are distinct within ``queries`` and within ``passages``: equal texts share an id. ``splits`` has
+    ``train``, ``dev``, ``test`` where the source has them. ``parts`` names subsets of a split that are
+    reported beside it: ``parts["dev_hard"] = ("dev", rows)``, rows being positions within the split.
+    ``fingerprint`` is a hash of every text and every relation; equal content gives equal fingerprints.
+    """
+
+    name: str
+    queries: Sequence[str]
+    passages: Sequence[str]
+    splits: Mapping[str, Split]
+    unlabelled: Sequence[str] = ()
+    parts: Mapping[str, tuple[str, Ids]] = field(default_factory=dict)
+    fingerprint: str = ""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers of passages, queries per split, training pairs and unlabelled texts, for the record."""
+        counts = {"passages": len(self.passages), "unlabelled": len(self.unlabelled)}
+        for name, split in self.splits.items():
+            counts[f"{name}_queries"] = len(split)
+            counts[f"{name}_pairs"] = len(split.relevant.values)
+        return counts

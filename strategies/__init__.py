@@ -1,0 +1,14 @@
+"""Negative strategies: one file each, found by themselves. See :mod:`strategies.base` for the contract."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from strategies.base import Strategy, knob, register, registered
+from strategies.batch import Batch, Loss
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["Batch", "Loss", "Strategy", "knob", "register", "registered"]

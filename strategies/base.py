@@ -1,0 +1,96 @@
+"""The contract of a strategy and the registry that finds them.
+
+A strategy says three things: which negatives it wants, what loss it puts on a batch, and which knobs it has.
+It never opens a file, an index or a model.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, TypeVar, cast
+
+from strategies.batch import Batch, Loss
+from strategies.negatives import InBatch, Negatives
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A tunable number or switch of a strategy: its default, the range a search uses, where it is from."""
+
+    name: str
+    default: Any
+    source: str
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    choices: tuple[Any, ...] | None = None
+
+
+def knob(
+    default: Any,
+    *,
+    source: str,
+    low: float | None = None,
+    high: float | None = None,
+    log: bool = False,
+    choices: tuple[Any, ...] | None = None,
+) -> Any:
+    """Declare a knob as a dataclass field.
+
+    ``low`` and ``high`` bound the search (``log`` when it should be uniform in the logarithm), or ``choices``
+    lists all values that are allowed. ``source`` names the document the default is from.
+    """
+    meta = {"source": source, "low": low, "high": high, "log": log, "choices": choices}
+    return field(default=default, metadata=meta)
+
+
+@dataclass(frozen=True)
+class Strategy(ABC):
+    """Base of all strategies: a frozen dataclass whose fields are its knobs.
+
+    Raises ``ValueError`` on construction when a knob with ``choices`` has another value.
+    """
+
+    name: ClassVar[str]
+    negatives: ClassVar[Negatives] = InBatch()
+
+    def __post_init__(self) -> None:
+        for k in self.knobs():
+            value = getattr(self, k.name)
+            if k.choices is not None and value not in k.choices:
+                allowed = ", ".join(map(str, k.choices))
+                raise ValueError(f"strategy.{k.name}={value!r} is not one of {allowed}")
+
+    @classmethod
+    def knobs(cls) -> tuple[Knob, ...]:
+        """The strategy's knobs, in order of declaration."""
+        return tuple(Knob(f.name, f.default, **f.metadata) for f in fields(cls))
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> Loss:
+        """The loss of one batch, a function of embeddings alone."""
+
+
+S = TypeVar("S", bound=type[Strategy])
+
+_registry: dict[str, type[Strategy]] = {}
+
+
+def register(name: str) -> Callable[[S], S]:
+    """Class decorator: make a strategy known under ``name``. Raises ``ValueError`` when the name is taken."""
+
+    def add(cls: S) -> S:
+        if name in _registry:
+            raise ValueError(f"two strategies are called {name!r}")
+        cls.name = name
+        _registry[name] = cls
+        return cls
+
+    return add
+
+
+def registered() -> dict[str, type[Strategy]]:
+    """All strategies by name, in alphabetical order. Importing :mod:`strategies` fills the registry."""
+    return cast("dict[str, type[Strategy]]", dict(sorted(_registry.items())))
