@@ -14,7 +14,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Ragged:
-    """Rows of different lengths in two flat arrays (CSR): row ``i`` is ``values[offsets[i]:offsets[i + 1]]``."""
+    """Rows of different lengths in two flat arrays (CSR); row ``i`` is ``values[offsets[i]:offsets[i+1]]``."""
 
     offsets: Ids  # [rows + 1], starts with 0
     values: Ids  # [offsets[-1]]
@@ -77,6 +77,10 @@ class DataSet:
     ``train``, ``dev``, ``test`` where the source has them. ``parts`` names subsets of a split that are
     reported beside it: ``parts["dev_hard"] = ("dev", rows)``, rows being positions within the split.
     ``fingerprint`` is a hash of every text and every relation; equal content gives equal fingerprints.
+
+    The corpus, which is what is searched, is the first ``searchable`` passages (-1: all of them). Those after
+    it are only positives of train or a source's own negatives: trained on, never retrieved. ``joined`` counts
+    corpus entries whose text equals an earlier one's; it is told, and is no part of the fingerprint.
     """
 
     name: str
@@ -86,11 +90,22 @@ class DataSet:
     unlabelled: Sequence[str] = ()
     parts: Mapping[str, tuple[str, Ids]] = field(default_factory=dict)
     fingerprint: str = ""
+    searchable: int = -1
+    joined: int = 0
+
+    @property
+    def corpus_size(self) -> int:
+        """Number of passages that are searched: ``passages[:corpus_size]`` is the corpus."""
+        return len(self.passages) if self.searchable < 0 else self.searchable
 
     @property
     def counts(self) -> dict[str, int]:
-        """Numbers of passages, queries per split, training pairs and unlabelled texts, for the record."""
-        counts = {"passages": len(self.passages), "unlabelled": len(self.unlabelled)}
+        """Numbers of passages, of those searched, of unlabelled texts, and of queries and pairs per split."""
+        counts = {
+            "passages": len(self.passages),
+            "corpus": self.corpus_size,
+            "unlabelled": len(self.unlabelled),
+        }
         for name, split in self.splits.items():
             counts[f"{name}_queries"] = len(split)
             counts[f"{name}_pairs"] = len(split.relevant.values)
