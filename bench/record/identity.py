@@ -1,0 +1,71 @@
+"""The name of a run: equal for runs that would give the same result, different otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+from bench.record.plain import canonical
+
+SAME_RESULT = (
+    "runs_dir",
+    "track",
+    "data.name",
+    "data.path",
+    "train.save_every",
+    "index.threads",
+)
+"""Keys of the configuration that do not change a result: where it is written, who watches, how often it is
+saved, how many threads search. What the data is called is left out because its fingerprint stands for it."""
+
+
+def run_id(config_tree: Mapping[str, Any], fingerprint: str) -> str:
+    """``{strategy}-{data}-s{seed}-{8 hex digits}`` for a resolved configuration and its data's fingerprint.
+
+    Letters, digits, ``_``, ``.`` and ``-`` only, which directories and W&B both take. The digits are of a
+    SHA-256 over the configuration less :data:`SAME_RESULT`; the order of keys, and 30 against 30.0, do not
+    matter.
+    """
+    strategy = _safe(_name(config_tree, "strategy"))
+    data = _safe(PurePath(_name(config_tree, "data")).name)
+    return f"{strategy}-{data}-s{config_tree['seed']}-{_digits(settings(config_tree), fingerprint)}"
+
+
+def setting_id(config_tree: Mapping[str, Any], fingerprint: str) -> str:
+    """8 hex digits that runs share when they differ in nothing but the seed."""
+    tree = {key: value for key, value in settings(config_tree).items() if key != "seed"}
+    return _digits(tree, fingerprint)
+
+
+def settings(config_tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration as ``{"train.steps": 100, ...}``, less :data:`SAME_RESULT`."""
+    return {key: value for key, value in _flat(config_tree, "") if key not in SAME_RESULT}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", value))
+    return rows
+
+
+def _digits(tree: Mapping[str, Any], fingerprint: str) -> str:
+    return hashlib.sha256(canonical([tree, fingerprint]).encode()).hexdigest()[:8]
+
+
+def _name(tree: Mapping[str, Any], key: str) -> str:
+    """The ``name`` (or, of data, ``path``) of a group of the configuration, which may be a bare name."""
+    group = tree[key]
+    if isinstance(group, Mapping):
+        return str(group.get("name") or group.get("path") or "")
+    return str(group)
+
+
+def _safe(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", "_", name)[:24].strip("_.") or "unnamed"

@@ -1,0 +1,137 @@
+"""What is kept of one run: the answer, what it cost, and all that is needed to repeat it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from bench.errors import UserError
+from bench.record.plain import plain
+
+SCHEMA = 1
+
+Metrics = Mapping[str, float | None]
+
+
+class RecordError(UserError):
+    """A record that cannot be read; the message names the file and the field."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run, as ``record.json`` holds it.
+
+    ``metrics`` are percentages by name: ``recall@1`` is the HNSW index's on ``split``, ``exact/recall@1``
+    exact search's, ``dev_hard/recall@1`` a part's. ``baseline_metrics`` are the same of the encoder before
+    training. A metric that could not be computed is None, never NaN.
+
+    ``cost`` holds ``train_s``, ``encode_s``, ``index_s``, ``search_s``, ``mine_s`` (seconds),
+    ``pairs_per_s``, ``texts_per_s``, ``peak_memory_mb`` and ``texts_encoded``. ``data`` holds ``name``,
+    ``fingerprint`` and ``counts``; ``selection`` the step that was kept and the metric that chose it;
+    ``config`` the whole resolved configuration; ``command`` the shortest command that repeats the run;
+    ``started`` and ``finished`` are UTC, ISO 8601; ``error`` says why a run failed.
+
+    Raises ``ValueError`` naming the field whose value is of the wrong kind.
+    """
+
+    run_id: str
+    strategy: str
+    knobs: Mapping[str, Any]
+    data: Mapping[str, Any]
+    encoder: Mapping[str, Any]
+    seed: int
+    status: Literal["running", "finished", "failed"]
+    command: str
+    config: Mapping[str, Any]
+    split: str
+    started: str
+    finished: str | None = None
+    metrics: Metrics = field(default_factory=dict)
+    baseline_metrics: Metrics | None = None
+    cost: Metrics = field(default_factory=dict)
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        for name, kind in _kinds().items():
+            value = getattr(self, name)
+            if not _fits(value, kind):
+                raise ValueError(f"{name}={value!r} is not {_words(kind)}")
+        for name in ("name", "fingerprint", "counts"):
+            if name not in self.data:
+                raise ValueError(f"data.{name} is missing")
+
+    def to_json(self) -> str:
+        """The text of ``record.json``."""
+        return json.dumps(plain(asdict(self)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, path: Path) -> Record:
+        """Read a record; ``path`` is for the error. Raises :class:`RecordError` naming file and field."""
+        try:
+            tree = json.loads(text, parse_constant=_refuse)
+        except ValueError as error:
+            raise RecordError(f"{path}: broken or half-written record: {error}") from error
+        if not isinstance(tree, dict):
+            raise RecordError(f"{path}: a record is a JSON object, not {type(tree).__name__}")
+        if tree.get("schema") != SCHEMA:
+            raise RecordError(f"{path}: schema={tree.get('schema')!r}, this version reads schema={SCHEMA}")
+        needed = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
+        if missing := sorted(needed - tree.keys()):
+            raise RecordError(f"{path}: {', '.join(missing)} missing")
+        if unknown := sorted(tree.keys() - _kinds().keys()):
+            raise RecordError(f"{path}: unknown field {', '.join(unknown)}")
+        try:
+            return cls(**tree)
+        except ValueError as error:
+            raise RecordError(f"{path}: {error}") from error
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, for ``started`` and ``finished``."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    return get_type_hints(Record)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    origin, args = get_origin(kind) or kind, get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, arg) for arg in args)
+    if origin is Literal:
+        return value in args
+    if origin is Any:
+        return True
+    if isinstance(value, bool):
+        return False
+    if origin is float:
+        return isinstance(value, int | float)
+    if isinstance(value, Mapping) and args:
+        return all(isinstance(key, str) and _fits(entry, args[1]) for key, entry in value.items())
+    return isinstance(value, origin)
+
+
+def _words(kind: Any) -> str:
+    """``str | None`` as "text or nothing", for an error message."""
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(_words(arg) for arg in get_args(kind))
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(get_args(kind))
+    if args := get_args(kind):
+        return "a mapping" if args[1] is Any else f"a mapping to {_words(args[1])}"
+    return {str: "text", int: "a whole number", float: "a number", type(None): "nothing"}[kind]

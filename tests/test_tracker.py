@@ -1,0 +1,217 @@
+"""W&B sees what the record says, and never stops a run."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from wandb_log import read
+
+from bench.errors import UserError
+from bench.record import tracker as tracking
+from bench.record.tracker import Guarded, NullTracker, Tracker, WandbTracker, make_tracker
+
+CALLS: dict[str, tuple[Any, ...]] = {
+    "start": ("id", {}),
+    "log": ({"loss": 1.0}, 1),
+    "table": ("worst", pd.DataFrame()),
+    "summary": ({"recall@1": 1.0},),
+    "finish": (True,),
+}
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home, a directory and an environment in which nobody has ever used W&B."""
+    for name in [name for name in os.environ if name.startswith("WANDB_")]:
+        monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("NETRC", raising=False)
+    monkeypatch.chdir(home)
+    return home
+
+
+def test_an_offline_run_holds_config_history_summary_and_table(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")  # track=offline is the person's word, and wins
+    config = {"seed": 3, "train": {"lr": 1e-4}, "data": {"path": Path("a/b")}}
+    worst = pd.DataFrame({"query": ["問い", "q"], "rank": [412, 97]})
+    options: dict[str, Any] = {"group": "g", "tags": ["a", "b"], "job_type": "trial"}
+    losses = {step: 1.0 / step for step in range(1, 6)}
+
+    first = make_tracker("offline", tmp_path / "runs")
+    first.start("in_batch-x-s3-00c0ffee", config, **options)
+    for step in (1, 2, 3):
+        first.log({"loss": np.float32(losses[step]), "odd": float("nan")}, step)
+    first.finish(ok=False)
+
+    again = make_tracker("offline", tmp_path / "runs")
+    again.start("in_batch-x-s3-00c0ffee", config, **options, resume=True)
+    for step in (4, 5):
+        again.log({"loss": losses[step]}, step)
+    again.table("worst", worst)
+    again.log({"dev/recall@1": 40.5}, 5)
+    again.summary({"recall@1": 51.25, "exact/recall@1": None})
+    again.finish(ok=True)
+
+    assert isinstance(first, Guarded) and isinstance(again, Guarded)
+    assert not isinstance(again._tracker, NullTracker)
+    logs = sorted(
+        (tmp_path / "runs" / "wandb").glob("offline-run-*/*.wandb"), key=lambda path: read(path)["exit"]
+    )
+    resumed, killed = (read(path) for path in logs)
+    for found in (killed, resumed):
+        assert found["id"] == "in_batch-x-s3-00c0ffee"
+        assert (found["group"], sorted(found["tags"]), found["job_type"]) == ("g", ["a", "b"], "trial")
+        assert {key: found["config"][key] for key in config} == {**config, "data": {"path": "a/b"}}
+    rows = killed["history"] + resumed["history"]
+    assert {row["_step"]: row["loss"] for row in rows} == pytest.approx(losses)
+    assert rows[-1]["dev/recall@1"] == 40.5
+    assert (killed["exit"], resumed["exit"]) == (1, 0)
+    assert resumed["summary"]["recall@1"] == 51.25
+
+    (table,) = (tmp_path / "runs" / "wandb").glob("offline-run-*/files/media/table/worst*.json")
+    kept = json.loads(table.read_text())
+    assert (kept["columns"], kept["data"]) == (list(worst.columns), worst.to_numpy().tolist())
+    assert any("worst" in key for key in rows[-1])
+    assert capfd.readouterr() == ("", "")
+
+
+class Broken(Tracker):
+    """Fails at one call, and counts what comes after it."""
+
+    def __init__(self, at: str) -> None:
+        self.at = at
+        self.after = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in CALLS:
+            self.after += 1
+            if name == self.at:
+                raise OSError("no network")
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("at", CALLS)
+def test_a_tracker_that_fails_is_told_once_and_left(at: str, caplog: pytest.LogCaptureFixture) -> None:
+    broken = Broken(at)
+    guarded = Guarded(broken)
+    for _ in range(2):
+        for name, arguments in CALLS.items():
+            getattr(guarded, name)(*arguments)
+    assert broken.after == list(CALLS).index(at) + 1
+    (told,) = caplog.records
+    assert told.levelno == logging.WARNING and "the run goes on: OSError: no network" in told.getMessage()
+
+
+def test_an_interrupt_is_not_swallowed() -> None:
+    class Interrupted(Tracker):
+        def finish(self, ok: bool) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Guarded(Interrupted()).finish(True)
+
+
+def test_a_run_that_cannot_go_online_is_kept_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import wandb
+
+    modes = []
+
+    def init(**options: Any) -> str:
+        modes.append(options["settings"].mode)
+        if modes[-1] == "online":
+            raise wandb.errors.CommError("timed out")
+        return "a run"
+
+    monkeypatch.setattr(wandb, "init", init)
+    WandbTracker("online", tmp_path).start("r", {})
+    assert modes == ["online", "offline"]
+    assert "r is tracked offline: timed out" in caplog.text
+
+
+NETRC = "machine {} login user password secret\n"
+SETTINGS = "[default]\n{} = {}\n"
+USER, HERE = ".config/wandb/settings", "wandb/settings"
+
+
+@pytest.mark.parametrize(
+    ("environment", "files", "mode"),
+    [
+        ({}, {}, "offline"),
+        ({"WANDB_API_KEY": "k"}, {}, "online"),
+        ({}, {".netrc": NETRC.format("api.wandb.ai")}, "online"),
+        ({}, {".netrc": NETRC.format("example.org")}, "offline"),
+        ({}, {".netrc": "not a netrc"}, "offline"),
+        ({"NETRC": "other"}, {"other": NETRC.format("api.wandb.ai")}, "online"),
+        ({"WANDB_BASE_URL": "https://w.example:8080"}, {".netrc": NETRC.format("w.example:8080")}, "online"),
+        ({"WANDB_BASE_URL": "https://w.example"}, {".netrc": NETRC.format("api.wandb.ai")}, "offline"),
+        ({}, {USER: SETTINGS.format("api_key", "k")}, "online"),
+        ({}, {USER: "no section = here"}, "offline"),
+        ({"WANDB_API_KEY": "k"}, {HERE: SETTINGS.format("mode", "offline")}, "offline"),
+        ({"WANDB_API_KEY": "k"}, {HERE: SETTINGS.format("mode", "disabled")}, "none"),
+        ({"WANDB_API_KEY": "k", "WANDB_MODE": "offline"}, {}, "offline"),
+        ({"WANDB_API_KEY": "k", "WANDB_MODE": "disabled"}, {}, "none"),
+        (
+            {"WANDB_API_KEY": "k", "WANDB_MODE": "online"},
+            {HERE: SETTINGS.format("mode", "offline")},
+            "online",
+        ),
+        ({"WANDB_MODE": "online"}, {}, "offline"),
+        ({"WANDB_MODE": "dryrun", "WANDB_API_KEY": "k"}, {}, "offline"),
+    ],
+)
+def test_auto_goes_online_only_where_that_can_work(
+    home: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], files: dict[str, str], mode: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    for name, text in files.items():
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(text)
+        (home / name).chmod(0o600)
+    assert mode_of(make_tracker("auto", home)) == mode
+
+
+def mode_of(tracker: Tracker) -> str:
+    if isinstance(tracker, NullTracker):
+        return "none"
+    assert isinstance(tracker, Guarded) and isinstance(tracker._tracker, WandbTracker)
+    return tracker._tracker.mode
+
+
+def test_the_persons_word_wins_over_what_is_set_up(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert mode_of(make_tracker("online", home)) == "offline"
+    assert "no W&B key" in caplog.text
+    monkeypatch.setenv("WANDB_API_KEY", "k")
+    assert {mode: mode_of(make_tracker(mode, home)) for mode in tracking.MODES if mode != "auto"} == {
+        "online": "online",
+        "offline": "offline",
+        "none": "none",
+    }
+    with pytest.raises(UserError, match="track='always' is not one of auto, online, offline, none"):
+        make_tracker("always", home)
+
+
+def test_wandb_is_imported_only_when_a_run_is_tracked() -> None:
+    code = (
+        "import sys, bench.record.tracker as t, bench.record.ledger, bench.record.environment, pathlib;"
+        "run = t.make_tracker('none', pathlib.Path('.')); run.start('r', {}); run.finish(True);"
+        "sys.exit(bool({'wandb', 'torch', 'pandas'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
