@@ -1,1 +1,6 @@
+"""How good is an encoder? Ranking metrics and the evaluation of vectors by retrieval."""
 
+from bench.evaluate.config import EvalConfig
+from bench.evaluate.retrieval import Retrieval, evaluate
+
+__all__ = ["EvalConfig", "Retrieval", "evaluate"]
