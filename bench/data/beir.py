@@ -22,7 +22,8 @@ def read(path: Path) -> DataSet:
     """The data set in the directory ``path``: a passage is title and text joined, a relevance has its grade.
 
     Lines of qrels with a score of 0 or less are not relevant and skipped; queries without a relevant passage
-    are left out. Entries with equal texts are one passage, which keeps the highest grade. Raises :class:`DataError`.
+    are left out. Entries with equal texts are one passage, which keeps the highest grade.
+    Raises :class:`DataError`.
     """
     problems = Problems()
     builder = Builder(path.name, problems)

@@ -20,7 +20,7 @@ def cache_dir() -> Path:
     return (Path(shared) if shared else Path.home() / ".cache") / "negbench"
 
 
-def keep(path: Path, write: Callable[[BinaryIO], None]) -> bool:
+def keep(path: Path, write: Callable[[BinaryIO], object]) -> bool:
     """Write a cache file beside its place and rename it there, so that a kill leaves none or a whole one.
 
     True when it was kept. A place that cannot be written is told as a warning: work goes on without a cache.

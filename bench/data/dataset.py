@@ -14,7 +14,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Ragged:
-    """Rows of different lengths in two flat arrays (CSR); row ``i`` is ``values[offsets[i]:offsets[i+1]]``."""
+    """Rows of several lengths in two flat arrays (CSR); row ``i`` is ``values[offsets[i]:offsets[i+1]]``."""
 
     offsets: Ids  # [rows + 1], starts with 0
     values: Ids  # [offsets[-1]]

@@ -31,7 +31,7 @@ def lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
     """``(number, text)`` of each line that can be used, without its line end; numbers count from 1.
 
     Blank lines, broken UTF-8, a byte order mark, carriage returns (Windows line ends) and a file that is
-    damaged, unreadable or empty go to ``problems``. Nothing is stripped: white space inside a text is the text's own.
+    damaged, unreadable or empty go to ``problems``. White space around a text is kept, as a part of it.
     """
     number = 0
     try:

@@ -1,9 +1,9 @@
 """A directory of TAB-separated files, PaddleNLP's literature-search layout among them.
 
 ``train``, ``dev``, ``test`` (``query TAB passage``), ``corpus`` (``passage``) and ``unsupervised``
-(``text``), each ``.tsv``, ``.csv`` (TAB-separated all the same) or ``.txt``, each optionally ``.gz``; there is
-no header and no quoting. ``dev_hard.tsv`` names the part ``dev_hard`` of ``dev``. Source of the layout: PaddleNLP,
-``applications/neural_search/recall/in_batch_negative/data.py``.
+(``text``), each ``.tsv``, ``.csv`` (TAB-separated all the same) or ``.txt``, each optionally ``.gz``; no
+header and no quoting. ``dev_hard.tsv`` names the part ``dev_hard`` of ``dev``.
+Source of the layout: PaddleNLP, ``applications/neural_search/recall/in_batch_negative/data.py``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,33 @@
+"""Load the data set that a configuration asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from bench.data.dataset import DataSet
+from bench.data.layout import source
+from bench.data.limit import limited
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which data set, and how much of it.
+
+    ``name`` is a preset, a directory, a ``.jsonl`` file or ``hf:OWNER/NAME``; ``path`` is the directory of a
+    preset that needs one. ``max_train`` (pairs) and ``max_corpus`` (passages) limit it for quick runs, see
+    :func:`bench.data.limit.limited`.
+    """
+
+    name: str = "docstrings"
+    path: str | None = None
+    max_train: int | None = None
+    max_corpus: int | None = None
+
+
+def load(config: DataConfig) -> DataSet:
+    """The data set, limited; its fingerprint is that of what is left.
+
+    Raises :class:`UserError` when it is not found and :class:`DataError` when it is broken.
+    """
+    found = source(config.name, config.path)
+    return limited(replace(found.read(), name=found.name), config.max_train, config.max_corpus)
