@@ -1,0 +1,116 @@
+"""The commands. Heavy imports happen inside a command, so that help answers at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.errors import UserError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Which negatives should a retrieval model be trained with, on this data, and is the difference real?",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Look at data sets before training on them.")
+app.add_typer(data_app, name="data")
+
+RunsDir = Annotated[Path, typer.Option(help="Where the records are.")]
+
+
+@app.command(
+    epilog="Example: bench run strategy=in_batch,hardest_neg seed=1,2,3 train.batch_size=64 strategy.margin=0.2"
+)
+def run(
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE...", help="Settings; commas sweep. See --print-config for all."),
+    ] = None,
+    print_config: Annotated[
+        bool,
+        typer.Option("--print-config", help="Show every setting and where its value is from; run nothing."),
+    ] = False,
+    again: Annotated[
+        str | None,
+        typer.Option(metavar="RUN_ID", help="Repeat a recorded run exactly, beside it, and compare."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Run again what is finished already.")] = False,
+) -> None:
+    """Train and evaluate: one run, or one for each combination of comma sweeps. Finished runs are skipped."""
+    from bench import commands
+
+    if again is not None:
+        commands.repeat(again, overrides or [])
+    elif print_config:
+        commands.print_config(overrides or [])
+    elif not commands.run_all(overrides or [], force=force):
+        raise typer.Exit(2)
+
+
+@app.command(epilog="Example: bench report --runs-dir runs --out reports/results/mine")
+def report(
+    runs_dir: RunsDir = Path("runs"),
+    out: Annotated[Path | None, typer.Option(help="Write report.md into this directory instead.")] = None,
+) -> None:
+    """Write what has been run as a markdown table, beside the documented results."""
+    from bench import commands
+
+    commands.report(runs_dir, out)
+
+
+@app.command("list", epilog="Example: bench list")
+def list_strategies() -> None:
+    """List the strategies and their knobs."""
+    from bench import commands
+
+    commands.list_strategies()
+
+
+@data_app.command("inspect", epilog="Example: bench data inspect path/to/my_data")
+def inspect_data(
+    name: Annotated[str, typer.Argument(metavar="DIR", help="A directory, a .jsonl file or a preset.")],
+) -> None:
+    """Count and measure a data set, and name every problem with its file and line."""
+    from bench import commands
+
+    if not commands.inspect(name):
+        raise typer.Exit(2)
+
+
+@contextmanager
+def _told(debug: bool) -> Iterator[None]:
+    """Errors of the person as one message and status 2, an interruption as one line and status 130."""
+    try:
+        yield
+    except UserError as error:
+        if debug:
+            raise
+        print(f"bench: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        print("bench: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        raise SystemExit(0) from None
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Entry point of ``bench``; ``--debug`` anywhere shows tracebacks."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    with _told(debug):
+        # click would swallow the interruption and print "Aborted!"
+        return app(args=words, standalone_mode=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""What the commands do, once their words are understood."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.disk import refusals
+from bench.errors import UserError
+from bench.record.record import Record
+
+COLUMNS = ("recall@1", "recall@5", "recall@10", "recall@50", "mrr@10", "ndcg@10", "exact/recall@1")
+
+
+def _console() -> Console:
+    """Standard out; wide enough for whole tables when piped."""
+    return Console(
+        width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=not sys.stdout.isatty()
+    )
+
+
+def _logging() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("bench").setLevel(logging.INFO)
+
+
+def run_all(overrides: Sequence[str], force: bool = False) -> bool:
+    """Carry out every run the overrides ask for; whether all went well. A failed run does not stop the others."""
+    from bench.config import expand, resolve
+    from bench.progress import Display
+    from bench.run import run
+
+    _logging()
+    single = list(expand(overrides))
+    configs = [resolve(words) for words in single]  # all are checked before any is run
+    outcomes, failed = [], 0
+    for number, (words, config) in enumerate(zip(single, configs, strict=True), 1):
+        title = (
+            f"[{number}/{len(single)}] {config.strategy.name} seed {config.seed}: " if len(single) > 1 else ""
+        )
+        try:
+            outcome = run(config, command(words), force=force, display=Display(title))
+        except UserError as error:
+            failed += 1
+            if len(single) == 1:
+                raise
+            print(f"bench: {' '.join(words)}: {error}", file=sys.stderr)
+            continue
+        outcomes.append(outcome)
+        if outcome.skipped:
+            print(f"{outcome.record.run_id} is finished already (--force runs it again)", file=sys.stderr)
+    if outcomes:
+        show([outcome.record for outcome in outcomes])
+        for outcome in outcomes:
+            print(outcome.path)
+    return failed == 0
+
+
+def command(words: Sequence[str]) -> str:
+    """The shortest command that repeats a run with these overrides, here."""
+    return " ".join(
+        ["bench", "run", *(shlex.quote(w) for w in words if not w.startswith(("runs_dir=", "track=")))]
+    )
+
+
+def show(records: Sequence[Record]) -> None:
+    """Print the records as one table, an untrained row before those that start from it."""
+    columns = [c for c in COLUMNS if any(c in r.metrics for r in records)]
+    first = records[0]
+    table = Table(title=f"{first.data['name']}, split {first.split}, percent", title_justify="left", box=None)
+    table.add_column("strategy")
+    table.add_column("seed", justify="right")
+    for name in columns:
+        table.add_column(name, justify="right")
+    table.add_column("train s", justify="right")
+    shown: list[object] = []
+    for record in records:
+        base = record.baseline_metrics
+        if base is not None and base not in shown:
+            shown.append(base)
+            table.add_row("untrained", "", *(_percent(base.get(c)) for c in columns), "")
+        seconds = record.cost.get("train_s") or 0.0
+        values = (_percent(record.metrics.get(c)) for c in columns)
+        table.add_row(record.strategy, str(record.seed), *values, f"{seconds:.0f}")
+    _console().print(table)
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def print_config(overrides: Sequence[str]) -> None:
+    """Print every setting, its value and where that is from, for each run of a sweep."""
+    from bench.config import expand, resolve, sources
+
+    for words in expand(overrides):
+        table = Table(box=None, pad_edge=False)
+        for column in ("setting", "value", "from"):
+            table.add_column(column, overflow="fold")
+        for key, value, origin in sources(resolve(words), words):
+            table.add_row(key, _shown(value), origin)
+        _console().print(table)
+
+
+def _shown(value: object) -> str:
+    """A value as the command line would take it."""
+    if value is None:
+        return "null"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(str, value)) + "]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def repeat(identity: str, overrides: Sequence[str]) -> None:
+    """Run a recorded configuration again in ``runs_dir/again`` and print both results."""
+    from bench.config import rebuild
+    from bench.progress import Display
+    from bench.record.store import RunDirectory
+    from bench.run import run
+
+    _logging()
+    rest = [word for word in overrides if not word.startswith(("runs_dir=", "track="))]
+    if rest:
+        raise UserError(
+            f"--again repeats a run exactly; {rest[0]} would change it (runs_dir and track may be given)"
+        )
+    given = dict(word.split("=", 1) for word in overrides)
+    root = Path(given.get("runs_dir", "runs"))
+    try:
+        recorded = RunDirectory(root, identity).read_record()
+    except FileNotFoundError:
+        raise UserError(
+            f"there is no record of {identity} in {root}; runs_dir=DIR tells where it is"
+        ) from None
+    config = rebuild(dict(recorded.config))
+    config = replace(config, runs_dir=str(root / "again"), track=given.get("track", "none"))
+    outcome = run(config, recorded.command, force=True, display=Display())
+    if outcome.record.data["fingerprint"] != recorded.data["fingerprint"]:
+        raise UserError(
+            f"the data has changed since {identity}: fingerprint {outcome.record.data['fingerprint']}, "
+            f"recorded {recorded.data['fingerprint']}; what was run is in {outcome.path}"
+        )
+    show([recorded, outcome.record])
+    same = {k: v for k, v in recorded.metrics.items() if k.startswith("exact/")}
+    equal = all(outcome.record.metrics[k] == v for k, v in same.items())
+    print(
+        f"{outcome.path}: exact-search metrics are {'equal' if equal else 'NOT equal'} to the recorded ones"
+    )
+
+
+def report(runs_dir: Path, out: Path | None) -> None:
+    """Print the report of all finished runs, or write it to ``out/report.md``."""
+    from reports.markdown import render
+
+    from bench.record.ledger import read
+
+    if not runs_dir.is_dir():
+        raise UserError(
+            f"there is no directory {runs_dir}; run something first: bench run strategy=hardest_neg"
+        )
+    ledger = read(runs_dir)
+    if not ledger.records and not ledger.skipped:
+        raise UserError(
+            f"{runs_dir} holds no finished run; run something first: bench run strategy=hardest_neg"
+        )
+    text = render(ledger.records, ledger.skipped)
+    if out is None:
+        print(text)
+        return
+    with refusals(out):
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "report.md").write_text(text, encoding="utf-8")
+    print(out / "report.md")
+
+
+def list_strategies() -> None:
+    """Print each strategy with its summary and knobs."""
+    from strategies import registered
+
+    console = _console()
+    for name, strategy in registered().items():
+        console.print(f"{name}: {(strategy.__doc__ or '').strip().splitlines()[0]}")
+        for knob in strategy.knobs():
+            allowed = (
+                f"{knob.low:g} to {knob.high:g}" if knob.low is not None else " | ".join(knob.choices or ())
+            )
+            console.print(
+                f"    strategy.{knob.name}={knob.default}  ({allowed}; {knob.source})", markup=False
+            )
+
+
+def inspect(name: str) -> bool:
+    """Print what a data set holds and what is wrong with it; whether it can be used."""
+    from bench.data.inspect import inspect as look
+    from bench.data.inspect import render
+
+    found = look(name)
+    print(render(found))
+    return not found.problems

@@ -1,0 +1,183 @@
+"""From the words of a command line to configurations: Hydra's override grammar over frozen dataclasses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from itertools import product
+from typing import Any
+
+from hydra import compose, initialize
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf import MISSING as MISSING_VALUE
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bench.data import DataConfig
+from bench.errors import UserError, nearest
+from bench.evaluate import EvalConfig
+from bench.model.config import EncoderConfig
+from bench.run import RunConfig
+from bench.search import IndexConfig
+from bench.train.config import TrainConfig
+from strategies import registered
+
+SHORTHAND = {"data": "data.name", "encoder": "encoder.name"}
+DEFAULT_STRATEGY = "in_batch"
+
+
+@dataclass
+class _Schema:
+    """What Hydra composes: the fields of :class:`RunConfig`, the strategy being a group."""
+
+    defaults: list[Any] = field(default_factory=lambda: [{"strategy": DEFAULT_STRATEGY}, "_self_"])
+    strategy: Any = MISSING_VALUE
+    data: DataConfig = field(default_factory=DataConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    index: IndexConfig = field(default_factory=IndexConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    seed: int = 0
+    device: str = "auto"
+    runs_dir: str = "runs"
+    track: str = "auto"
+
+
+def expand(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The single runs that overrides with comma sweeps ask for, the last sweep varying fastest.
+
+    ``["strategy=a,b", "seed=1,2"]`` gives four tuples. Raises :class:`UserError` for what cannot be read.
+    """
+    choices = []
+    for parsed in _parse(overrides):
+        key = SHORTHAND.get(parsed.key_or_group, parsed.key_or_group)
+        if parsed.is_sweep_override():
+            if not parsed.is_choice_sweep():
+                raise UserError(f"{parsed.input_line}: only comma sweeps are known, such as seed=1,2,3")
+            values = list(parsed.sweep_string_iterator())
+        else:
+            values = [parsed.get_value_element_as_str()]
+        choices.append([f"{key}={value}" for value in values])
+    yield from product(*choices)
+
+
+def resolve(overrides: Sequence[str]) -> RunConfig:
+    """The configuration of one run. Raises :class:`UserError` naming the key, the value and what would fit."""
+    overrides = next(iter(expand(overrides)))
+    store = ConfigStore.instance()
+    store.store(name="run", node=_Schema)
+    for name, strategy in registered().items():
+        store.store(group="strategy", name=name, node=strategy)
+    _check_keys(overrides)
+    GlobalHydra.instance().clear()
+    try:
+        with initialize(version_base=None, config_path=None):
+            tree = compose(config_name="run", overrides=list(overrides))
+        nodes = {
+            f.name: OmegaConf.to_object(tree[f.name]) if OmegaConf.is_config(tree[f.name]) else tree[f.name]
+            for f in fields(RunConfig)
+        }
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_reason(error, overrides)) from error
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return RunConfig(**{name: _tuples(node) for name, node in nodes.items()})
+
+
+def rebuild(tree: dict[str, Any]) -> RunConfig:
+    """The configuration whose recorded tree this is: the inverse of :meth:`RunConfig.tree`."""
+    chosen = [f"strategy={tree['strategy']['name']}"]
+    base = resolve(chosen)
+    values: dict[str, Any] = {}
+    for f in fields(RunConfig):
+        part, value = getattr(base, f.name), tree[f.name]
+        if is_dataclass(part) and not isinstance(part, type):
+            kept = {g.name: value[g.name] for g in fields(part) if g.name in value}
+            value = replace(part, **{k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()})
+        values[f.name] = value
+    return RunConfig(**values)
+
+
+def sources(config: RunConfig, overrides: Sequence[str]) -> list[tuple[str, Any, str]]:
+    """(key, value, where it is from) for every value of ``config``, which ``overrides`` led to."""
+    given = {line.partition("=")[0] for line in next(iter(expand(overrides)))}
+    knobs = {f"strategy.{k.name}": f"default ({k.source})" for k in config.strategy.knobs()}
+    rows = []
+    for key, value in flatten(config.tree()):
+        key_given = "strategy" if key == "strategy.name" else key
+        rows.append((key, value, "command line" if key_given in given else knobs.get(key, "default")))
+    return rows
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of a nested tree as (dotted key, value)."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _parse(overrides: Iterable[str]) -> list[Override]:
+    parser = OverridesParser.create()
+    parsed = []
+    for line in overrides:
+        if "=" not in line:
+            raise UserError(f"{line!r} is not an override; write key=value, such as strategy=hardest_neg")
+        try:
+            parsed.append(parser.parse_override(line))
+        except OverrideParseException as error:
+            first = str(error).splitlines()[0]
+            raise UserError(
+                f"{line!r} cannot be read ({first}); put quotes around values with special characters: "
+                "\"data='my dir'\""
+            ) from error
+        if parsed[-1].type is None or parsed[-1].type.name != "CHANGE" or parsed[-1].package is not None:
+            raise UserError(f"{line!r}: write key=value; adding and deleting keys are not possible")
+    return parsed
+
+
+def _check_keys(overrides: Sequence[str]) -> None:
+    given = dict(line.partition("=")[::2] for line in overrides)
+    name = given.get("strategy", DEFAULT_STRATEGY)
+    if name not in registered():
+        raise UserError(f"strategy={name} is not registered{nearest(name, registered())}")
+    known = {"strategy", *SHORTHAND}
+    for f in fields(_Schema):
+        if f.name == "defaults":
+            continue
+        kind = registered()[name] if f.name == "strategy" else f.default_factory
+        known |= (
+            {f"{f.name}.{g.name}" for g in fields(kind)}
+            if kind is not MISSING and is_dataclass(kind)
+            else {f.name}
+        )
+    for key in given:
+        if key not in known:
+            what = f"strategy {name} has no knob" if key.startswith("strategy.") else "there is no setting"
+            group = [k for k in known if k.startswith(key.partition(".")[0] + ".")] if "." in key else known
+            raise UserError(f"{what} {key!r}{nearest(key, group or known)}")
+
+
+def _reason(error: BaseException, overrides: Sequence[str]) -> str:
+    """One line for a value that does not fit: OmegaConf's words, and the override they are about."""
+    root: BaseException = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    message = str(root).splitlines()[0]
+    key = re.search(r"full_key: (\S+)", str(root))
+    about = [line for line in overrides if key and line.startswith(key[1] + "=")]
+    return f"{about[0] if about else (key[1] if key else 'configuration')}: {message}"
+
+
+def _tuples(node: Any) -> Any:
+    """Frozen dataclasses with tuples where OmegaConf gave lists."""
+    if not is_dataclass(node) or isinstance(node, type):
+        return node
+    values = {f.name: getattr(node, f.name) for f in fields(node)}
+    return type(node)(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

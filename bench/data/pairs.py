@@ -1,0 +1,48 @@
+"""The training pairs of a data set and their relevance, ready to be drawn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.data.dataset import Ids, Split
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """One row per labelled (query, positive) pair of the training split.
+
+    ``query`` [n] and ``positive`` [n] are ids into the data set's queries and passages.
+    """
+
+    split: Split
+
+    @cached_property
+    def query(self) -> Ids:
+        return np.repeat(self.split.queries, self.split.relevant.lengths)
+
+    @property
+    def positive(self) -> Ids:
+        return self.split.relevant.values
+
+    def __len__(self) -> int:
+        return len(self.split.relevant.values)
+
+    @cached_property
+    def _row_of_query(self) -> Ids:
+        rows = np.full(int(self.split.queries.max(initial=-1)) + 1, -1, dtype=np.int64)
+        rows[self.split.queries] = np.arange(len(self.split))
+        return rows
+
+    def relevant(self, queries: Ids, passages: Ids) -> NDArray[np.bool_]:
+        """[Q, C] whether passage ``c`` is labelled relevant to query ``q``; ``passages`` are in rising order."""
+        labels = self.split.relevant.take(self._row_of_query[queries])
+        row = np.repeat(np.arange(len(queries)), labels.lengths)
+        column = np.minimum(np.searchsorted(passages, labels.values), len(passages) - 1)
+        hit = passages[column] == labels.values
+        mask = np.zeros((len(queries), len(passages)), dtype=np.bool_)
+        mask[row[hit], column[hit]] = True
+        return mask

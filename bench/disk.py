@@ -1,0 +1,41 @@
+"""Writing files that are whole or absent, whenever the process dies, and saying why a disk refuses."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.errors import UserError
+
+_REMEDY = {
+    errno.ENOSPC: "free some space or choose another runs_dir",
+    errno.EDQUOT: "free some space or choose another runs_dir",
+    errno.EROFS: "choose a runs_dir that can be written",
+    errno.EACCES: "choose a runs_dir that can be written",
+    errno.EPERM: "choose a runs_dir that can be written",
+}
+
+
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file that is either the old or the new one, whole. Raises :class:`UserError` naming it."""
+    part = path.with_name(path.name + ".part")
+    with refusals(path):
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+
+
+@contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """Tell an operating system's refusal to write ``path`` as a :class:`UserError`: what, where, what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        remedy = _REMEDY.get(error.errno or 0, "check runs_dir")
+        raise UserError(f"cannot write {path}: {reason}; {remedy}") from error

@@ -1,0 +1,50 @@
+"""Dropout with cheap random numbers: on a CPU, torch's own take longer than the layers they serve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+def keep_mask(shape: Sequence[int], p: float) -> tuple[Tensor, float]:
+    """A boolean mask that is False with probability ``p``, rounded to 1/256, and the factor that keeps means.
+
+    One random byte decides one element. The bytes come from NumPy's SFC64, seeded with one draw of torch's
+    generator, so torch's random state alone decides the mask.
+    """
+    size = prod(shape)
+    seed = int(torch.randint(2**62, ()))
+    words = np.random.Generator(np.random.SFC64(seed)).integers(
+        0, 2**64, size=(size + 7) // 8, dtype=np.uint64
+    )
+    dropped = min(round(p * 256), 255)
+    keep = torch.from_numpy(words.view(np.uint8)[:size]) >= dropped
+    return keep.view(tuple(shape)), 256 / (256 - dropped)
+
+
+class _Drop(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
+        keep, ctx.rescale = keep_mask(x.shape, p)
+        ctx.save_for_backward(keep)
+        return (x * keep).mul_(ctx.rescale)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (keep,) = ctx.saved_tensors
+        return (grad * keep).mul_(ctx.rescale), None
+
+
+class ByteDropout(nn.Dropout):
+    """``nn.Dropout`` whose mask costs one random byte an element."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0:
+            return x
+        dropped: Tensor = _Drop.apply(x, self.p)  # type: ignore[no-untyped-call]
+        return dropped

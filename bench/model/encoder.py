@@ -1,0 +1,251 @@
+"""The shared tower: any ``transformers`` encoder, pooled, optionally projected, at unit length."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel, PreTrainedTokenizerBase
+
+from bench.errors import UserError
+from bench.model import attention
+from bench.model.config import EncoderConfig
+from bench.model.cpu import keep_memory, quicken
+from bench.model.packing import Packed
+
+log = logging.getLogger(__name__)
+
+AttentionInterface.register(attention.NAME, attention.packed_attention)
+
+PROJECTION_DROPOUT = 0.1  # PaddleNLP neural_search base_model.py
+
+
+class Encoder(nn.Module):
+    """Turns packed token sequences into unit vectors, queries and passages alike.
+
+    ``e = normalize(dropout(W pool(h) + b))`` with the projection, ``normalize(pool(h))`` without it; ``h`` are
+    the hidden states. On a CPU, texts go through the model packed, with no padding, where a check when the
+    model is built shows that it gives the same vectors that way; else, and on a GPU, padded.
+    """
+
+    def __init__(
+        self,
+        transformer: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        config: EncoderConfig,
+        projection: nn.Linear | None = None,
+    ) -> None:
+        super().__init__()
+        self.transformer = _keep_layers(transformer, config.layers)
+        self.tokenizer = tokenizer
+        self.config = config
+        self.pooling = config.pooling or "mean"
+        self._settle_pooler()
+        if projection is None and config.output_dim is not None:
+            projection = nn.Linear(transformer.config.hidden_size, config.output_dim)
+            nn.init.trunc_normal_(projection.weight, std=0.02)
+            nn.init.zeros_(projection.bias)
+        self.projection = projection
+        self.dropout = nn.Dropout(PROJECTION_DROPOUT if projection is not None else 0.0)
+        self.packs = False
+        self._places: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    @property
+    def dim(self) -> int:
+        """Length of the vectors."""
+        hidden: int = self.transformer.config.hidden_size
+        return hidden if self.projection is None else self.projection.out_features
+
+    def _settle_pooler(self) -> None:
+        """Keep the model's own pooler only when it is used: its weights would never train otherwise."""
+        if self.pooling != "pooler":
+            if getattr(self.transformer, "pooler", None) is not None:
+                self.transformer.pooler = None
+        elif getattr(self.transformer, "pooler", None) is None:
+            raise UserError(
+                "encoder.pooling=pooler, but this model has no pooler; use cls, mean or first_last_mean"
+            )
+
+    def prepare(self, device: torch.device) -> Encoder:
+        """Move to ``device`` and choose the fastest layout that is right for this model there."""
+        self.to(device)
+        if device.type == "cpu":
+            keep_memory()
+            quicken(self)
+            self.packs = self._packing_is_exact()
+            if not self.packs:
+                log.info("this model cannot take packed texts; they are padded instead")
+        return self
+
+    def forward(self, packed: Packed) -> Tensor:
+        """[n, d] float32 unit vectors in the order of the texts given to ``pack``."""
+        hidden = self._packed_states(packed) if self.packs else self._padded_states(packed)
+        pooled = self._pool(hidden, packed)
+        if self.projection is not None:
+            pooled = self.projection(pooled)
+        vectors = F.normalize(self.dropout(pooled).float(), dim=-1)
+        return vectors[packed.restore.to(vectors.device)]
+
+    def _inputs(self, ids: Tensor) -> Tensor:
+        """Word embeddings of token ids, through the narrowed table where there is one."""
+        ids = ids.to(self.device)
+        if self._places is not None:
+            ids = self._places[ids]
+        embeddings: Tensor = self.transformer.get_input_embeddings()(ids)
+        return embeddings
+
+    def _packed_states(self, packed: Packed) -> tuple[Tensor, ...]:
+        """([T, hidden] of the last layer,) or (first, last) as the pooling needs."""
+        positions = torch.from_numpy(packed.positions) + self._first_position
+        out = self.transformer(
+            inputs_embeds=self._inputs(packed.ids)[None],
+            position_ids=positions[None],
+            packing=attention.plan(packed, self.transformer.config.num_attention_heads),
+            output_hidden_states=self.pooling == "first_last_mean",
+        )
+        return tuple(state[0] for state in self._needed(out))
+
+    def _padded_states(self, packed: Packed) -> tuple[Tensor, ...]:
+        """The same states as :meth:`_packed_states`, computed on a padded batch."""
+        longest = int(packed.lengths[-1])
+        real = torch.from_numpy(np.arange(longest) < packed.lengths[:, None])
+        ids = torch.full(real.shape, int(self.transformer.config.pad_token_id or 0))
+        ids[real] = packed.ids
+        real = real.to(self.device)
+        out = self.transformer(
+            inputs_embeds=self._inputs(ids),
+            attention_mask=real.long(),
+            output_hidden_states=self.pooling == "first_last_mean",
+        )
+        return tuple(state[real] for state in self._needed(out))
+
+    @property
+    def _first_position(self) -> int:
+        """RoBERTa's family counts positions from the padding id on; padded, it does so by itself."""
+        for module in self.transformer.modules():
+            table = getattr(module, "position_embeddings", None)
+            if isinstance(table, nn.Embedding):
+                return 0 if table.padding_idx is None else table.padding_idx + 1
+        return 0
+
+    def _needed(self, out: Any) -> tuple[Tensor, ...]:
+        if self.pooling == "first_last_mean":
+            return out.hidden_states[1], out.hidden_states[-1]
+        return (out.last_hidden_state,)
+
+    def _pool(self, states: tuple[Tensor, ...], packed: Packed) -> Tensor:
+        """[n, hidden] one vector a text, from states [T, hidden]."""
+        last = states[-1]
+        if self.pooling in ("cls", "pooler"):
+            first = last[torch.from_numpy(packed.starts).to(last.device)]
+            return first if self.pooling == "cls" else self.transformer.pooler(first[:, None])
+        text = torch.from_numpy(packed.text_of_token).to(last.device)
+        count = torch.from_numpy(packed.lengths).to(last.device)[:, None]
+        mean = torch.stack([state.float() for state in states]).mean(0)
+        total = torch.zeros(len(packed.lengths), last.shape[1], device=last.device)
+        return total.index_add(0, text, mean) / count
+
+    @torch.no_grad()
+    def _packing_is_exact(self) -> bool:
+        """True when a few texts of different lengths get the same vectors packed as padded."""
+        if not getattr(self.transformer, "_supports_attention_backend", False):
+            return False
+        original = self.transformer.config._attn_implementation
+        vocabulary = self.transformer.get_input_embeddings().num_embeddings
+        lengths = np.array([3, 4, 9, 9])
+        ids = torch.arange(int(lengths.sum())) % max(1, vocabulary - 5) + 4
+        probe = Packed(ids.clamp(max=vocabulary - 1), lengths, torch.arange(len(lengths)))
+        training = self.training
+        self.eval()
+        try:
+            padded = self._pool(self._padded_states(probe), probe)
+            self.transformer.set_attn_implementation(attention.NAME)
+            packed = self._pool(self._packed_states(probe), probe)
+            same = torch.allclose(F.normalize(padded), F.normalize(packed), atol=1e-4)
+        except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+            log.debug("packing is not possible: %s", error)
+            same = False
+        finally:
+            self.train(training)
+        if not same:
+            self.transformer.set_attn_implementation(original)
+        return same
+
+    @contextmanager
+    def narrowed(self, used: np.ndarray) -> Iterator[Narrowed]:
+        """For the length of training, hold only the word embeddings of the token ids ``used``.
+
+        Rows that no text contains have no gradient; leaving them out of the model spares the optimiser
+        and the gradient most of a large vocabulary, and changes nothing: see :class:`Narrowed`.
+        """
+        narrowed = Narrowed(self, torch.from_numpy(used))
+        try:
+            yield narrowed
+        finally:
+            narrowed.widen()
+
+
+class Narrowed:
+    """An encoder whose word table holds only the rows in use; the others wait here.
+
+    ``unused_decay`` is the factor that weight decay would have put on the rows left out; whoever steps the
+    optimiser keeps it up to date.
+    """
+
+    def __init__(self, encoder: Encoder, used: Tensor) -> None:
+        self.encoder = encoder
+        self.used = used.to(encoder.device)
+        self.whole: nn.Embedding = encoder.transformer.get_input_embeddings()
+        self.narrow = nn.Embedding(len(used), self.whole.embedding_dim, device=encoder.device)
+        self.narrow.weight.data.copy_(self.whole.weight.data[self.used])
+        self.places = torch.zeros(self.whole.num_embeddings, dtype=torch.long, device=encoder.device)
+        self.places[self.used] = torch.arange(len(used), device=encoder.device)
+        self.start = self.whole.weight.data.clone()
+        self.unused_decay = 1.0
+        self._put(self.narrow, self.places)
+
+    def _put(self, table: nn.Embedding, places: Tensor | None) -> None:
+        self.encoder.transformer.set_input_embeddings(table)
+        self.encoder._places = places
+
+    def widen(self) -> None:
+        """Put the whole table back, with what was learnt."""
+        self.whole.weight.data.copy_(self.start * self.unused_decay)
+        self.whole.weight.data[self.used] = self.narrow.weight.data
+        self._put(self.whole, None)
+
+    @contextmanager
+    def widened(self) -> Iterator[None]:
+        """The whole table for a while: evaluation and saving see every token."""
+        self.widen()
+        try:
+            yield
+        finally:
+            self._put(self.narrow, self.places)
+
+
+def _keep_layers(transformer: PreTrainedModel, layers: tuple[int, ...] | None) -> PreTrainedModel:
+    """Keep only the named layers of the stack, in the given order."""
+    if layers is None:
+        return transformer
+    count = transformer.config.num_hidden_layers
+    wrong = [layer for layer in layers if not 0 <= layer < count]
+    if wrong or not layers:
+        raise UserError(f"encoder.layers={list(layers)}: this model has layers 0 to {count - 1}")
+    for module in transformer.modules():
+        for name, child in module.named_children():
+            if isinstance(child, nn.ModuleList) and len(child) == count:
+                setattr(module, name, nn.ModuleList(child[layer] for layer in layers))
+                transformer.config.num_hidden_layers = len(layers)
+                return transformer
+    raise UserError("encoder.layers: this model's layers could not be found; leave it unset")

@@ -1,0 +1,90 @@
+"""Texts laid end to end: a batch of token sequences without padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.data.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class Packed:
+    """n texts, T tokens in all, shortest text first.
+
+    ``ids`` [T] are the token ids end to end, ``lengths`` [n] the tokens of each text in ascending order, and
+    ``restore`` [n] brings vectors back into the caller's order: ``vectors[restore]``.
+    """
+
+    ids: Tensor
+    lengths: NDArray[np.int64]
+    restore: Tensor
+
+    @cached_property
+    def starts(self) -> NDArray[np.int64]:
+        """[n] position of each text's first token."""
+        return np.cumsum(self.lengths) - self.lengths
+
+    @cached_property
+    def positions(self) -> NDArray[np.int64]:
+        """[T] position of each token within its text."""
+        return np.arange(len(self.ids)) - np.repeat(self.starts, self.lengths)
+
+    @cached_property
+    def text_of_token(self) -> NDArray[np.int64]:
+        """[T] which text each token belongs to."""
+        return np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+
+def pack(parts: Sequence[tuple[Tokens, NDArray[np.int64]]], order: NDArray[np.int64] | None = None) -> Packed:
+    """Lay the chosen rows of one or more token stores end to end, shortest first.
+
+    ``order`` picks and orders a subset of the rows counted over all parts (a chunk of a longer plan).
+    """
+    lengths = np.concatenate([tokens.lengths[rows] for tokens, rows in parts])
+    starts = np.concatenate([tokens.offsets[rows] for tokens, rows in parts])
+    source = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
+    chosen = np.arange(len(lengths)) if order is None else order
+    by_length = np.argsort(lengths[chosen], kind="stable")
+    picked = chosen[by_length]
+    lengths, starts, source = lengths[picked], starts[picked], source[picked]
+    ends = np.cumsum(lengths)
+    where = np.arange(ends[-1]) + np.repeat(starts - (ends - lengths), lengths)
+    if len(parts) == 1:
+        flat = parts[0][0].ids[where]
+    else:
+        flat = np.empty(len(where), dtype=np.int64)
+        of_token = np.repeat(source, lengths)
+        for index, (tokens, _) in enumerate(parts):
+            mine = of_token == index
+            flat[mine] = tokens.ids[where[mine]]
+    restore = np.empty(len(picked), dtype=np.int64)
+    restore[by_length] = np.arange(len(picked))
+    return Packed(torch.from_numpy(flat.astype(np.int64)), lengths, torch.from_numpy(restore))
+
+
+def by_length(
+    parts: Sequence[tuple[Tokens, NDArray[np.int64]]], size: int, slack: float | None = None
+) -> list[NDArray[np.int64]]:
+    """Cut all rows of ``parts``, shortest first, into chunks of at most ``size`` texts.
+
+    With ``slack`` a chunk's longest text is also at most that many times its shortest (and 8 tokens more), so
+    that padding the chunk wastes little.
+    """
+    lengths = np.concatenate([tokens.lengths[rows] for tokens, rows in parts])
+    order = np.argsort(lengths, kind="stable")
+    chunks, begin = [], 0
+    while begin < len(order):
+        end = min(begin + size, len(order))
+        if slack is not None:
+            longest = lengths[order[begin]] * slack + 8
+            end = min(end, int(np.searchsorted(lengths[order], longest, side="right")))
+        chunks.append(order[begin:end])
+        begin = end
+    return chunks

@@ -1,0 +1,31 @@
+"""The state of training on disk: whole or absent, whenever the process dies."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.disk import write_whole
+from bench.errors import UserError
+
+
+def write(path: Path, state: dict[str, Any]) -> None:
+    """Write ``state`` beside ``path`` and rename it. Raises :class:`UserError` when the disk refuses."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, buffer.getbuffer())
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read what :func:`write` wrote, on the CPU. Raises :class:`UserError` for a damaged file."""
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(
+            f"{path}: not a readable checkpoint ({error}); remove it to train this run from the start"
+        ) from error
+    return state

@@ -1,0 +1,53 @@
+"""What can be set about training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.errors import at_least, choice
+from bench.model.precision import PRECISIONS
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One budget and one optimiser for every strategy.
+
+    ``batch_size`` counts pairs. ``micro_batch`` bounds the texts whose activations are held at once: the
+    gradient is then computed exactly by the gradient cache. ``max_steps`` ends training early, 0 leaves the
+    encoder untrained. ``warmup`` is a share of all steps below 1, else a number of steps. ``clip`` bounds the
+    gradient's norm (0: not at all). ``eval_every`` steps the dev set is searched while training: 0 never,
+    None once an epoch, with at most ``eval_queries`` queries and a corpus of ``eval_corpus`` passages (the
+    relevant ones and the first others). ``save_every`` steps the state for a resume is written.
+    """
+
+    batch_size: int = 32
+    micro_batch: int | None = None
+    epochs: int = 1
+    max_steps: int | None = None
+    lr: float = 5e-5
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    clip: float = 1.0
+    precision: str = "auto"
+    recompute: bool = False
+    save_every: int = 500
+    eval_every: int | None = None
+    eval_queries: int = 1000
+    eval_corpus: int = 20000
+    log_every: int = 10
+    init_from: str | None = None
+
+    def __post_init__(self) -> None:
+        at_least("train.batch_size", self.batch_size, 1)
+        if self.micro_batch is not None:
+            at_least("train.micro_batch", self.micro_batch, 1)
+        at_least("train.epochs", self.epochs, 0)
+        if self.max_steps is not None:
+            at_least("train.max_steps", self.max_steps, 0)
+        for name in ("lr", "weight_decay", "warmup", "clip"):
+            at_least(f"train.{name}", getattr(self, name), 0)
+        choice("train.precision", self.precision, PRECISIONS)
+        for name in ("save_every", "log_every", "eval_queries", "eval_corpus"):
+            at_least(f"train.{name}", getattr(self, name), 1)
+        if self.eval_every is not None:
+            at_least("train.eval_every", self.eval_every, 0)

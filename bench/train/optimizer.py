@@ -1,0 +1,29 @@
+"""AdamW with the field's decay groups, and the linear schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+
+def adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) -> torch.optim.AdamW:
+    """Fused AdamW; biases and norms (parameters of fewer than two dimensions) are not decayed."""
+    trained = [p for p in parameters if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, fused=True)
+
+
+def lr_at(step: int, total: int, lr: float, warmup: float) -> float:
+    """Learning rate of ``step`` (from 0) of ``total``: linearly up over the warm-up, then linearly to zero.
+
+    ``warmup`` below 1 is a share of ``total``, else a number of steps. The first step already learns.
+    """
+    warm = int(warmup * total) if warmup < 1 else int(warmup)
+    if step < warm:
+        return lr * (step + 1) / (warm + 1)
+    return lr * (total - step) / max(1, total - warm)
