@@ -107,6 +107,7 @@ class Builder:
 
     def build(self, source: Path) -> DataSet:
         """The data set. Raises :class:`DataError` with all problems, an empty ``source`` among them."""
+        self.problems.raise_if_any()
         if not self._searchable:
             self.problems.add(source, 0, "empty corpus")
         if not self._splits:

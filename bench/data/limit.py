@@ -38,8 +38,8 @@ def limited(data: DataSet, max_train: int | None = None, max_corpus: int | None 
     return with_fingerprint(
         replace(
             data,
-            queries=tuple(data.queries[q] for q in queries),
-            passages=tuple(data.passages[p] for p in passages),
+            queries=tuple(data.queries[q] for q in queries.tolist()),
+            passages=tuple(data.passages[p] for p in passages.tolist()),
             splits={name: _renumbered(split, queries, passages) for name, split in splits.items()},
             parts=parts,
             searchable=len(searched),

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 CHUNK = 8192  # texts encoded at a time, which bounds the memory
 REVISION = 1  # of the file
+HEAD = 4 * 8  # bytes
 
 TokenIds = NDArray[np.int32]
 
@@ -76,7 +77,7 @@ def tokenize(
         return _load(path, len(texts))
     except FileNotFoundError:
         logger.info("tokenising %d texts", len(texts))
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError) as error:
         logger.warning("%s is damaged (%s) and is made again", path, error)
     tokens = _encode(texts, backend, max_tokens, prefix)
     return _load(path, len(texts)) if keep(path, lambda file: _save(file, tokens)) else tokens
@@ -124,25 +125,26 @@ def _encode(texts: Sequence[str], backend: Tokenizer, max_tokens: int, prefix: s
 
 
 def _save(file: BinaryIO, tokens: Tokens) -> None:
-    """Three arrays one after another: count and checksum, offsets, ids. The last one can be mapped."""
-    np.save(file, np.array([tokens.truncated, _checksum(tokens.offsets, tokens.ids)], dtype=np.int64))
-    np.save(file, tokens.offsets)
-    np.save(file, tokens.ids)
+    """A head of four numbers (texts, ids, truncated, checksum), then offsets, then ids, all little-endian."""
+    head = [len(tokens), len(tokens.ids), tokens.truncated, _checksum(tokens)]
+    for values, kind in ((np.array(head), "<i8"), (tokens.offsets, "<i8"), (tokens.ids, "<i4")):
+        file.write(values.astype(kind, copy=False).data)
 
 
 def _load(path: Path, texts: int) -> Tokens:
-    """The tokens in a file of :func:`_save`. Raises ``ValueError``, ``EOFError`` when they are not whole."""
-    with path.open("rb") as file:
-        truncated, checksum = np.load(file).tolist()
-        offsets = np.load(file)
-        np.lib.format.read_magic(file)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        empty = shape == (0,)
-        ids = np.empty(0, dtype) if empty else np.memmap(path, dtype, "r", offset=file.tell(), shape=shape)
-    if len(offsets) != texts + 1 or _checksum(offsets, ids) != checksum:
+    """The tokens in a file of :func:`_save`, ids mapped. Raises ``ValueError`` when it is not whole."""
+    head = np.fromfile(path, "<i8", 4).tolist()
+    ids_at = HEAD + 8 * (texts + 1)
+    if len(head) < 4 or head[0] != texts or path.stat().st_size != ids_at + 4 * head[1]:
+        raise ValueError("its size is not what it should be")
+    _, size, truncated, checksum = head
+    offsets = np.fromfile(path, "<i8", texts + 1, offset=HEAD)
+    ids = np.memmap(path, "<i4", "r", ids_at, (size,)) if size else np.empty(0, np.int32)
+    tokens = Tokens(ids, offsets, truncated)
+    if _checksum(tokens) != checksum:
         raise ValueError("its content does not match its checksum")
-    return Tokens(ids, offsets, truncated)
+    return tokens
 
 
-def _checksum(offsets: Ids, ids: TokenIds) -> int:
-    return zlib.crc32(ids.data, zlib.crc32(offsets.data))
+def _checksum(tokens: Tokens) -> int:
+    return zlib.crc32(tokens.ids.data, zlib.crc32(tokens.offsets.data, zlib.crc32(b"%d" % tokens.truncated)))
