@@ -20,13 +20,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.disk import write_whole
 from bench.errors import UserError
 from bench.record import ledger
 from bench.record.environment import environment, git_commit, peak_memory_mb, reset_peak_memory
-from bench.record.identity import SAME_RESULT, run_id, setting_id
+from bench.record.identity import SAME_METRICS, SAME_RESULT, run_id, setting
 from bench.record.plain import canonical, plain
 from bench.record.record import Record, RecordError
-from bench.record.store import RunDirectory, write_whole
+from bench.record.store import RunDirectory
 
 
 def record(**changes: Any) -> Record:
@@ -51,9 +52,7 @@ def record(**changes: Any) -> Record:
 
 
 def test_a_record_survives_its_file() -> None:
-    one = record(
-        knobs={"名": "值", "deep": {"list": [1, 2.5, None, True]}}, baseline_metrics={"recall@1": 7.0}
-    )
+    one = record(knobs={"名": "值", "deep": {"list": [1, 2.5, None, True]}}, baseline_metrics={"recall@1": 7.0})
     assert Record.from_json(one.to_json(), Path("record.json")) == one
 
 
@@ -77,9 +76,7 @@ def test_a_wrong_field_is_named_with_its_file(field: str) -> None:
         Record.from_json(json.dumps(tree), Path("a/record.json"))
 
 
-@pytest.mark.parametrize(
-    "field", ["run_id", "strategy", "knobs", "data", "seed", "status", "config", "split"]
-)
+@pytest.mark.parametrize("field", ["run_id", "strategy", "knobs", "data", "seed", "status", "config", "split"])
 def test_a_missing_field_is_named(field: str) -> None:
     tree = json.loads(record().to_json())
     del tree[field]
@@ -134,6 +131,21 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert not list(again.path.glob("*.part"))
 
 
+def test_a_cleared_run_is_as_new_and_still_held(tmp_path: Path) -> None:
+    with RunDirectory.open(tmp_path, "r") as run:
+        run.append_history({"step": 1})
+        run.write_record(record())
+        for folder in (run.model, run.checkpoints):
+            folder.mkdir()
+            (folder / "weights").write_text("w")
+        run.drop_checkpoints()
+        assert run.finished and run.model.exists() and not run.checkpoints.exists()
+        run.clear()
+        assert not run.finished and [path.name for path in run.path.iterdir()] == [".lock"]
+        with pytest.raises(UserError, match="another process"), RunDirectory.open(tmp_path, "r"):
+            pass
+
+
 def hold(root: Path, held: Any, let_go: Any) -> None:
     with RunDirectory.open(root, "r"):
         held.set()
@@ -170,9 +182,7 @@ def test_a_full_disk_is_told_with_the_path(tmp_path: Path) -> None:
         run.write_record(record(status="running"))
         (run.path / "record.json.part").symlink_to("/dev/full")
         (run.path / "history.jsonl").symlink_to("/dev/full")
-        with pytest.raises(
-            UserError, match=r"cannot write .*/r/record\.json: No space left.*free some space"
-        ):
+        with pytest.raises(UserError, match=r"cannot write .*/r/record\.json: No space left.*free some space"):
             run.write_record(record())
         with pytest.raises(UserError, match=r"cannot write .*/r/history\.jsonl: No space left"):
             run.append_history({"step": 1})
@@ -280,6 +290,7 @@ config = {
     "data": {"name": "quora", "max_passages": 5},
     "train": {"steps": 100, "save_every": 50},
     "index": {"threads": 2, "ef": 100},
+    "eval": {"untrained": False},
     "seed": 3,
     "runs_dir": "runs",
     "track": "auto",
@@ -305,17 +316,19 @@ def test_what_does_not_change_a_result_does_not_change_the_digits(key: str) -> N
     assert run_id(changed(key, "other"), "f00d")[-8:] == run_id(config, "f00d")[-8:]
 
 
-@pytest.mark.parametrize(
-    "key", ["strategy.scale", "data.max_passages", "train.steps", "index.ef", "seed", "new"]
-)
+@pytest.mark.parametrize("key", ["strategy.scale", "data.max_passages", "train.steps", "index.ef", "seed", "new"])
 def test_what_changes_a_result_changes_the_digits(key: str) -> None:
     assert run_id(changed(key, 77), "f00d")[-8:] != run_id(config, "f00d")[-8:]
-    assert (setting_id(changed(key, 77), "f00d") == setting_id(config, "f00d")) == (key == "seed")
+    assert (setting(changed(key, 77)) == setting(config)) == (key == "seed")
+
+
+@pytest.mark.parametrize("key", SAME_METRICS)
+def test_what_only_adds_files_is_the_same_setting(key: str) -> None:
+    assert setting(changed(key, "other")) == setting(config)
 
 
 def test_other_texts_under_the_same_name_are_another_run() -> None:
     assert run_id(config, "f00d") != run_id(config, "beef")
-    assert setting_id(config, "f00d") != setting_id(config, "beef")
 
 
 def test_order_of_keys_and_spelling_of_numbers_make_no_difference() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import wandb
 from wandb_log import read
 
 from bench.errors import UserError
@@ -64,12 +65,11 @@ def test_an_offline_run_holds_config_history_summary_and_table(
     again.log({"dev/recall@1": 40.5}, 5)
     again.summary({"recall@1": 51.25, "exact/recall@1": None})
     again.finish(ok=True)
+    wandb.teardown()  # W&B's service ends, and with it its writing
 
     assert isinstance(first, Guarded) and isinstance(again, Guarded)
     assert not isinstance(again._tracker, NullTracker)
-    logs = sorted(
-        (tmp_path / "runs" / "wandb").glob("offline-run-*/*.wandb"), key=lambda path: read(path)["exit"]
-    )
+    logs = sorted((tmp_path / "runs" / "wandb").glob("offline-run-*/*.wandb"), key=lambda path: read(path)["exit"])
     resumed, killed = (read(path) for path in logs)
     for found in (killed, resumed):
         assert found["id"] == "in_batch-x-s3-00c0ffee"
@@ -127,8 +127,6 @@ def test_an_interrupt_is_not_swallowed() -> None:
 def test_a_run_that_cannot_go_online_is_kept_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import wandb
-
     modes = []
 
     def init(**options: Any) -> str:

@@ -16,10 +16,14 @@ SAME_RESULT = (
     "data.name",
     "data.path",
     "train.save_every",
+    "train.log_every",
     "index.threads",
 )
 """Keys of the configuration that do not change a result: where it is written, who watches, how often it is
 saved, how many threads search. What the data is called is left out because its fingerprint stands for it."""
+
+SAME_METRICS = (*SAME_RESULT, "eval.untrained", "eval.recall_file")
+"""And those that only add to what a run leaves behind."""
 
 
 def run_id(config_tree: Mapping[str, Any], fingerprint: str) -> str:
@@ -31,21 +35,17 @@ def run_id(config_tree: Mapping[str, Any], fingerprint: str) -> str:
     """
     strategy = _safe(_name(config_tree, "strategy"))
     data = _safe(PurePath(_name(config_tree, "data")).name)
-    return f"{strategy}-{data}-s{config_tree['seed']}-{_digits(settings(config_tree), fingerprint)}"
+    tree = {key: value for key, value in _flat(config_tree) if key not in SAME_RESULT}
+    digits = hashlib.sha256(canonical([tree, fingerprint]).encode()).hexdigest()[:8]
+    return f"{strategy}-{data}-s{config_tree['seed']}-{digits}"
 
 
-def setting_id(config_tree: Mapping[str, Any], fingerprint: str) -> str:
-    """8 hex digits that runs share when they differ in nothing but the seed."""
-    tree = {key: value for key, value in settings(config_tree).items() if key != "seed"}
-    return _digits(tree, fingerprint)
+def setting(config_tree: Mapping[str, Any]) -> dict[str, Any]:
+    """What runs share that differ in nothing but the seed: ``{"train.epochs": 1, "strategy.margin": ...}``."""
+    return {key: value for key, value in _flat(config_tree) if key not in (*SAME_METRICS, "seed")}
 
 
-def settings(config_tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as ``{"train.steps": 100, ...}``, less :data:`SAME_RESULT`."""
-    return {key: value for key, value in _flat(config_tree, "") if key not in SAME_RESULT}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = []
     for key, value in tree.items():
         if isinstance(value, Mapping):
@@ -53,10 +53,6 @@ def _flat(tree: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
         else:
             rows.append((f"{prefix}{key}", value))
     return rows
-
-
-def _digits(tree: Mapping[str, Any], fingerprint: str) -> str:
-    return hashlib.sha256(canonical([tree, fingerprint]).encode()).hexdigest()[:8]
 
 
 def _name(tree: Mapping[str, Any], key: str) -> str:

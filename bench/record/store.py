@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import io
 import json
-import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.disk import refusals, write_whole
 from bench.errors import UserError
 from bench.record.plain import plain
 from bench.record.record import Record
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-_REMEDY = {
-    errno.ENOSPC: "free some space or choose another runs_dir",
-    errno.EDQUOT: "free some space or choose another runs_dir",
-    errno.EROFS: "choose a runs_dir that can be written",
-    errno.EACCES: "choose a runs_dir that can be written",
-    errno.EPERM: "choose a runs_dir that can be written",
-}
 
 
 @dataclass(frozen=True)
@@ -51,7 +43,7 @@ class RunDirectory:
         when another process holds the run.
         """
         run = cls(Path(root), run_id)
-        with _disk(run.path):
+        with refusals(run.path):
             run.path.mkdir(parents=True, exist_ok=True)
             lock = (run.path / ".lock").open("w")
         with lock:
@@ -82,6 +74,19 @@ class RunDirectory:
             return self.read_record().status == "finished"
         except (FileNotFoundError, UserError):
             return False
+
+    def clear(self) -> None:
+        """Forget the run and all its files, to do it again. The lock stays held."""
+        self.drop_checkpoints()
+        with refusals(self.path):
+            shutil.rmtree(self.model, ignore_errors=True)
+            for file in self.path.iterdir():
+                if file.is_file() and file.name != ".lock":
+                    file.unlink()
+
+    def drop_checkpoints(self) -> None:
+        """Free what only an interrupted run needs."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def write_config(self, tree: Mapping[str, Any]) -> None:
         import yaml
@@ -115,7 +120,7 @@ class RunDirectory:
         """
         path = self.path / "history.jsonl"
         line = json.dumps(plain(event), ensure_ascii=False, allow_nan=False) + "\n"
-        with _disk(path), path.open("ab", buffering=0) as file:
+        with refusals(path), path.open("ab", buffering=0) as file:
             file.write(line.encode())
 
     def history(self) -> list[dict[str, Any]]:
@@ -138,25 +143,3 @@ class RunDirectory:
         kept = [event for event in self.history() if event.get("step", step) <= step]
         text = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept)
         write_whole(self.path / "history.jsonl", text.encode())
-
-
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file that is either the old or the new one, whole, whenever the process dies."""
-    part = path.with_name(path.name + ".part")
-    with _disk(path):
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """Tell an operating system's refusal to write ``path`` as what it is: something to mend, at a place."""
-    try:
-        yield
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        remedy = _REMEDY.get(error.errno or 0, "check runs_dir")
-        raise UserError(f"cannot write {path}: {reason}; {remedy}") from error

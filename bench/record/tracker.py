@@ -129,9 +129,7 @@ class WandbTracker(Tracker):
             "finish_timeout": 120.0,  # a slow network must not hold a study up: the rest can be synced
         }
         # finish_timeout is younger than the oldest wandb that is supported.
-        return wandb.Settings(
-            **{key: wanted[key] for key in wanted.keys() & wandb.Settings.model_fields.keys()}
-        )
+        return wandb.Settings(**{key: wanted[key] for key in wanted.keys() & wandb.Settings.model_fields.keys()})
 
 
 class Guarded(Tracker):
