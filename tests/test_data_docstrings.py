@@ -10,7 +10,7 @@ from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data import docstrings
@@ -98,6 +98,7 @@ def test_takes_what_is_public_and_documented_and_nothing_else(tmp_path: Path) ->
         assert whole[len(passage) :][:1] in ("", " ")
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.lists(st.text("ab ", min_size=1, max_size=4), min_size=1).map(" ".join), st.integers(5, 30))
 def test_cut_ends_at_a_word(text: str, most: int) -> None:
     cut = docstrings.cut(text, most)
@@ -124,6 +125,7 @@ def test_which_files_are_read(path: str, public: bool) -> None:
     assert docstrings.is_public(Path(path)) is public
 
 
+@settings(derandomize=True, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 30).map("q{}".format), st.integers(0, 30).map("p{}".format))))
 def test_linked_texts_are_in_one_split(pairs: list[tuple[str, str]]) -> None:
     """The reference spreads a label over shared texts until nothing changes."""

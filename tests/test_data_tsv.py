@@ -6,7 +6,7 @@ import gzip
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data import DataError, DataSet, inspect, tsv
@@ -45,6 +45,7 @@ def problems_of(folder: Path) -> set[tuple[str, int, str]]:
     return {(problem.path.name, problem.line, problem.kind) for problem in caught.value.problems}
 
 
+@settings(derandomize=True, deadline=None)
 @given(
     corpus=st.lists(texts, min_size=1, max_size=8),
     pairs=st.lists(st.tuples(texts, st.integers(0, 7)), min_size=1, max_size=12),
