@@ -70,7 +70,14 @@ def _section(rows: pd.DataFrame) -> str:
     rows = rows.dropna(axis="columns", how="all")
     return "\n\n".join(
         part
-        for part in (title, f"Data `{first['fingerprint']}`.", _main(rows), _parts(rows), _cost(rows), _commands(rows))
+        for part in (
+            title,
+            f"Data `{first['fingerprint'][:12]}`.",
+            _main(rows),
+            _parts(rows),
+            _cost(rows),
+            _commands(rows),
+        )
         if part
     )
 

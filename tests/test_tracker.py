@@ -47,7 +47,8 @@ def test_an_offline_run_holds_config_history_summary_and_table(
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")  # track=offline is the person's word, and wins
     config = {"seed": 3, "train": {"lr": 1e-4}, "data": {"path": Path("a/b")}}
-    worst = pd.DataFrame({"query": ["問い", "q"], "rank": [412, 97]})
+    ranks = pd.array([412, 97, None], dtype="Int64")
+    worst = pd.DataFrame({"query": ["問い", "q", "r"], "rank": ranks, "score": [0.5, float("nan"), 0.25]})
     options: dict[str, Any] = {"group": "g", "tags": ["a", "b"], "job_type": "trial"}
     losses = {step: 1.0 / step for step in range(1, 6)}
 
@@ -83,7 +84,10 @@ def test_an_offline_run_holds_config_history_summary_and_table(
 
     (table,) = (tmp_path / "runs" / "wandb").glob("offline-run-*/files/media/table/worst*.json")
     kept = json.loads(table.read_text())
-    assert (kept["columns"], kept["data"]) == (list(worst.columns), worst.to_numpy().tolist())
+    assert (kept["columns"], kept["data"]) == (
+        list(worst.columns),
+        [["問い", 412, 0.5], ["q", 97, None], ["r", None, 0.25]],
+    )
     assert any("worst" in key for key in rows[-1])
     assert capfd.readouterr() == ("", "")
 

@@ -104,7 +104,8 @@ class WandbTracker(Tracker):
     def table(self, name: str, frame: DataFrame) -> None:
         import wandb
 
-        self._run.log({name: wandb.Table(dataframe=frame)}, commit=False)  # beside the last step's values
+        plain_cells = frame.astype(object).where(frame.notna(), None)  # W&B cannot write pandas' NA
+        self._run.log({name: wandb.Table(dataframe=plain_cells)}, commit=False)  # beside the last step's values
 
     def summary(self, values: Mapping[str, Any]) -> None:
         self._run.summary.update(plain(values))
