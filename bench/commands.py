@@ -203,4 +203,4 @@ def inspect(name: str) -> bool:
 
     found = look(name)
     print(render(found))
-    return not found.problems
+    return found.ok

@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import MISSING as MISSING_VALUE
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from bench.data import DataConfig
@@ -70,9 +70,9 @@ def resolve(overrides: Sequence[str]) -> RunConfig:
     """The configuration of one run. Raises :class:`UserError` naming the key, the value and what would fit."""
     overrides = next(iter(expand(overrides)))
     store = ConfigStore.instance()
-    store.store(name="run", node=_Schema)
+    store.store(name="run", node=_node(_Schema))
     for name, strategy in registered().items():
-        store.store(group="strategy", name=name, node=strategy)
+        store.store(group="strategy", name=name, node=_node(strategy))
     _check_keys(overrides)
     GlobalHydra.instance().clear()
     try:
@@ -121,6 +121,15 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
+
+
+def _node(schema: type) -> DictConfig:
+    """A dataclass as OmegaConf's typed tree. It takes frozen ones for read-only, which overrides could not set."""
+    tree: DictConfig = OmegaConf.structured(schema)
+    for node in (tree, *(tree._get_node(key) for key in tree)):
+        if isinstance(node, DictConfig):
+            OmegaConf.set_readonly(node, False)
+    return tree
 
 
 def _parse(overrides: Iterable[str]) -> list[Override]:

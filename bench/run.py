@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from bench.data import DataConfig, DataSet, load, tokenize
+from bench.data.cache import cache_dir
 from bench.data.dataset import Ragged, Split
 from bench.data.pairs import Pairs
 from bench.data.tokens import Tokens
@@ -187,10 +188,10 @@ class _Run:
         return build(config, self.data.passages, self.device, self.config.seed)
 
     def _tokens(self) -> tuple[Tokens, Tokens]:
-        config, tokenizer = self.config.encoder, self.encoder.tokenizer
+        config, tokenizer, cache = self.config.encoder, self.encoder.tokenizer, cache_dir()
         return (
-            tokenize(self.data.queries, tokenizer, config.max_query_tokens, config.query_prefix),
-            tokenize(self.data.passages, tokenizer, config.max_passage_tokens, config.passage_prefix),
+            tokenize(self.data.queries, tokenizer, config.max_query_tokens, config.query_prefix, cache),
+            tokenize(self.data.passages, tokenizer, config.max_passage_tokens, config.passage_prefix, cache),
         )
 
     def _train(self, identity: str) -> Progress:

@@ -16,7 +16,7 @@ def cross_entropy(batch: Batch, scale: float, margin: float = 0.0) -> Tensor:
     query stand on neither side.
     """
     own = batch.is_positive
-    logits = scale * (batch.similarity - margin * own)
+    logits = scale * torch.where(own, batch.similarity - margin, batch.similarity)
     logits = logits.masked_fill(batch.relevant & ~own, -torch.inf)
     return torch.nn.functional.cross_entropy(logits, batch.positive, reduction="none")
 

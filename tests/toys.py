@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
+from torch import Tensor
 from transformers import BertConfig, BertModel
 
 from bench.data.dataset import DataSet, Ragged, Split
+from bench.data.pairs import Pairs
+from bench.data.tokens import tokenize
 from bench.model.config import EncoderConfig
 from bench.model.encoder import Encoder
 from bench.model.scratch import word_piece
+from bench.negatives import source
+from bench.train.config import TrainConfig
+from bench.train.loop import Hooks, Progress, Trainer
+from bench.train.step import Stepper
+from strategies import Strategy
 
 CPU = torch.device("cpu")
 WORDS = [a + b for a in ("ka", "lo", "mi", "nu", "pe", "ri", "so", "tu") for b in ("ban", "dor", "fel", "gim", "hux")]
@@ -46,3 +59,58 @@ def toy_encoder(data: DataSet, *, dropout: float = 0.1, seed: int = 0, **config:
     )
     settings = EncoderConfig(name="toy", max_query_tokens=16, max_passage_tokens=16, **config)
     return Encoder(BertModel(bert), tokenizer, settings).prepare(CPU)
+
+
+@dataclass
+class Training:
+    """A strategy about to be trained on the toy data, with all that the engine needs."""
+
+    strategy: Strategy
+    directory: Path = Path("unused")
+    dropout: float = 0.1
+    micro_batch: int | None = None
+    max_steps: int | None = None
+    epochs: int = 1
+    save_every: int = 500
+    eval_every: int | None = 0
+    lr: float = 1e-3
+    precision: str = "fp32"
+
+    def __post_init__(self) -> None:
+        self.data = toy_data()
+        self.encoder = toy_encoder(self.data, dropout=self.dropout)
+        self.encoder.train()
+        self.queries, self.passages = (
+            tokenize(texts, self.encoder.tokenizer, 16) for texts in (self.data.queries, self.data.passages)
+        )
+        self.pairs = Pairs(self.data.splits["train"])
+        self.events: list[dict[str, Any]] = []
+
+    def stepper(self) -> Stepper:
+        return Stepper(
+            self.encoder, self.strategy, self.pairs, self.queries, self.passages, self.precision, self.micro_batch
+        )
+
+    def gradients(self, cached: bool | None = None) -> dict[str, Tensor]:
+        """Gradients of the first 16 pairs by parameter name."""
+        self.encoder.zero_grad()
+        rows = np.arange(16)
+        self.stepper().backward(self.pairs.query[rows], self.pairs.positive[rows], None, cached=cached)
+        return {n: p.grad.clone() for n, p in self.encoder.named_parameters() if p.grad is not None}
+
+    def fit(
+        self,
+        on_step: Callable[[int], None] = lambda step: None,
+        evaluate: Callable[[], dict[str, float]] | None = None,
+    ) -> Progress:
+        config = TrainConfig(
+            batch_size=8, micro_batch=self.micro_batch, epochs=self.epochs, max_steps=self.max_steps, lr=self.lr,
+            save_every=self.save_every, eval_every=self.eval_every, log_every=5,
+        )
+        hooks = Hooks(
+            event=self.events.append, progress=lambda step, total, rate: on_step(step), evaluate=evaluate
+        )
+        return Trainer(
+            self.encoder, self.strategy, self.pairs, self.queries, self.passages,
+            source(self.strategy.negatives, self.data, 0), config, self.precision, 0, self.directory, hooks,
+        ).fit()

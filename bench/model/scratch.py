@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -33,21 +34,34 @@ def scratch(
 
 
 def word_piece(texts: Sequence[str], size: int) -> PreTrainedTokenizerBase:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    """A WordPiece tokenizer of about ``size`` tokens for ``texts``; equal texts give an equal vocabulary.
+
+    The library's own WordPiece trainer breaks ties by the order of a hash table, so a vocabulary would differ
+    from process to process. Its byte-pair trainer does not: its pieces, marked where they continue a word,
+    become the vocabulary, the commonest first.
+    """
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    pairs = Tokenizer(models.BPE())
+    pairs.normalizer, pairs.pre_tokenizer = normalizer, splitter
+    pairs.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=size, show_progress=False))
+    counts: Counter[str] = Counter()
+    for text in texts:
+        for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)):
+            counts[word] += 1
+    pieces: Counter[str] = Counter()
+    for word, count in counts.items():
+        for place, piece in enumerate(pairs.encode(word).tokens):
+            pieces["##" * (place > 0) + piece] += count
+    letters = {mark + letter for word in counts for letter in word for mark in ("", "##")}
+    room = max(0, size - len(_SPECIAL) - len(letters))
+    common = sorted((piece for piece in pieces if piece not in letters), key=lambda piece: (-pieces[piece], piece))
+    vocabulary = [*_SPECIAL, *sorted(letters), *common[:room]]
+    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(vocabulary)}, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=list(_SPECIAL), show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
-    ids = {name: tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]")}
+    ids = [(name, vocabulary.index(name)) for name in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=list(ids.items())
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=ids
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="[PAD]",
-        unk_token="[UNK]",
-        cls_token="[CLS]",
-        sep_token="[SEP]",
-        mask_token="[MASK]",
-    )
+    names = {f"{name.strip('[]').lower()}_token": name for name in _SPECIAL}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)

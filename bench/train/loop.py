@@ -143,7 +143,7 @@ class Trainer:
             query_ids = self.pairs.query[rows]
             own = self.source.draw(query_ids, done.step)
             batch, loss = stepper.backward(query_ids, self.pairs.positive[rows], own, scaler.get_scale())
-            value = float(loss.value)
+            value = loss.value.item()
             if not np.isfinite(value):
                 raise TrainingStopped(
                     f"the loss became {value} at step {done.step + 1}; lower train.lr={config.lr:g}, or use "

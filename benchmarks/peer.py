@@ -1,0 +1,171 @@
+"""Throughput of this engine and of sentence-transformers on the same work, one process after the other.
+
+    pip install -e ".[peers]"
+    python benchmarks/peer.py --encoder ../shared/models/zh_e5_small_4l --data ../shared/data/classical_modern
+
+Both sides train the same encoder on the same pairs with the same loss (MNR, scale 20), batch, lengths and
+precision for one epoch, then encode the same texts, tokenising included, and search the same small corpus
+exactly. The two sides take turns, each in a fresh process; medians and their ratio are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+SKIPPED = 5  # first steps, not timed: the allocator and the kernels warm up
+
+
+def ours(args: argparse.Namespace, work: Work) -> dict[str, float]:
+    from bench.data import tokenize
+    from bench.data.pairs import Pairs
+    from bench.model.config import EncoderConfig
+    from bench.model.encode import encode
+    from bench.model.precision import resolve_device
+    from bench.model.presets import build
+    from bench.negatives import source
+    from bench.train.config import TrainConfig
+    from bench.train.loop import Hooks, Trainer
+    from strategies import registered
+
+    device = resolve_device(args.device)
+    encoder = build(
+        EncoderConfig(args.encoder, "mean", max_query_tokens=args.tokens, max_passage_tokens=args.tokens),
+        [], device, args.seed,
+    )
+    data = work.data
+    queries, passages = (tokenize(t, encoder.tokenizer, args.tokens) for t in (data.queries, data.passages))
+    strategy = registered()["mnr"]()
+    times: list[float] = []
+    trainer = Trainer(
+        encoder, strategy, Pairs(data.splits["train"]), queries, passages, source(strategy.negatives, data, 0),
+        TrainConfig(batch_size=args.batch, lr=2e-5, weight_decay=0.0, eval_every=0, save_every=10**6),
+        args.precision, args.seed, Path(args.scratch), Hooks(progress=lambda *_: times.append(perf_counter())),
+    )
+    trainer.fit()
+    start = perf_counter()
+    tokens = tokenize(work.texts, encoder.tokenizer, args.tokens)
+    vectors = encode(encoder, tokens, args.precision)
+    seconds = perf_counter() - start
+    return work.result(times, args.batch, seconds, vectors)
+
+
+def peer(args: argparse.Namespace, work: Work) -> dict[str, float]:
+    import torch
+    from datasets import Dataset
+    from sentence_transformers import (
+        SentenceTransformer,
+        SentenceTransformerTrainer,
+        SentenceTransformerTrainingArguments,
+        models,
+    )
+    from sentence_transformers.losses import MultipleNegativesRankingLoss
+    from transformers import TrainerCallback
+
+    torch.manual_seed(args.seed)
+    device = "cuda" if args.device != "cpu" and torch.cuda.is_available() else "cpu"
+    tower = models.Transformer(args.encoder, max_seq_length=args.tokens)
+    pooling = models.Pooling(tower.get_embedding_dimension(), "mean")
+    model = SentenceTransformer(modules=[tower, pooling, models.Normalize()], device=device)
+    times: list[float] = []
+
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, *args: Any, **kwargs: Any) -> None:
+            if device == "cuda":
+                torch.cuda.synchronize()
+            times.append(perf_counter())
+
+    pairs = work.pairs()
+    arguments = SentenceTransformerTrainingArguments(
+        output_dir=args.scratch, num_train_epochs=1, per_device_train_batch_size=args.batch, learning_rate=2e-5,
+        warmup_steps=0.1, bf16=args.precision == "bf16", use_cpu=device == "cpu", report_to=[], save_strategy="no",
+        disable_tqdm=True, logging_strategy="no", seed=args.seed,
+    )
+    SentenceTransformerTrainer(
+        model=model, args=arguments, loss=MultipleNegativesRankingLoss(model), callbacks=[Clock()],
+        train_dataset=Dataset.from_dict({"anchor": [q for q, _ in pairs], "positive": [p for _, p in pairs]}),
+    ).train()
+    start = perf_counter()
+    # Autocast rather than bf16 weights: what its own trainer does, and what we compare with.
+    with torch.autocast(device, dtype=torch.bfloat16, enabled=args.precision == "bf16"):
+        vectors = model.encode(work.texts, batch_size=args.encode_batch)
+    return work.result(times, args.batch, perf_counter() - start, vectors)
+
+
+class Work:
+    """The pairs, the texts to encode (a small corpus, then dev queries) and how well they are found."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        from bench.data import DataConfig, load
+        from bench.evaluate import bounded
+
+        self.data = load(DataConfig(args.data, max_train=args.pairs))
+        self.split, kept = bounded(self.data.splits["dev"], args.queries, args.corpus, self.data.corpus_size)
+        self.corpus = [self.data.passages[p] for p in kept]
+        self.texts = self.corpus + [self.data.queries[q] for q in self.split.queries]
+
+    def pairs(self) -> list[tuple[str, str]]:
+        train = self.data.splits["train"]
+        rows = ((q, p) for q, row in zip(train.queries, range(len(train)), strict=True) for p in train.relevant[row])
+        return [(self.data.queries[q], self.data.passages[p]) for q, p in rows]
+
+    def result(self, times: list[float], batch: int, seconds: float, vectors: Any) -> dict[str, float]:
+        import numpy as np
+
+        from bench.evaluate import EvalConfig, evaluate
+        from bench.search import IndexConfig
+
+        vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        corpus, queries = vectors[: len(self.corpus)], vectors[len(self.corpus) :]
+        metrics = evaluate(queries, corpus, self.split, {}, EvalConfig(), IndexConfig(), hnsw=False).metrics
+        steps = np.diff(times)[SKIPPED:]
+        return {
+            "pairs_per_s": batch * len(steps) / float(steps.sum()),
+            "median_step_ms": float(np.median(steps)) * 1e3,
+            "texts_per_s": len(self.texts) / seconds,
+            "recall@1": metrics["exact/recall@1"],
+            "recall@10": metrics["exact/recall@10"],
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoder", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--pairs", type=int, default=4000)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    parser.add_argument("--queries", type=int, default=1000)
+    parser.add_argument("--corpus", type=int, default=10000)
+    parser.add_argument("--encode-batch", type=int, default=32, help="the peer's batch when encoding")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scratch", default="runs/benchmark")
+    parser.add_argument("--side", choices=("ours", "peer"), help="run one side here and print its figures")
+    args = parser.parse_args()
+    if args.side:
+        print(json.dumps((ours if args.side == "ours" else peer)(args, Work(args))))
+        return
+    found: dict[str, list[dict[str, float]]] = {"ours": [], "peer": []}
+    for number in range(args.rounds):
+        for side, results in found.items():
+            command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            results.append(json.loads(done.stdout.strip().splitlines()[-1]))
+            print(f"round {number + 1} {side}: {results[-1]}", file=sys.stderr)
+    print(f"{'median of ' + str(args.rounds):<18}{'ours':>10}{'peer':>10}{'ratio':>8}   ({args.precision})")
+    for name in found["ours"][0]:
+        mine, theirs = (statistics.median(r[name] for r in found[side]) for side in ("ours", "peer"))
+        print(f"{name:<18}{mine:>10.1f}{theirs:>10.1f}{mine / theirs:>8.2f}")
+
+
+if __name__ == "__main__":
+    main()
