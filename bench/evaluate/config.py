@@ -20,7 +20,7 @@ class EvalConfig:
     ks: tuple[int, ...] = (1, 5, 10, 20, 50)
     split: str = "test"
     retrieve: int = 50
-    untrained: bool = False
+    untrained: bool = True
     recall_file: bool = False
     paddle_compat: bool = False
 

@@ -18,6 +18,7 @@ from bench.model.dropout import keep_mask
 from bench.model.packing import Packed
 
 NAME = "negbench_packed"
+TEXTS, STEP = 8, 8  # of a group
 
 
 @dataclass(frozen=True)
@@ -37,25 +38,19 @@ class Group:
     real: Tensor | None
 
 
-def plan(packed: Packed, heads: int, slack: float = 1.2, places: int = 1 << 22) -> list[Group]:
-    """Cut a length-sorted batch into groups whose longest text is within ``slack`` of the shortest.
+def plan(packed: Packed, heads: int) -> list[Group]:
+    """Cut a length-sorted batch into groups of ``TEXTS`` texts, padded to a multiple of ``STEP`` tokens.
 
-    ``places`` bounds the entries of one group's score matrices (texts x heads x L x L).
+    Few different shapes come up that way, each again and again: a shape seen for the first time costs the
+    CPU library the making of a kernel, and the allocator fresh memory.
     """
-    groups, begin, lengths = [], 0, packed.lengths
-    while begin < len(lengths):
-        longest = lengths[begin] * slack + 2
-        end = int(np.searchsorted(lengths, longest, side="right"))
-        fits = max(1, places // int(heads * lengths[end - 1] ** 2))
-        end = min(end, begin + fits)
-        groups.append(_group(packed, begin, end, heads))
-        begin = end
-    return groups
+    count = len(packed.lengths)
+    return [_group(packed, begin, min(begin + TEXTS, count), heads) for begin in range(0, count, TEXTS)]
 
 
 def _group(packed: Packed, begin: int, end: int, heads: int) -> Group:
     lengths, starts = packed.lengths[begin:end], packed.starts[begin:end]
-    longest = int(lengths[-1])
+    longest = -(-int(lengths[-1]) // STEP) * STEP
     place = np.arange(longest)
     real = place < lengths[:, None]  # [n, L]
     token = starts[:, None] + np.minimum(place, lengths[:, None] - 1)  # padding repeats the last token
@@ -78,7 +73,7 @@ class PackedAttention(torch.autograd.Function):
         ctx: Any, q: Tensor, k: Tensor, v: Tensor, groups: list[Group], scale: float, drop: float
     ) -> Tensor:
         """``q``, ``k``, ``v`` and the result are [tokens * heads, head size]."""
-        out = torch.empty_like(q)
+        out = torch.zeros_like(q)  # rows of no group stay zero
         saved = []
         for group in groups:
             qg, kg, vg = (_padded(x, group) for x in (q, k, v))
@@ -86,25 +81,25 @@ class PackedAttention(torch.autograd.Function):
             if group.real is not None:
                 scores.masked_fill_(~group.real[:, None, :], torch.finfo(scores.dtype).min)
             probability = torch.softmax(scores, dim=-1)
-            keep, rescale = keep_mask(probability.shape, drop) if drop else (None, 1.0)
-            kept = probability if keep is None else (probability * keep).mul_(rescale)
+            keep = keep_mask(probability.shape, drop, probability.dtype) if drop else None
+            kept = probability if keep is None else probability * keep
             _unpadded(torch.bmm(kept, vg), group, out)
-            saved.append((qg, kg, vg, probability, kept, keep, rescale))
+            saved.append((qg, kg, vg, probability, kept, keep))
         ctx.groups, ctx.scale, ctx.steps = groups, scale, saved
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         grad = grad.contiguous()
-        dq, dk, dv = (torch.empty_like(grad) for _ in range(3))
-        for group, (qg, kg, vg, probability, kept, keep, rescale) in zip(ctx.groups, ctx.steps, strict=True):
+        dq, dk, dv = (torch.zeros_like(grad) for _ in range(3))
+        for group, (qg, kg, vg, probability, kept, keep) in zip(ctx.groups, ctx.steps, strict=True):
             g = _padded(grad, group)
             if group.real is not None:
                 g.mul_(group.real[:, :, None])
             _unpadded(torch.bmm(kept.transpose(1, 2), g), group, dv)
             dp = torch.bmm(g, vg.transpose(1, 2))
             if keep is not None:
-                dp.mul_(keep).mul_(rescale)
+                dp.mul_(keep)
             ds = torch._softmax_backward_data(dp, probability, -1, probability.dtype).mul_(ctx.scale)
             _unpadded(torch.bmm(ds, kg), group, dq)
             _unpadded(torch.bmm(ds.transpose(1, 2), qg), group, dk)

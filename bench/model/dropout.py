@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 
-def keep_mask(shape: Sequence[int], p: float) -> tuple[Tensor, float]:
-    """A boolean mask that is False with probability ``p``, rounded to 1/256, and the factor that keeps means.
+def keep_mask(shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
+    """Factors for dropout: 0 with probability ``p``, rounded to 1/256, else what keeps the mean.
 
     One random byte decides one element. The bytes come from NumPy's SFC64, seeded with one draw of torch's
     generator, so torch's random state alone decides the mask.
@@ -24,20 +24,20 @@ def keep_mask(shape: Sequence[int], p: float) -> tuple[Tensor, float]:
     )
     dropped = min(round(p * 256), 255)
     keep = torch.from_numpy(words.view(np.uint8)[:size]) >= dropped
-    return keep.view(tuple(shape)), 256 / (256 - dropped)
+    return keep.view(tuple(shape)).to(dtype).mul_(256 / (256 - dropped))
 
 
 class _Drop(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
-        keep, ctx.rescale = keep_mask(x.shape, p)
+        keep = keep_mask(x.shape, p, x.dtype)
         ctx.save_for_backward(keep)
-        return (x * keep).mul_(ctx.rescale)
+        return x * keep
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (keep,) = ctx.saved_tensors
-        return (grad * keep).mul_(ctx.rescale), None
+        return grad * keep, None
 
 
 class ByteDropout(nn.Dropout):

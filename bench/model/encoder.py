@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 AttentionInterface.register(attention.NAME, attention.packed_attention)
 
+ROUND = 128  # tokens of a packed batch are a multiple of it
 PROJECTION_DROPOUT = 0.1  # PaddleNLP neural_search base_model.py
 
 
@@ -106,14 +107,17 @@ class Encoder(nn.Module):
 
     def _packed_states(self, packed: Packed) -> tuple[Tensor, ...]:
         """([T, hidden] of the last layer,) or (first, last) as the pooling needs."""
+        # Batches of a few different sizes: see attention.plan. The rows added belong to no text.
+        count = len(packed.ids)
+        added = (0, -count % ROUND)
         positions = torch.from_numpy(packed.positions) + self._first_position
         out = self.transformer(
-            inputs_embeds=self._inputs(packed.ids)[None],
-            position_ids=positions[None],
+            inputs_embeds=self._inputs(F.pad(packed.ids, added, value=int(packed.ids[-1])))[None],
+            position_ids=F.pad(positions, added, value=self._first_position)[None],
             packing=attention.plan(packed, self.transformer.config.num_attention_heads),
             output_hidden_states=self.pooling == "first_last_mean",
         )
-        return tuple(state[0] for state in self._needed(out))
+        return tuple(state[0, :count] for state in self._needed(out))
 
     def _padded_states(self, packed: Packed) -> tuple[Tensor, ...]:
         """The same states as :meth:`_packed_states`, computed on a padded batch."""
