@@ -13,7 +13,7 @@ from bench.model.encoder import Encoder
 from bench.model.packing import pack
 from bench.model.precision import autocast
 
-TOKENS_AT_ONCE = {"cpu": 1 << 12, "cuda": 1 << 17}
+TOKENS_AT_ONCE = {"cpu": 1 << 11, "cuda": 1 << 17}
 
 
 @torch.no_grad()
