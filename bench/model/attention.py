@@ -60,18 +60,14 @@ def _group(packed: Packed, begin: int, end: int, heads: int) -> Group:
     scatter = ((text[:, None] * heads + head) * longest + position[:, None]).reshape(-1)
     mask = None if real.all() else torch.from_numpy(np.repeat(real, heads, axis=0))
     first = int(starts[0]) * heads
-    return Group(
-        torch.from_numpy(gather), torch.from_numpy(scatter), first, first + len(scatter), longest, mask
-    )
+    return Group(torch.from_numpy(gather), torch.from_numpy(scatter), first, first + len(scatter), longest, mask)
 
 
 class PackedAttention(torch.autograd.Function):
     """``softmax(q k^T * scale) v`` within each text, with dropout on the probabilities."""
 
     @staticmethod
-    def forward(
-        ctx: Any, q: Tensor, k: Tensor, v: Tensor, groups: list[Group], scale: float, drop: float
-    ) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, groups: list[Group], scale: float, drop: float) -> Tensor:
         """``q``, ``k``, ``v`` and the result are [tokens * heads, head size]."""
         out = torch.zeros_like(q)  # rows of no group stay zero
         saved = []
@@ -125,11 +121,14 @@ def packed_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     packing: list[Group] | None = None,
+    sliding_window: int | None = None,
     **unused: Any,
 ) -> tuple[Tensor, None]:
     """The attention interface of ``transformers``: [1, heads, T, head size] in, [1, T, heads, head size] out."""
     if packing is None:
         raise RuntimeError("packed attention was called without its plan")
+    if sliding_window is not None:
+        raise ValueError("packed attention looks at whole texts, this model at a window of them")
     _, heads, count, size = query.shape
     scale = size**-0.5 if scaling is None else scaling
     rows = (x.transpose(1, 2).reshape(count * heads, size) for x in (query, key, value))

@@ -50,7 +50,7 @@ class Encoder(nn.Module):
         self._settle_pooler()
         if projection is None and config.output_dim is not None:
             projection = nn.Linear(transformer.config.hidden_size, config.output_dim)
-            nn.init.trunc_normal_(projection.weight, std=0.02)
+            nn.init.trunc_normal_(projection.weight, std=0.02, a=-0.04, b=0.04)  # bounds are absolute
             nn.init.zeros_(projection.bias)
         self.projection = projection
         self.dropout = nn.Dropout(PROJECTION_DROPOUT if projection is not None else 0.0)
@@ -69,13 +69,12 @@ class Encoder(nn.Module):
 
     def _settle_pooler(self) -> None:
         """Keep the model's own pooler only when it is used: its weights would never train otherwise."""
+        pooler = getattr(self.transformer, "pooler", None)
         if self.pooling != "pooler":
-            if getattr(self.transformer, "pooler", None) is not None:
+            if pooler is not None:
                 self.transformer.pooler = None
-        elif getattr(self.transformer, "pooler", None) is None:
-            raise UserError(
-                "encoder.pooling=pooler, but this model has no pooler; use cls, mean or first_last_mean"
-            )
+        elif not hasattr(pooler, "dense"):  # ALBERT's is a bare linear layer, without its tanh
+            raise UserError("encoder.pooling=pooler, but this model has no pooler; use cls, mean or first_last_mean")
 
     def prepare(self, device: torch.device) -> Encoder:
         """Move to ``device`` and choose the fastest layout that is right for this model there."""
