@@ -19,9 +19,7 @@ def keep_mask(shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
     """
     size = prod(shape)
     seed = int(torch.randint(2**62, ()))
-    words = np.random.Generator(np.random.SFC64(seed)).integers(
-        0, 2**64, size=(size + 7) // 8, dtype=np.uint64
-    )
+    words = np.random.Generator(np.random.SFC64(seed)).integers(0, 2**64, size=(size + 7) // 8, dtype=np.uint64)
     dropped = min(round(p * 256), 255)
     keep = torch.from_numpy(words.view(np.uint8)[:size]) >= dropped
     return keep.view(tuple(shape)).to(dtype).mul_(256 / (256 - dropped))

