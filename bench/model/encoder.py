@@ -250,5 +250,8 @@ def _keep_layers(transformer: PreTrainedModel, layers: tuple[int, ...] | None) -
             if isinstance(child, nn.ModuleList) and len(child) == count:
                 setattr(module, name, nn.ModuleList(child[layer] for layer in layers))
                 transformer.config.num_hidden_layers = len(layers)
+                kinds = getattr(transformer.config, "layer_types", None)
+                if kinds is not None:
+                    transformer.config.layer_types = [kinds[layer] for layer in layers]
                 return transformer
     raise UserError("encoder.layers: this model's layers could not be found; leave it unset")
