@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +18,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Which negatives should a retrieval model be trained with, on this data, and is the difference real?",
+    epilog="Example: bench run strategy=hardest_neg. With --debug anywhere, errors show where they came from.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Look at data sets before training on them.")
+data_app = typer.Typer(
+    no_args_is_help=True,
+    help="Look at data sets before training on them.",
+    epilog="Example: bench data inspect path/to/my_data",
+)
 app.add_typer(data_app, name="data")
 
 RunsDir = Annotated[Path, typer.Option(help="Where the records are.")]
@@ -46,7 +52,8 @@ def run(
     from bench import commands
 
     if again is not None:
-        commands.repeat(again, overrides or [])
+        if not commands.repeat(again, overrides or []):
+            raise typer.Exit(1)
     elif print_config:
         commands.print_config(overrides or [])
     elif not commands.run_all(overrides or [], force=force):
@@ -93,13 +100,14 @@ def _told(debug: bool) -> Iterator[None]:
             raise
         print(f"bench: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Typer turns an interruption into a silent exit with status 130.
+        if isinstance(end, SystemExit) and end.code != 130:
+            raise
         if debug:
             raise
         print("bench: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
         raise SystemExit(130) from None
-    except BrokenPipeError:
-        raise SystemExit(0) from None
 
 
 def main(arguments: list[str] | None = None) -> Any:
@@ -107,9 +115,12 @@ def main(arguments: list[str] | None = None) -> Any:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    if not debug:
+        # What a hub client says while it retries is in the error in the end. Read when they are imported.
+        for library in ("HF_HUB", "TRANSFORMERS"):
+            os.environ.setdefault(f"{library}_VERBOSITY", "error")
     with _told(debug):
-        # click would swallow the interruption and print "Aborted!"
-        return app(args=words, standalone_mode=True)
+        return app(args=words, prog_name="bench")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from rich.console import Console
@@ -16,37 +17,52 @@ from bench.disk import refusals
 from bench.errors import UserError
 from bench.record.record import Record
 
-COLUMNS = ("recall@1", "recall@5", "recall@10", "recall@50", "mrr@10", "ndcg@10", "exact/recall@1")
+COLUMNS = {
+    "recall@1": "R@1",
+    "recall@5": "R@5",
+    "recall@10": "R@10",
+    "recall@50": "R@50",
+    "mrr@10": "MRR@10",
+    "ndcg@10": "nDCG@10",
+    "exact/recall@1": "exact R@1",
+}
+PIPED_WIDTH = 100
+
+
+class _Stderr(logging.Handler):
+    """Writes to whatever standard error is at the time, so that a line stands above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
 
 
 def _console() -> Console:
-    """Standard out; wide enough for whole tables when piped."""
-    return Console(
-        width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=not sys.stdout.isatty()
-    )
+    """Standard out; of one width when piped."""
+    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
 
 
 def _logging() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    """This project's log lines on standard error, and of other libraries errors only."""
+    logging.basicConfig(level=logging.ERROR, format="%(message)s", handlers=[_Stderr()])
     logging.getLogger("bench").setLevel(logging.INFO)
 
 
 def run_all(overrides: Sequence[str], force: bool = False) -> bool:
     """Carry out every run the overrides ask for; whether all went well. A failed run does not stop the others."""
+    _logging()
     from bench.config import expand, resolve
+    from bench.data import load
     from bench.progress import Display
     from bench.run import run
 
-    _logging()
     single = list(expand(overrides))
     configs = [resolve(words) for words in single]  # all are checked before any is run
+    load_once = lru_cache(maxsize=1)(load)
     outcomes, failed = [], 0
     for number, (words, config) in enumerate(zip(single, configs, strict=True), 1):
-        title = (
-            f"[{number}/{len(single)}] {config.strategy.name} seed {config.seed}: " if len(single) > 1 else ""
-        )
+        title = f"[{number}/{len(single)}] {config.strategy.name} seed {config.seed}: " if len(single) > 1 else ""
         try:
-            outcome = run(config, command(words), force=force, display=Display(title))
+            outcome = run(config, command(words), force=force, display=Display(title), load=load_once)
         except UserError as error:
             failed += 1
             if len(single) == 1:
@@ -65,20 +81,19 @@ def run_all(overrides: Sequence[str], force: bool = False) -> bool:
 
 def command(words: Sequence[str]) -> str:
     """The shortest command that repeats a run with these overrides, here."""
-    return " ".join(
-        ["bench", "run", *(shlex.quote(w) for w in words if not w.startswith(("runs_dir=", "track=")))]
-    )
+    return " ".join(["bench", "run", *(shlex.quote(w) for w in words if not w.startswith(("runs_dir=", "track=")))])
 
 
 def show(records: Sequence[Record]) -> None:
     """Print the records as one table, an untrained row before those that start from it."""
     columns = [c for c in COLUMNS if any(c in r.metrics for r in records)]
     first = records[0]
-    table = Table(title=f"{first.data['name']}, split {first.split}, percent", title_justify="left", box=None)
+    title = f"{first.data['name']}, split {first.split}, percent"
+    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False)
     table.add_column("strategy")
     table.add_column("seed", justify="right")
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(COLUMNS[name], justify="right")
     table.add_column("train s", justify="right")
     shown: list[object] = []
     for record in records:
@@ -118,58 +133,54 @@ def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def repeat(identity: str, overrides: Sequence[str]) -> None:
-    """Run a recorded configuration again in ``runs_dir/again`` and print both results."""
-    from bench.config import rebuild
+def repeat(identity: str, overrides: Sequence[str]) -> bool:
+    """Run a recorded configuration again in ``runs_dir/again``, print both results; whether they are equal."""
+    _logging()
+    from bench.config import expand, rebuild, resolve
+    from bench.data import load
     from bench.progress import Display
     from bench.record.store import RunDirectory
     from bench.run import run
 
-    _logging()
-    rest = [word for word in overrides if not word.startswith(("runs_dir=", "track="))]
-    if rest:
-        raise UserError(
-            f"--again repeats a run exactly; {rest[0]} would change it (runs_dir and track may be given)"
-        )
-    given = dict(word.split("=", 1) for word in overrides)
-    root = Path(given.get("runs_dir", "runs"))
+    given = dict(word.split("=", 1) for word in next(iter(expand(overrides))))
+    if other := given.keys() - {"runs_dir", "track"}:
+        raise UserError(f"--again repeats a run exactly; it takes only runs_dir and track, not {min(other)}")
+    root = resolve(overrides).root
     try:
         recorded = RunDirectory(root, identity).read_record()
     except FileNotFoundError:
-        raise UserError(
-            f"there is no record of {identity} in {root}; runs_dir=DIR tells where it is"
-        ) from None
+        raise UserError(f"there is no record of {identity} in {root}; runs_dir=DIR tells where it is") from None
+    if recorded.status != "finished":
+        raise UserError(f"{identity} is {recorded.status}; only a finished run can be repeated")
     config = rebuild(dict(recorded.config))
-    config = replace(config, runs_dir=str(root / "again"), track=given.get("track", "none"))
-    outcome = run(config, recorded.command, force=True, display=Display())
-    if outcome.record.data["fingerprint"] != recorded.data["fingerprint"]:
+    data = load(config.data)
+    if data.fingerprint != recorded.data["fingerprint"]:
         raise UserError(
-            f"the data has changed since {identity}: fingerprint {outcome.record.data['fingerprint']}, "
-            f"recorded {recorded.data['fingerprint']}; what was run is in {outcome.path}"
+            f"the data has changed since {identity}: fingerprint {data.fingerprint}, recorded "
+            f"{recorded.data['fingerprint']}; it cannot be repeated"
         )
+    start = config.train.init_from
+    if start is not None and (root / start / "model").is_dir():
+        config = replace(config, train=replace(config.train, init_from=str(root / start / "model")))
+    config = replace(config, runs_dir=str(root / "again"), track=given.get("track", "none"))
+    outcome = run(config, recorded.command, force=True, display=Display(), load=lambda _: data)
     show([recorded, outcome.record])
-    same = {k: v for k, v in recorded.metrics.items() if k.startswith("exact/")}
-    equal = all(outcome.record.metrics[k] == v for k, v in same.items())
-    print(
-        f"{outcome.path}: exact-search metrics are {'equal' if equal else 'NOT equal'} to the recorded ones"
-    )
+    exact = {name for name in recorded.metrics if name.startswith("exact/")}
+    equal = all(outcome.record.metrics[name] == recorded.metrics[name] for name in exact)
+    print(f"{outcome.path}: exact-search metrics are {'equal' if equal else 'NOT equal'} to the recorded ones")
+    return equal
 
 
 def report(runs_dir: Path, out: Path | None) -> None:
     """Print the report of all finished runs, or write it to ``out/report.md``."""
+    from bench.record.ledger import read
     from reports.markdown import render
 
-    from bench.record.ledger import read
-
     if not runs_dir.is_dir():
-        raise UserError(
-            f"there is no directory {runs_dir}; run something first: bench run strategy=hardest_neg"
-        )
+        raise UserError(f"there is no directory {runs_dir}; run something first: bench run strategy=hardest_neg")
     ledger = read(runs_dir)
     if not ledger.records and not ledger.skipped:
-        raise UserError(
-            f"{runs_dir} holds no finished run; run something first: bench run strategy=hardest_neg"
-        )
+        raise UserError(f"{runs_dir} holds no finished run; run something first: bench run strategy=hardest_neg")
     text = render(ledger.records, ledger.skipped)
     if out is None:
         print(text)
@@ -188,12 +199,8 @@ def list_strategies() -> None:
     for name, strategy in registered().items():
         console.print(f"{name}: {(strategy.__doc__ or '').strip().splitlines()[0]}")
         for knob in strategy.knobs():
-            allowed = (
-                f"{knob.low:g} to {knob.high:g}" if knob.low is not None else " | ".join(knob.choices or ())
-            )
-            console.print(
-                f"    strategy.{knob.name}={knob.default}  ({allowed}; {knob.source})", markup=False
-            )
+            allowed = f"{knob.low:g} to {knob.high:g}" if knob.low is not None else " | ".join(knob.choices or ())
+            console.print(f"    strategy.{knob.name}={knob.default}  ({allowed}; {knob.source})", markup=False)
 
 
 def inspect(name: str) -> bool:

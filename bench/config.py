@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from difflib import get_close_matches
 from itertools import product
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from hydra import compose, initialize
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import MISSING as MISSING_VALUE
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from bench.data import DataConfig
 from bench.errors import UserError, nearest
@@ -29,6 +32,7 @@ from strategies import registered
 
 SHORTHAND = {"data": "data.name", "encoder": "encoder.name"}
 DEFAULT_STRATEGY = "in_batch"
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
 
 
 @dataclass
@@ -53,9 +57,13 @@ def expand(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
     ``["strategy=a,b", "seed=1,2"]`` gives four tuples. Raises :class:`UserError` for what cannot be read.
     """
-    choices = []
+    choices: list[list[str]] = []
+    seen: set[str] = set()
     for parsed in _parse(overrides):
         key = SHORTHAND.get(parsed.key_or_group, parsed.key_or_group)
+        if key in seen:
+            raise UserError(f"{key} is given twice; the second time as {parsed.input_line}")
+        seen.add(key)
         if parsed.is_sweep_override():
             if not parsed.is_choice_sweep():
                 raise UserError(f"{parsed.input_line}: only comma sweeps are known, such as seed=1,2,3")
@@ -86,19 +94,28 @@ def resolve(overrides: Sequence[str]) -> RunConfig:
         raise UserError(_reason(error, overrides)) from error
     except ValueError as error:
         raise UserError(str(error)) from error
-    return RunConfig(**{name: _tuples(node) for name, node in nodes.items()})
+    config = RunConfig(**{name: _tuples(node) for name, node in nodes.items()})
+    for key, value in flatten(config.tree()):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{key}={value} is not a finite number")
+    return config
 
 
 def rebuild(tree: dict[str, Any]) -> RunConfig:
-    """The configuration whose recorded tree this is: the inverse of :meth:`RunConfig.tree`."""
-    chosen = [f"strategy={tree['strategy']['name']}"]
-    base = resolve(chosen)
+    """The configuration whose recorded tree this is: the inverse of :meth:`RunConfig.tree`.
+
+    Raises :class:`UserError` when the tree has not just the settings that are known here.
+    """
+    base = resolve([f"strategy={tree['strategy']['name']}"])
+    differ = {key for key, _ in flatten(base.tree())} ^ {key for key, _ in flatten(tree)}
+    if differ:
+        raise UserError(f"recorded by another version, whose settings differ: {', '.join(sorted(differ))}")
     values: dict[str, Any] = {}
     for f in fields(RunConfig):
         part, value = getattr(base, f.name), tree[f.name]
         if is_dataclass(part) and not isinstance(part, type):
-            kept = {g.name: value[g.name] for g in fields(part) if g.name in value}
-            value = replace(part, **{k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()})
+            names = [g.name for g in fields(part)]
+            value = replace(part, **{n: tuple(value[n]) if isinstance(value[n], list) else value[n] for n in names})
         values[f.name] = value
     return RunConfig(**values)
 
@@ -140,7 +157,7 @@ def _parse(overrides: Iterable[str]) -> list[Override]:
             raise UserError(f"{line!r} is not an override; write key=value, such as strategy=hardest_neg")
         try:
             parsed.append(parser.parse_override(line))
-        except OverrideParseException as error:
+        except HydraException as error:
             first = str(error).splitlines()[0]
             raise UserError(
                 f"{line!r} cannot be read ({first}); put quotes around values with special characters: "
@@ -151,37 +168,59 @@ def _parse(overrides: Iterable[str]) -> list[Override]:
     return parsed
 
 
+def _kinds(strategy: str) -> dict[str, Any]:
+    """The type of every setting by its dotted key, the knobs being those of ``strategy``."""
+    kinds: dict[str, Any] = {}
+    for name, kind in get_type_hints(RunConfig).items():
+        group = registered()[strategy] if name == "strategy" else kind
+        if is_dataclass(group):
+            hints = get_type_hints(group)
+            kinds |= {f"{name}.{f.name}": hints[f.name] for f in fields(group)}
+        else:
+            kinds[name] = kind
+    return kinds
+
+
 def _check_keys(overrides: Sequence[str]) -> None:
     given = dict(line.partition("=")[::2] for line in overrides)
-    name = given.get("strategy", DEFAULT_STRATEGY)
-    if name not in registered():
-        raise UserError(f"strategy={name} is not registered{nearest(name, registered())}")
-    known = {"strategy", *SHORTHAND}
-    for f in fields(_Schema):
-        if f.name == "defaults":
-            continue
-        kind = registered()[name] if f.name == "strategy" else f.default_factory
-        known |= (
-            {f"{f.name}.{g.name}" for g in fields(kind)}
-            if kind is not MISSING and is_dataclass(kind)
-            else {f.name}
-        )
+    strategy = given.pop("strategy", DEFAULT_STRATEGY)
+    if strategy not in registered():
+        raise UserError(f"strategy={strategy} is not registered{nearest(strategy, registered())}")
+    known = _kinds(strategy)
     for key in given:
         if key not in known:
-            what = f"strategy {name} has no knob" if key.startswith("strategy.") else "there is no setting"
-            group = [k for k in known if k.startswith(key.partition(".")[0] + ".")] if "." in key else known
-            raise UserError(f"{what} {key!r}{nearest(key, group or known)}")
+            group, _, leaf = key.rpartition(".")
+            what = f"strategy {strategy} has no knob" if group == "strategy" else "there is no setting"
+            near = (
+                [k for k in known if k.rpartition(".")[2] == leaf]
+                or [k for k in known if group and k.startswith(group + ".")]
+                or get_close_matches(key, known, cutoff=0.5)
+                or {k.partition(".")[0] for k in known}
+            )
+            raise UserError(f"{what} {key!r}{nearest(key, near)}")
 
 
 def _reason(error: BaseException, overrides: Sequence[str]) -> str:
-    """One line for a value that does not fit: OmegaConf's words, and the override they are about."""
+    """One line for a value that does not fit: the override, and what it should have been."""
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__
-    message = str(root).splitlines()[0]
-    key = re.search(r"full_key: (\S+)", str(root))
-    about = [line for line in overrides if key and line.startswith(key[1] + "=")]
-    return f"{about[0] if about else (key[1] if key else 'configuration')}: {message}"
+    found = re.search(r"full_key: (\S+)", str(root))
+    key = found[1].partition("[")[0] if found else "configuration"
+    given = dict(line.partition("=")[::2] for line in overrides)
+    kind = _kinds(given.get("strategy", DEFAULT_STRATEGY)).get(key)
+    if isinstance(root, ValidationError) and kind is not None:
+        return f"{key}={given.get(key, '')} is not {_words(kind)}"
+    return f"{key}: {str(root).splitlines()[0]}"
+
+
+def _words(kind: Any) -> str:
+    """What a value of a type looks like, for an error message."""
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if args := [arg for arg in get_args(kind) if arg is not Ellipsis]:
+        return "a list of whole numbers, such as [1,5]" if args == [int] else " or ".join(map(_words, args))
+    return str(kind)
 
 
 def _tuples(node: Any) -> Any:

@@ -1,46 +1,29 @@
-"""One run: data, encoder, training, evaluation, record. It only connects the rooms."""
+"""One run: what decides it, and carrying it out, going on with it or finding it finished."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
-import numpy as np
 import torch
 
-from bench.data import DataConfig, DataSet, load, tokenize
-from bench.data.cache import cache_dir
-from bench.data.dataset import Ragged, Split
-from bench.data.pairs import Pairs
-from bench.data.tokens import Tokens
-from bench.errors import UserError, choice, nearest
-from bench.evaluate import EvalConfig, Retrieval, bounded, evaluate
+from bench.data import DataConfig, DataSet
+from bench.data import load as load_data
+from bench.errors import UserError, at_least, choice, nearest
+from bench.evaluate import EvalConfig
+from bench.job import Job
 from bench.model.config import EncoderConfig
-from bench.model.encode import encode
-from bench.model.encoder import Encoder
-from bench.model.files import save
-from bench.model.precision import resolve_device, resolve_precision
-from bench.model.presets import build, weights_digest
-from bench.negatives import source
+from bench.model.precision import resolve_device
 from bench.progress import Display
-from bench.record.environment import environment, peak_memory_mb, reset_peak_memory
 from bench.record.identity import run_id
-from bench.record.record import Record, now
+from bench.record.record import Record
 from bench.record.store import RunDirectory
-from bench.record.tracker import MODES, Tracker, make_tracker
-from bench.record.untrained import Untrained
+from bench.record.tracker import MODES, make_tracker
 from bench.search import IndexConfig
 from bench.train.config import TrainConfig
-from bench.train.loop import Hooks, Progress, Trainer
 from strategies import Strategy
-
-log = logging.getLogger(__name__)
-
-WORST = 100  # queries in the tracker's table
 
 
 @dataclass(frozen=True)
@@ -60,8 +43,13 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         choice("track", self.track, MODES)
-        if self.seed < 0:
-            raise UserError(f"seed={self.seed} must be at least 0")
+        at_least("seed", self.seed, 0)
+        self.index.check(self.eval.retrieve)
+
+    @property
+    def root(self) -> Path:
+        """The directory of all runs."""
+        return Path(self.runs_dir).expanduser()
 
     def tree(self) -> dict[str, Any]:
         """The configuration as nested plain values, the strategy with its name: what records hold."""
@@ -79,35 +67,62 @@ class Outcome:
     skipped: bool = False
 
 
-def run(config: RunConfig, command: str, *, force: bool = False, display: Display | None = None) -> Outcome:
+def run(
+    config: RunConfig,
+    command: str,
+    *,
+    force: bool = False,
+    display: Display | None = None,
+    load: Callable[[DataConfig], DataSet] = load_data,
+) -> Outcome:
     """Carry out one run, go on with an interrupted one, or find that it is finished already.
 
-    ``command`` is kept in the record as what repeats it; ``force`` runs a finished one again. Raises
-    :class:`UserError` for all that the person can mend; the record then says ``failed``, and why.
+    ``command`` is kept in the record as what repeats it; ``force`` runs a finished one again; ``load`` may
+    keep the data for the next run. Raises :class:`UserError` for all that the person can mend; the record
+    then says ``failed``, and why.
     """
     device = resolve_device(config.device)
-    display = display or Display()
-    with display.task("data"):
-        data = load(config.data)
-    split = _final_split(data, config.eval.split)
-    identity = run_id(config.tree(), data.fingerprint)
-    with RunDirectory.open(Path(config.runs_dir), identity) as directory:
-        if directory.finished and not force:
-            return Outcome(directory.read_record(), directory.path, skipped=True)
-        if force:
-            directory.clear()
-        tracker = make_tracker(config.track, Path(config.runs_dir))
-        job = _Run(config, command, data, split, device, directory, tracker, display)
-        ok = False
-        try:
-            record = job.carry_out(identity)
-            ok = True
-        except UserError as error:
-            directory.write_record(job.record(identity, status="failed", error=str(error)))
-            raise
-        finally:
-            tracker.finish(ok)
+    with display or Display() as shown:
+        with shown.task("data"):
+            data = load(config.data)
+        split = _final_split(data, config.eval.split)
+        _check(config, data)
+        identity = run_id(config.tree(), data.fingerprint)
+        with RunDirectory.open(config.root, identity) as directory:
+            if directory.finished and not force:
+                return Outcome(directory.read_record(), directory.path, skipped=True)
+            if force:
+                directory.clear()
+            tracker = make_tracker(config.track, config.root)
+            job = Job(config, command, data, split, device, directory, tracker, shown)
+            ok = False
+            try:
+                record = job.carry_out(identity)
+                ok = True
+            except torch.OutOfMemoryError as error:
+                told = UserError(
+                    f"{device} ran out of memory; set train.micro_batch (texts at once, now "
+                    f"{config.train.micro_batch or 'all of a batch'}), which leaves the result as it is"
+                )
+                directory.write_record(job.record(identity, status="failed", error=str(told)))
+                raise told from error
+            except Exception as error:
+                directory.write_record(job.record(identity, status="failed", error=str(error)))
+                raise
+            finally:
+                tracker.finish(ok)
     return Outcome(record, directory.path)
+
+
+def _check(config: RunConfig, data: DataSet) -> None:
+    """Refuse before any text is encoded what would otherwise fail after it."""
+    if config.eval.retrieve > data.corpus_size:
+        raise UserError(
+            f"eval.retrieve={config.eval.retrieve}, but the corpus of {data.name} has {data.corpus_size} "
+            f"passages; set eval.retrieve and eval.ks to at most {data.corpus_size}"
+        )
+    if "train" not in data.splits and config.train.epochs and config.train.max_steps != 0:
+        raise UserError(f"data set {data.name} has no train split; train.max_steps=0 evaluates the encoder untrained")
 
 
 def _final_split(data: DataSet, wanted: str) -> str:
@@ -115,246 +130,5 @@ def _final_split(data: DataSet, wanted: str) -> str:
     if wanted == "test" and "test" not in data.splits and "dev" in data.splits:
         return "dev"
     if wanted not in data.splits:
-        raise UserError(
-            f"eval.split={wanted}: data set {data.name} has no such split{nearest(wanted, data.splits)}"
-        )
+        raise UserError(f"eval.split={wanted}: data set {data.name} has no such split{nearest(wanted, data.splits)}")
     return wanted
-
-
-@dataclass
-class _Run:
-    """One run on its way; its parts are steps that share the encoder, the tokens and the costs."""
-
-    config: RunConfig
-    command: str
-    data: DataSet
-    split: str
-    device: torch.device
-    directory: RunDirectory
-    tracker: Tracker
-    display: Display
-
-    def __post_init__(self) -> None:
-        self.started = now()
-        self.precision = resolve_precision(self.config.train.precision, self.device)
-        self.cost: dict[str, float | None] = {"mine_s": 0.0}
-        self.selection: dict[str, Any] = {}
-        self.metrics: dict[str, float] = {}
-        self.baseline: Mapping[str, float | None] | None = None
-
-    def carry_out(self, identity: str) -> Record:
-        config, data = self.config, self.data
-        self.directory.write_config(config.tree())
-        resume = (self.directory.checkpoints / "last.pt").exists()
-        group = config.strategy.name
-        self.tracker.start(
-            identity, config.tree(), group=group, tags=(data.name, config.encoder.name), resume=resume
-        )
-        reset_peak_memory(str(self.device))
-        with self.display.task("encoder and tokens"):
-            self.encoder = self._encoder()
-            self.queries, self.passages = self._tokens()
-        if config.eval.untrained:
-            self.baseline = self._untrained()
-        done = self._train(identity)
-        result = self._evaluate("evaluate", self.encoder)
-        self.metrics = result.metrics
-        self._costs(done, result)
-        save(self.encoder, self.directory.model)
-        self.directory.write_ranks(result.ranks)
-        if config.eval.recall_file:
-            self._recall_file(result)
-        record = self.record(identity, status="finished")
-        self.tracker.table("worst_queries", _worst(data, result))
-        self.tracker.summary({**record.metrics, **{f"cost/{k}": v for k, v in record.cost.items()}})
-        self.directory.write_record(record)
-        self.directory.drop_checkpoints()
-        return record
-
-    def _encoder(self) -> Encoder:
-        config = self.config.encoder
-        start = self.config.train.init_from
-        if start is not None:
-            from dataclasses import replace
-
-            recorded = Path(self.config.runs_dir) / start / "model"
-            found = recorded if recorded.is_dir() else Path(start)
-            if not found.is_dir():
-                raise UserError(
-                    f"train.init_from={start}: neither a run in {self.config.runs_dir} nor a directory"
-                )
-            # The layers were chosen when the weights were saved.
-            config = replace(config, name=str(found), layers=None)
-        return build(config, self.data.passages, self.device, self.config.seed)
-
-    def _tokens(self) -> tuple[Tokens, Tokens]:
-        config, tokenizer, cache = self.config.encoder, self.encoder.tokenizer, cache_dir()
-        return (
-            tokenize(self.data.queries, tokenizer, config.max_query_tokens, config.query_prefix, cache),
-            tokenize(self.data.passages, tokenizer, config.max_passage_tokens, config.passage_prefix, cache),
-        )
-
-    def _train(self, identity: str) -> Progress:
-        config = self.config
-        pairs = Pairs(self.data.splits.get("train", _nobody()))
-        dev = self.data.splits.get("dev")
-        hooks = Hooks(
-            event=self._event,
-            progress=self.display.training,
-            evaluate=None if dev is None else _Dev(self, dev),
-            resumed=self._resumed,
-        )
-        trainer = Trainer(
-            self.encoder,
-            config.strategy,
-            pairs,
-            self.queries,
-            self.passages,
-            source(config.strategy.negatives, self.data, config.seed),
-            config.train,
-            self.precision,
-            config.seed,
-            self.directory.checkpoints,
-            hooks,
-        )
-        done = trainer.fit()
-        self.selection = {
-            "split": None if done.best_step is None else "dev",
-            "metric": None if done.best_step is None else hooks.selection,
-            "step": done.step if done.best_step is None else done.best_step,
-            "value": done.best_value,
-            "steps": done.step,
-        }
-        return done
-
-    def _resumed(self, step: int) -> None:
-        self.directory.truncate_history(step if step else -1)
-        if step:
-            log.info("going on from step %d", step)
-
-    def _event(self, row: dict[str, Any]) -> None:
-        self.directory.append_history(row)
-        self.tracker.log({name: value for name, value in row.items() if name != "step"}, row["step"])
-
-    def _untrained(self) -> Mapping[str, float | None]:
-        """Metrics of the encoder before training, computed once for all runs that start from it."""
-        key = [
-            weights_digest(self.encoder),
-            self.data.fingerprint,
-            self.split,
-            self.precision,
-            asdict(self.config.encoder),
-            asdict(self.config.eval),
-            asdict(self.config.index),
-        ]
-        known = Untrained(Path(self.config.runs_dir), key)
-        metrics = known.read()
-        if metrics is None:
-            metrics = self._evaluate("evaluate untrained", self.encoder).metrics
-            known.write(metrics)
-        return metrics
-
-    def _evaluate(self, name: str, encoder: Encoder) -> Retrieval:
-        """Encode the split's queries and the whole corpus, search both ways, measure."""
-        split = self.data.splits[self.split]
-        corpus = np.arange(self.data.corpus_size)
-        start, texts = perf_counter(), len(split) + len(corpus)
-        with self.display.task(name, texts) as advance:
-            vectors = [
-                encode(encoder, tokens, self.precision, rows, advance)
-                for tokens, rows in ((self.queries, split.queries), (self.passages, corpus))
-            ]
-        seconds = perf_counter() - start
-        self.cost |= {"encode_s": seconds, "texts_per_s": texts / seconds}
-        parts = {name: rows for name, (of, rows) in self.data.parts.items() if of == self.split}
-        with self.display.task("search"):
-            return evaluate(
-                vectors[0],
-                vectors[1],
-                split,
-                parts,
-                self.config.eval,
-                self.config.index,
-                str(self.device),
-                self.config.seed,
-            )
-
-    def _costs(self, done: Progress, result: Retrieval) -> None:
-        self.cost |= {
-            "train_s": done.seconds,
-            "index_s": result.index_s,
-            "search_s": result.search_s,
-            "exact_s": result.exact_s,
-            "pairs_per_s": done.pairs / done.seconds if done.seconds else None,
-            "texts_encoded": float(done.texts),
-            "peak_memory_mb": peak_memory_mb(str(self.device)),
-        }
-
-    def _recall_file(self, result: Retrieval) -> None:
-        from bench.evaluate.recall_file import write_file
-
-        ranks, data = result.ranks, self.data
-        queries = [data.queries[query] for query in ranks["query"]]
-        ids, scores = np.stack(ranks["passages"].tolist()), np.stack(ranks["scores"].tolist())
-        write_file(self.directory.path / "recall_result.txt", queries, data.passages, ids, scores)
-
-    def record(self, identity: str, status: str, error: str | None = None) -> Record:
-        """The record as far as the run has come."""
-        config, data = self.config, self.data
-        knobs = {k.name: getattr(config.strategy, k.name) for k in config.strategy.knobs()}
-        return Record(
-            run_id=identity,
-            strategy=config.strategy.name,
-            knobs=knobs,
-            data={"name": data.name, "fingerprint": data.fingerprint, "counts": data.counts},
-            encoder=asdict(config.encoder),
-            seed=config.seed,
-            status=status,  # type: ignore[arg-type]
-            command=self.command,
-            config=config.tree(),
-            split=self.split,
-            started=self.started,
-            finished=now(),
-            metrics=self.metrics,
-            baseline_metrics=self.baseline,
-            cost=self.cost,
-            environment={**environment(str(self.device)), "precision": self.precision},
-            selection=self.selection,
-            error=error,
-        )
-
-
-def _nobody() -> Split:
-    """A split without queries, for data that has none to train on."""
-    return Split(np.zeros(0, dtype=np.int64), Ragged.of([]))
-
-
-class _Dev:
-    """The evaluation while training: some dev queries against a bounded corpus, by exact search."""
-
-    def __init__(self, job: _Run, dev: Split) -> None:
-        self.job = job
-        limits = job.config.train
-        self.split, self.corpus = bounded(dev, limits.eval_queries, limits.eval_corpus, job.data.corpus_size)
-
-    def __call__(self) -> dict[str, float]:
-        job = self.job
-        with job.display.task("dev", len(self.split) + len(self.corpus)) as advance:
-            queries = encode(job.encoder, job.queries, job.precision, self.split.queries, advance)
-            corpus = encode(job.encoder, job.passages, job.precision, self.corpus, advance)
-        return evaluate(
-            queries, corpus, self.split, {}, job.config.eval, job.config.index, str(job.device), hnsw=False
-        ).metrics
-
-
-def _worst(data: DataSet, result: Retrieval) -> Any:
-    """A table of the queries whose relevant passages rank lowest, with what came first instead."""
-    ranks = result.ranks
-    far = ranks["rank"].fillna(10**9).to_numpy(dtype=np.int64)
-    worst = np.argsort(-far, kind="stable")[:WORST]
-    split_rows = ranks.iloc[worst]
-    return split_rows.assign(
-        query_text=[data.queries[q] for q in split_rows["query"]],
-        retrieved=[data.passages[p[0]] for p in split_rows["passages"]],
-        score=[float(s[0]) for s in split_rows["scores"]],
-    )[["query_text", "rank", "retrieved", "score"]]
