@@ -30,7 +30,7 @@ COLLAPSED = 1e-4  # spread of cosines; float32 cosines of equal vectors differ b
 
 
 class TrainingStopped(UserError):
-    """Training cannot go on: the loss is not finite, or all embeddings have become one."""
+    """Training cannot go on: the loss or its gradient is not finite, or all embeddings have become one."""
 
 
 @dataclass
@@ -93,16 +93,18 @@ class Trainer:
         Raises :class:`TrainingStopped` at a non-finite loss or a collapse, :class:`UserError` when there is
         nothing to train on or the disk refuses.
         """
-        if self.total == 0:
+        if self.config.epochs == 0 or self.config.max_steps == 0:
             return Progress()
         if len(self.pairs) == 0:
             raise UserError("there is no training pair: the data set has no train split, or it is empty")
         if self.config.recompute:
             self.encoder.transformer.gradient_checkpointing_enable({"use_reentrant": False})
-        with self.encoder.narrowed(self._tokens_in_use()) as narrowed:
-            done = self._run(narrowed)
-        if self.config.recompute:
-            self.encoder.transformer.gradient_checkpointing_disable()
+        try:
+            with self.encoder.narrowed(self._tokens_in_use()) as narrowed:
+                done = self._run(narrowed)
+        finally:
+            if self.config.recompute:
+                self.encoder.transformer.gradient_checkpointing_disable()
         if done.best_step is not None and done.best_step != done.step:
             self.encoder.load_state_dict(checkpoint.read(self.directory / "best.pt")["encoder"])
         return done
@@ -143,14 +145,11 @@ class Trainer:
             query_ids = self.pairs.query[rows]
             own = self.source.draw(query_ids, done.step)
             batch, loss = stepper.backward(query_ids, self.pairs.positive[rows], own, scaler.get_scale())
-            value = loss.value.item()
-            if not np.isfinite(value):
-                raise TrainingStopped(
-                    f"the loss became {value} at step {done.step + 1}; lower train.lr={config.lr:g}, or use "
-                    f"train.precision=fp32 (it is {self.precision})"
-                )
+            self._stop_unless_finite("loss", loss.value, done.step + 1)
             scaler.unscale_(optimizer)
             norm = torch.nn.utils.clip_grad_norm_(encoder.parameters(), config.clip or torch.inf)
+            if not scaler.is_enabled():  # which meets such gradients now and then, and skips their step
+                self._stop_unless_finite("gradient", norm, done.step + 1)
             scaler.step(optimizer)
             scaler.update()
             optimizer.zero_grad()
@@ -175,6 +174,13 @@ class Trainer:
             since = perf_counter()
             before = done.seconds
         return done
+
+    def _stop_unless_finite(self, what: str, value: torch.Tensor, step: int) -> None:
+        if not np.isfinite(value.item()):
+            raise TrainingStopped(
+                f"the {what} became {value.item()} at step {step}; lower train.lr={self.config.lr:g}, or use "
+                f"train.precision=fp32 (it is {self.precision})"
+            )
 
     def _evaluate_if_due(self, done: Progress, narrowed: Narrowed) -> bool:
         """Search the dev set when it is time, keep the weights if they are the best so far."""

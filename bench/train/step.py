@@ -121,7 +121,8 @@ class Stepper:
         with autocast(self.precision, self.encoder.device):
             for chunk, state in zip(chunks, states, strict=True):
                 set_random_state(state, self.encoder.device)
-                self._encode(parts, chunk).backward(leaf.grad[torch.from_numpy(chunk).to(leaf.device)])
+                gradient = leaf.grad[torch.from_numpy(chunk).to(leaf.device)]
+                torch.autograd.backward(self._encode(parts, chunk), gradient)
         set_random_state(after, self.encoder.device)
         return batch, loss
 
