@@ -72,11 +72,13 @@ def report(
 
 
 @app.command("list", epilog="Example: bench list")
-def list_strategies() -> None:
+def list_strategies(
+    markdown: Annotated[bool, typer.Option("--markdown", help="As the page docs/strategies.md.")] = False,
+) -> None:
     """List the strategies and their knobs."""
     from bench import commands
 
-    commands.list_strategies()
+    commands.list_strategies(markdown)
 
 
 @data_app.command("inspect", epilog="Example: bench data inspect path/to/my_data")

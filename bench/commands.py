@@ -81,7 +81,12 @@ def run_all(overrides: Sequence[str], force: bool = False) -> bool:
 
 def command(words: Sequence[str]) -> str:
     """The shortest command that repeats a run with these overrides, here."""
-    return " ".join(["bench", "run", *(shlex.quote(w) for w in words if not w.startswith(("runs_dir=", "track=")))])
+    return " ".join(["bench", "run", *(_quoted(w) for w in words if not w.startswith(("runs_dir=", "track=")))])
+
+
+def _quoted(word: str) -> str:
+    """A word for the shell; one that has quotes of its own stays readable in double ones."""
+    return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
 
 
 def show(records: Sequence[Record]) -> None:
@@ -191,16 +196,19 @@ def report(runs_dir: Path, out: Path | None) -> None:
     print(out / "report.md")
 
 
-def list_strategies() -> None:
-    """Print each strategy with its summary and knobs."""
+def list_strategies(markdown: bool) -> None:
+    """Print each strategy with its summary and knobs, or the page of them."""
+    from bench.catalogue import allowed, page
     from strategies import registered
 
+    if markdown:
+        print(page(), end="")
+        return
     console = _console()
     for name, strategy in registered().items():
         console.print(f"{name}: {(strategy.__doc__ or '').strip().splitlines()[0]}")
         for knob in strategy.knobs():
-            allowed = f"{knob.low:g} to {knob.high:g}" if knob.low is not None else " | ".join(knob.choices or ())
-            console.print(f"    strategy.{knob.name}={knob.default}  ({allowed}; {knob.source})", markup=False)
+            console.print(f"    strategy.{knob.name}={knob.default}  ({allowed(knob)}; {knob.source})", markup=False)
 
 
 def inspect(name: str) -> bool:

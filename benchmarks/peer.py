@@ -37,16 +37,26 @@ def ours(args: argparse.Namespace, work: Work) -> dict[str, float]:
     device = resolve_device(args.device)
     encoder = build(
         EncoderConfig(args.encoder, "mean", max_query_tokens=args.tokens, max_passage_tokens=args.tokens),
-        [], device, args.seed,
+        [],
+        device,
+        args.seed,
     )
     data = work.data
     queries, passages = (tokenize(t, encoder.tokenizer, args.tokens) for t in (data.queries, data.passages))
     strategy = registered()["mnr"]()
     times: list[float] = []
     trainer = Trainer(
-        encoder, strategy, Pairs(data.splits["train"]), queries, passages, source(strategy.negatives, data, 0),
+        encoder,
+        strategy,
+        Pairs(data.splits["train"]),
+        queries,
+        passages,
+        source(strategy.negatives, data, 0),
         TrainConfig(batch_size=args.batch, lr=2e-5, weight_decay=0.0, eval_every=0, save_every=10**6),
-        args.precision, args.seed, Path(args.scratch), Hooks(progress=lambda *_: times.append(perf_counter())),
+        args.precision,
+        args.seed,
+        Path(args.scratch),
+        Hooks(progress=lambda *_: times.append(perf_counter())),
     )
     trainer.fit()
     start = perf_counter()
@@ -83,12 +93,24 @@ def peer(args: argparse.Namespace, work: Work) -> dict[str, float]:
 
     pairs = work.pairs()
     arguments = SentenceTransformerTrainingArguments(
-        output_dir=args.scratch, num_train_epochs=1, per_device_train_batch_size=args.batch, learning_rate=2e-5,
-        warmup_steps=0.1, bf16=args.precision == "bf16", use_cpu=device == "cpu", report_to=[], save_strategy="no",
-        disable_tqdm=True, logging_strategy="no", seed=args.seed,
+        output_dir=args.scratch,
+        num_train_epochs=1,
+        per_device_train_batch_size=args.batch,
+        learning_rate=2e-5,
+        warmup_steps=0.1,
+        bf16=args.precision == "bf16",
+        use_cpu=device == "cpu",
+        report_to=[],
+        save_strategy="no",
+        disable_tqdm=True,
+        logging_strategy="no",
+        seed=args.seed,
     )
     SentenceTransformerTrainer(
-        model=model, args=arguments, loss=MultipleNegativesRankingLoss(model), callbacks=[Clock()],
+        model=model,
+        args=arguments,
+        loss=MultipleNegativesRankingLoss(model),
+        callbacks=[Clock()],
         train_dataset=Dataset.from_dict({"anchor": [q for q, _ in pairs], "positive": [p for _, p in pairs]}),
     ).train()
     start = perf_counter()

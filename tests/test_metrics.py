@@ -33,10 +33,7 @@ def test_equal_to_trec_eval(graded: bool) -> None:
     ranked, relevant, grades = random_case(0, 200, graded)
     grade = np.ones(len(relevant.values)) if grades is None else grades
     qrels = {
-        str(q): {
-            str(relevant.values[i]): int(grade[i])
-            for i in range(relevant.offsets[q], relevant.offsets[q + 1])
-        }
+        str(q): {str(relevant.values[i]): int(grade[i]) for i in range(relevant.offsets[q], relevant.offsets[q + 1])}
         for q in range(len(relevant))
     }
     # trec_eval orders by score; a run without a passage that could be relevant stands for "nothing retrieved"

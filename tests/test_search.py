@@ -85,9 +85,7 @@ def test_one_thread_builds_the_same_graph_twice() -> None:
 @settings(deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 1.0]), st.integers(0, 99)), unique_by=lambda p: p[1]))
 def test_best_first_sorts_by_falling_score_then_rising_id(pairs: list[tuple[float, int]]) -> None:
-    scores, ids = best_first(
-        np.array([[s for s, _ in pairs]], np.float32), np.array([[i for _, i in pairs]], np.int64)
-    )
+    scores, ids = best_first(np.array([[s for s, _ in pairs]], np.float32), np.array([[i for _, i in pairs]], np.int64))
     expected = sorted(pairs, key=lambda p: (-p[0], p[1]))
     assert list(zip(scores[0].tolist(), ids[0].tolist(), strict=True)) == expected
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from toys import CPU, Training, toy_data, toy_encoder
+from toys import CPU, Training
 
 from bench.evaluate import EvalConfig, evaluate
 from bench.model.encode import encode
@@ -144,9 +144,7 @@ def test_gradient_cache_gives_the_gradient_of_the_whole_batch(name: str, dropout
 
 
 def test_without_dropout_chunks_of_any_size_give_one_gradient(name: str) -> None:
-    whole, small = (
-        Training(registered()[name](), dropout=0.0, micro_batch=size).gradients() for size in (None, 3)
-    )
+    whole, small = (Training(registered()[name](), dropout=0.0, micro_batch=size).gradients() for size in (None, 3))
     for parameter, gradient in whole.items():
         torch.testing.assert_close(gradient, small[parameter], rtol=1e-4, atol=1e-6)
 
@@ -184,7 +182,7 @@ def test_kill_and_resume_is_bit_equal(name: str, tmp_path: Path) -> None:
     assert (done.step, done.pairs) == (9, 9 * 8)
     assert_equal(weights(whole), weights(resumed))
     tail = resumed.events[-1]
-    assert {k: v for k, v in whole.events[-1].items()} == tail, "the history's last window is the same"
+    assert whole.events[-1] == tail, "the history's last window is the same"
 
 
 class Killed(Exception):

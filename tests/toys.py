@@ -54,8 +54,14 @@ def toy_encoder(data: DataSet, *, dropout: float = 0.1, seed: int = 0, **config:
     torch.manual_seed(seed)
     tokenizer = word_piece([*data.queries, *data.passages], 300)
     bert = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-        max_position_embeddings=40, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout,
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=40,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
     )
     settings = EncoderConfig(name="toy", max_query_tokens=16, max_passage_tokens=16, **config)
     return Encoder(BertModel(bert), tokenizer, settings).prepare(CPU)
@@ -104,13 +110,26 @@ class Training:
         evaluate: Callable[[], dict[str, float]] | None = None,
     ) -> Progress:
         config = TrainConfig(
-            batch_size=8, micro_batch=self.micro_batch, epochs=self.epochs, max_steps=self.max_steps, lr=self.lr,
-            save_every=self.save_every, eval_every=self.eval_every, log_every=5,
+            batch_size=8,
+            micro_batch=self.micro_batch,
+            epochs=self.epochs,
+            max_steps=self.max_steps,
+            lr=self.lr,
+            save_every=self.save_every,
+            eval_every=self.eval_every,
+            log_every=5,
         )
-        hooks = Hooks(
-            event=self.events.append, progress=lambda step, total, rate: on_step(step), evaluate=evaluate
-        )
+        hooks = Hooks(event=self.events.append, progress=lambda step, total, rate: on_step(step), evaluate=evaluate)
         return Trainer(
-            self.encoder, self.strategy, self.pairs, self.queries, self.passages,
-            source(self.strategy.negatives, self.data, 0), config, self.precision, 0, self.directory, hooks,
+            self.encoder,
+            self.strategy,
+            self.pairs,
+            self.queries,
+            self.passages,
+            source(self.strategy.negatives, self.data, 0),
+            config,
+            self.precision,
+            0,
+            self.directory,
+            hooks,
         ).fit()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.data.cache import keep
-from bench.data.dataset import Ids
+from bench.data.dataset import Ids, Ragged
 from bench.errors import UserError, at_least
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ class Tokens:
     def lengths(self) -> Ids:
         """[texts] number of tokens of each text."""
         return np.diff(self.offsets)
+
+    def take(self, rows: Ids) -> TokenIds:
+        """The tokens of the given texts, end to end."""
+        return self.ids[Ragged(self.offsets, np.arange(len(self.ids))).take(rows).values]
 
 
 def tokenize(

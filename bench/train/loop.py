@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.data.dataset import Ragged
 from bench.data.order import batch_rows, steps_per_epoch
 from bench.data.pairs import Pairs
 from bench.data.tokens import Tokens
@@ -112,7 +111,7 @@ class Trainer:
     def _tokens_in_use(self) -> np.ndarray:
         """Ids of every token a training text can have: of the pairs, and of all that can be sampled."""
         texts = [(self.queries, np.unique(self.pairs.query)), (self.passages, self.source.reach(self.pairs))]
-        return np.unique(np.concatenate([Ragged(t.offsets, t.ids).take(rows).values for t, rows in texts]))
+        return np.unique(np.concatenate([t.take(rows) for t, rows in texts]))
 
     def _run(self, narrowed: Narrowed) -> Progress:
         config, encoder, total = self.config, self.encoder, self.total
@@ -144,7 +143,8 @@ class Trainer:
             rows = batch_rows(len(self.pairs), config.batch_size, self.seed, done.step)
             query_ids = self.pairs.query[rows]
             own = self.source.draw(query_ids, done.step)
-            batch, loss = stepper.backward(query_ids, self.pairs.positive[rows], own, scaler.get_scale())
+            scale = float(scaler.scale(torch.ones((), device=encoder.device)))
+            batch, loss = stepper.backward(query_ids, self.pairs.positive[rows], own, scale)
             self._stop_unless_finite("loss", loss.value, done.step + 1)
             scaler.unscale_(optimizer)
             norm = torch.nn.utils.clip_grad_norm_(encoder.parameters(), config.clip or torch.inf)
@@ -243,7 +243,7 @@ class Window:
 
     def add(self, row: dict[str, torch.Tensor]) -> None:
         for name, value in row.items():
-            self.sums[name] = self.sums.get(name, 0) + value.cpu()
+            self.sums[name] = self.sums.get(name, 0) + value
         self.count += 1
 
     def means(self) -> dict[str, float]:
