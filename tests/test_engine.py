@@ -210,6 +210,8 @@ def test_telemetry_is_its_definitions_as_loops(seed: int) -> None:
     relevant[0, 4] = True
     if seed % 2:
         relevant[3] = True  # a query without negatives
+    else:
+        relevant[3, :4] = True  # a query with one
     batch = Batch(queries, candidates, torch.tensor(positive), relevant)
     told = measure(batch, Loss(torch.tensor([0.0, 1e-9, 0.2, 3.0])))
     cosine = [[sum(float(a) * float(b) for a, b in zip(q, c, strict=True)) for c in candidates] for q in queries]
