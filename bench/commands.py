@@ -37,8 +37,9 @@ class _Stderr(logging.Handler):
 
 
 def _console() -> Console:
-    """Standard out; of one width when piped."""
-    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    """Standard out, of one width when piped; brackets and colons in texts are themselves."""
+    width = None if sys.stdout.isatty() else PIPED_WIDTH
+    return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
 def _logging() -> None:
@@ -208,7 +209,7 @@ def list_strategies(markdown: bool) -> None:
     for name, strategy in registered().items():
         console.print(f"{name}: {(strategy.__doc__ or '').strip().splitlines()[0]}")
         for knob in strategy.knobs():
-            console.print(f"    strategy.{knob.name}={knob.default}  ({allowed(knob)}; {knob.source})", markup=False)
+            console.print(f"    strategy.{knob.name}={knob.default}  ({allowed(knob)}; {knob.source})")
 
 
 def inspect(name: str) -> bool:

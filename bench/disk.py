@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from bench.errors import UserError
 
@@ -35,7 +38,14 @@ def refusals(path: Path) -> Iterator[None]:
     """Tell an operating system's refusal to write ``path`` as a :class:`UserError`: what, where, what to do."""
     try:
         yield
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        remedy = _REMEDY.get(error.errno or 0, "check runs_dir")
+    except (OSError, SafetensorError) as error:
+        number = error.errno if isinstance(error, OSError) else _number(error)
+        reason = os.strerror(number) if number else str(error)
+        remedy = _REMEDY.get(number or 0, "check runs_dir")
         raise UserError(f"cannot write {path}: {reason}; {remedy}") from error
+
+
+def _number(error: SafetensorError) -> int | None:
+    """The operating system's error number, which safetensors tells only in words."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None

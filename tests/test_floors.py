@@ -29,6 +29,7 @@ FLOORS = {
     "bench.train": 2,
     "bench.evaluate": 2,
     "bench.record": 3,
+    "bench.catalogue": 1,
     "bench.job": 4,
     "bench.run": 4,
     "bench.study": 4,

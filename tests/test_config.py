@@ -1,0 +1,244 @@
+"""From words to configurations: the override grammar, every setting's way, and errors that say what would fit."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from itertools import product
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.config import expand, flatten, rebuild, resolve, sources
+from bench.errors import UserError
+from bench.run import RunConfig
+from strategies import registered
+
+
+def value(config: RunConfig, key: str) -> Any:
+    """What ``config`` holds under a dotted key."""
+    found: Any = config
+    for name in key.split("."):
+        found = getattr(found, name)
+    return found
+
+
+SETTINGS = {
+    "data": ("some/dir", "data.name", "some/dir"),
+    "data.path": ("x/y", "data.path", "x/y"),
+    "data.max_train": ("100", "data.max_train", 100),
+    "data.max_corpus": ("200", "data.max_corpus", 200),
+    "encoder": ("scratch", "encoder.name", "scratch"),
+    "encoder.pooling": ("cls", "encoder.pooling", "cls"),
+    "encoder.output_dim": ("256", "encoder.output_dim", 256),
+    "encoder.layers": ("[0,1]", "encoder.layers", (0, 1)),
+    "encoder.max_query_tokens": ("32", "encoder.max_query_tokens", 32),
+    "encoder.max_passage_tokens": ("96", "encoder.max_passage_tokens", 96),
+    "encoder.query_prefix": ("'query: '", "encoder.query_prefix", "query: "),
+    "encoder.passage_prefix": ("'a, b=c'", "encoder.passage_prefix", "a, b=c"),
+    "train.batch_size": ("64", "train.batch_size", 64),
+    "train.micro_batch": ("16", "train.micro_batch", 16),
+    "train.epochs": ("3", "train.epochs", 3),
+    "train.max_steps": ("0", "train.max_steps", 0),
+    "train.lr": ("1e-4", "train.lr", 1e-4),
+    "train.weight_decay": ("0", "train.weight_decay", 0.0),
+    "train.warmup": ("100", "train.warmup", 100.0),
+    "train.clip": ("0.5", "train.clip", 0.5),
+    "train.precision": ("fp32", "train.precision", "fp32"),
+    "train.recompute": ("true", "train.recompute", True),
+    "train.save_every": ("50", "train.save_every", 50),
+    "train.eval_every": ("0", "train.eval_every", 0),
+    "train.init_from": ("in_batch-x-s0-00c0ffee", "train.init_from", "in_batch-x-s0-00c0ffee"),
+    "index.m": ("16", "index.m", 16),
+    "index.ef_construction": ("50", "index.ef_construction", 50),
+    "index.ef": ("80", "index.ef", 80),
+    "index.threads": ("1", "index.threads", 1),
+    "eval.ks": ("[1,5]", "eval.ks", (1, 5)),
+    "eval.split": ("dev", "eval.split", "dev"),
+    "seed": ("7", "seed", 7),
+    "device": ("cpu", "device", "cpu"),
+    "runs_dir": ("elsewhere/runs", "runs_dir", "elsewhere/runs"),
+    "track": ("none", "track", "none"),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_every_setting_arrives(name: str) -> None:
+    word, key, expected = SETTINGS[name]
+    got = value(resolve([f"{name}={word}"]), key)
+    assert got == expected
+    assert type(got) is type(expected)
+
+
+def test_without_overrides_all_is_default() -> None:
+    config = resolve([])
+    assert config.strategy.name == "in_batch"
+    for part in ("data", "encoder", "train", "index", "eval"):
+        assert value(config, part) == type(value(config, part))()
+
+
+@pytest.mark.parametrize("name", registered())
+def test_a_strategy_is_a_choice_and_brings_its_knobs(name: str) -> None:
+    strategy = registered()[name]
+    assert resolve([f"strategy={name}"]).strategy == strategy()
+    for knob in strategy.knobs():
+        other = knob.choices[-1] if knob.choices else knob.high
+        got = resolve([f"strategy.{knob.name}={other}", f"strategy={name}"]).strategy
+        assert got == strategy(**{knob.name: other})
+
+
+# Sweeps
+
+
+def test_a_sweep_varies_its_last_word_fastest() -> None:
+    runs = list(expand(["strategy=in_batch,mnr", "train.lr=1e-3", "seed=1,2,3"]))
+    assert runs == [
+        (f"strategy={s}", "train.lr=0.001", f"seed={n}") for s, n in product(["in_batch", "mnr"], [1, 2, 3])
+    ]
+
+
+@pytest.mark.parametrize("word", ["eval.ks=[1,5]", "encoder.layers=[0,1]", "encoder.query_prefix='a,b'", "data='a,b'"])
+def test_a_comma_in_brackets_or_quotes_is_no_sweep(word: str) -> None:
+    assert len(list(expand([word]))) == 1
+
+
+def test_lists_and_quoted_values_can_be_swept() -> None:
+    runs = list(expand(["eval.ks=[1,5],[1,10]", "encoder.query_prefix='q: ','ask: '"]))
+    got = [(c.eval.ks, c.encoder.query_prefix) for c in map(resolve, runs)]
+    assert got == list(product([(1, 5), (1, 10)], ["q: ", "ask: "]))
+
+
+@pytest.mark.parametrize("word", ["seed=range(1,4)", "train.lr=interval(0,1)"])
+def test_other_sweeps_are_refused(word: str) -> None:
+    with pytest.raises(UserError, match="only comma sweeps"):
+        list(expand([word]))
+
+
+@pytest.mark.parametrize("key", ["data", "encoder"])
+@pytest.mark.parametrize(
+    "path",
+    ["plain", "./here", "../up/there", "/abs/dir.v1-2_x", "owner/all-MiniLM-L6-v2", "hf:owner/name", "with space", "1"],
+)
+def test_a_bare_group_takes_a_path_or_an_id(key: str, path: str) -> None:
+    assert value(resolve([f"{key}={path}"]), f"{key}.name") == path
+    assert value(resolve([f"{key}='{path}'"]), f"{key}.name") == path
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(st.text(st.characters(codec="utf-8", exclude_characters="'\\$\n\r", exclude_categories=["C"]), min_size=1))
+def test_any_quoted_path_arrives_and_survives_expansion(path: str) -> None:
+    (once,) = expand([f"data='{path}'"])
+    assert resolve(once).data.name == path
+    assert next(expand(once)) == once
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train.lrr=1"], r"no setting 'train\.lrr'; did you mean 'train\.lr'"),
+        (["lr=1"], r"no setting 'lr'.*train\.lr$"),
+        (["batchsize=64"], r"no setting 'batchsize'; did you mean 'train\.batch_size'"),
+        (["hydra.verbose=true"], r"no setting 'hydra\.verbose'; known: data, device, encoder"),
+        (["train=quick"], "no setting 'train'"),
+        (["strategy=hard_neg"], "strategy=hard_neg is not registered; did you mean 'hardest_neg'"),
+        (
+            ["strategy=mnr", "strategy.scal=1"],
+            r"strategy mnr has no knob 'strategy\.scal'; did you mean 'strategy\.scale'",
+        ),
+        (["strategy=hardest_neg", "strategy.scale=1"], r"hardest_neg has no knob 'strategy\.scale'"),
+        (["train.lr=abc"], r"^train\.lr=abc is not a number$"),
+        (["train.lr=nan"], "not a finite number"),
+        (["strategy.scale=inf"], "not a finite number"),
+        (["strategy.margin=wide"], r"^strategy\.margin=wide is not a number$"),
+        (["train.batch_size=1.5"], r"^train\.batch_size=1\.5 is not a whole number$"),
+        (["train.max_steps=few"], r"^train\.max_steps=few is not a whole number or null$"),
+        (["train.recompute=maybe"], "not true or false"),
+        (["eval.ks=5"], r"^eval\.ks=5 is not a list of whole numbers, such as \[1,5\]$"),
+        (["eval.ks=[1,a]"], r"^eval\.ks=\[1,a\] is not a list of whole numbers"),
+        (["eval.ks=[]"], "empty"),
+        (["eval.ks=[5,1]"], "must rise"),
+        (["eval.ks=[1,100]"], r"eval\.retrieve=50"),
+        (["index.ef=10"], r"index\.ef=10 is smaller than k=50"),
+        (["seed=null"], r"^seed=null is not a whole number$"),
+        (["seed=-1"], "at least 0"),
+        (["train.batch_size=0"], "at least 1"),
+        (["train.clip=-1"], "at least 0"),
+        (["train.precision=fp8"], "not one of auto, bf16"),
+        (["encoder.pooling=max"], "not one of cls"),
+        (["track=maybe"], "not one of auto"),
+        (["strategy=hardest_neg", "strategy.positive=best"], "not one of own, row_max"),
+        (["seed=1", "seed=2"], "given twice"),
+        (["data=a", "data.name=b"], r"data\.name is given twice"),
+        (["strategy"], "not an override"),
+        (["+seed=1"], "adding and deleting"),
+        (["~seed=1"], "adding and deleting"),
+        (["data=a(b"], "put quotes"),
+        (["runs_dir=~/runs"], "put quotes"),
+    ],
+    ids=str,
+)
+def test_bad_words_are_told_with_what_would_fit(words: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message) as told:
+        for run in expand(words):
+            resolve(run)
+    assert "\n" not in str(told.value)
+
+
+# Records and sources
+
+
+OVERRIDES = st.fixed_dictionaries(
+    {},
+    optional={
+        "strategy": st.sampled_from(sorted(registered())),
+        "data": st.sampled_from(["docstrings", "'a b/c'", "/x.y/z-1"]),
+        "data.max_train": st.integers(1, 10**6),
+        "encoder.layers": st.lists(st.integers(0, 11), min_size=1).map(lambda v: str(v).replace(" ", "")),
+        "encoder.pooling": st.sampled_from(["cls", "mean", "null"]),
+        "eval.ks": st.lists(st.integers(1, 50), min_size=1, unique=True).map(lambda v: str(sorted(v)).replace(" ", "")),
+        "train.lr": st.floats(0, 1),
+        "train.warmup": st.one_of(st.integers(0, 1000), st.floats(0, 1)),
+        "train.max_steps": st.one_of(st.just("null"), st.integers(0, 10**6)),
+        "train.recompute": st.booleans(),
+        "seed": st.integers(0, 2**31),
+    },
+)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(OVERRIDES)
+def test_a_recorded_tree_gives_the_same_configuration(words: dict[str, Any]) -> None:
+    config = resolve([f"{key}={word}" for key, word in words.items()])
+    again = rebuild(json.loads(json.dumps(config.tree())))
+    assert again == config
+    assert type(again.strategy) is type(config.strategy)
+    assert [type(v) for _, v in flatten(again.tree())] == [type(v) for _, v in flatten(config.tree())]
+
+
+@pytest.mark.parametrize("change", ["missing", "unknown"])
+def test_a_tree_of_another_version_is_refused(change: str) -> None:
+    tree = resolve([]).tree()
+    if change == "missing":
+        del tree["train"]["clip"]
+    else:
+        tree["train"]["clip_norm"] = tree["train"]["clip"]
+    with pytest.raises(UserError, match=r"another version.*train\.clip"):
+        rebuild(tree)
+
+
+def test_sources_say_what_is_from_the_command_line() -> None:
+    words = ["data=x", "strategy.margin=0.1", "seed=3"]
+    rows = {key: (got, origin) for key, got, origin in sources(resolve(words), words)}
+    config = resolve(words)
+    leaves = sum(len(fields(value(config, part))) for part in ("strategy", "data", "encoder", "train", "index", "eval"))
+    assert len(rows) == leaves + 1 + 4  # the strategy's name; seed, device, runs_dir, track
+    given = {key for key, (_, origin) in rows.items() if origin == "command line"}
+    assert given == {"data.name", "strategy.margin", "seed"}
+    assert rows["data.name"][0] == "x"
+    assert rows["strategy.scale"][1].startswith("default (PaddleNLP")
+    assert rows["strategy.name"] == ("in_batch", "default")
