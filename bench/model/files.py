@@ -24,7 +24,7 @@ def save(encoder: Encoder, path: Path) -> None:
     """Write the encoder so that ``SentenceTransformer(path)`` and :func:`read_head` find it.
 
     Pooling ``pooler`` becomes a dense layer with tanh on the first token, ``first_last_mean`` a layer
-    pooling; prefixes become prompts. Raises ``OSError`` when the disk refuses.
+    pooling; prefixes become prompts. Raises ``OSError`` or safetensors' own error when the disk refuses.
     """
     path.mkdir(parents=True, exist_ok=True)
     config, hidden = encoder.config, encoder.transformer.config.hidden_size

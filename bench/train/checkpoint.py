@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bench.disk import write_whole
+from bench.disk import refusals, write_whole
 from bench.errors import UserError
 
 
@@ -16,7 +16,8 @@ def write(path: Path, state: dict[str, Any]) -> None:
     """Write ``state`` beside ``path`` and rename it. Raises :class:`UserError` when the disk refuses."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with refusals(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, buffer.getbuffer())
 
 

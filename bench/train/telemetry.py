@@ -43,7 +43,8 @@ def measure(batch: Batch, loss: Loss) -> dict[str, Tensor]:
         "active": (loss.per_query > 1e-6).float().mean(),
         "negatives": count.float().mean(),
         "labelled_masked": (batch.relevant.sum(1) - 1).float().mean() / max(1, others),
-        "spread": similarity.std(1, correction=0).mean(),
+        # A single candidate has no spread: not zero, which would say that all texts have become one.
+        "spread": similarity.std(1, correction=0).mean() if others else torch.tensor(torch.nan),
         "alignment": (2 - 2 * positive).mean(),
         "uniformity": torch.log(potential.clamp(min=1e-12)),
     }
