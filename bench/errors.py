@@ -28,5 +28,5 @@ def choice(key: str, value: str, allowed: Iterable[str]) -> None:
 
 def at_least(key: str, value: float, lowest: float) -> None:
     """Raise :class:`UserError` when the number ``value`` of setting ``key`` is under ``lowest``."""
-    if not value >= lowest:  # nan too
+    if value < lowest:
         raise UserError(f"{key}={value} must be at least {lowest}")
