@@ -15,6 +15,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -55,7 +56,7 @@ def ours(args: argparse.Namespace, work: Work) -> dict[str, float]:
         TrainConfig(batch_size=args.batch, lr=2e-5, weight_decay=0.0, eval_every=0, save_every=10**6),
         args.precision,
         args.seed,
-        Path(args.scratch),
+        Path(tempfile.mkdtemp(dir=args.scratch)),  # not one that holds the state of the round before
         Hooks(progress=lambda *_: times.append(perf_counter())),
     )
     trainer.fit()
@@ -176,6 +177,7 @@ def main() -> None:
     if args.side:
         print(json.dumps((ours if args.side == "ours" else peer)(args, Work(args))))
         return
+    Path(args.scratch).mkdir(parents=True, exist_ok=True)
     found: dict[str, list[dict[str, float]]] = {"ours": [], "peer": []}
     for number in range(args.rounds):
         for side, results in found.items():
