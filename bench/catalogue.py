@@ -19,6 +19,8 @@ def allowed(knob: Knob) -> str:
     """The values of a knob: all of its choices, or the range a search uses."""
     if knob.choices is not None:
         return " | ".join(map(str, knob.choices))
+    if knob.low is None or knob.high is None:
+        return "set by hand"
     return f"{knob.low:g} to {knob.high:g}"
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from itertools import product
 from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any, cast, get_args, get_type_hints
 
 from hydra import compose, initialize
 from hydra.core.config_store import ConfigStore
@@ -25,12 +25,16 @@ from bench.data import DataConfig
 from bench.errors import UserError, nearest
 from bench.evaluate import EvalConfig
 from bench.model.config import EncoderConfig
+from bench.negatives import MiningConfig
+from bench.record.identity import flat
 from bench.run import RunConfig
 from bench.search import IndexConfig
 from bench.train.config import TrainConfig
-from strategies import registered
+from strategies import Strategy, find, registered
+from strategies.chain import JOIN
 
 SHORTHAND = {"data": "data.name", "encoder": "encoder.name"}
+STAGES = "stages="
 DEFAULT_STRATEGY = "in_batch"
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
 
@@ -44,6 +48,7 @@ class _Schema:
     data: DataConfig = field(default_factory=DataConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    mining: MiningConfig = field(default_factory=MiningConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     seed: int = 0
@@ -55,11 +60,12 @@ class _Schema:
 def expand(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """The single runs that overrides with comma sweeps ask for, the last sweep varying fastest.
 
-    ``["strategy=a,b", "seed=1,2"]`` gives four tuples. Raises :class:`UserError` for what cannot be read.
+    ``["strategy=a,b", "seed=1,2"]`` gives four tuples; ``stages=a,b`` is no sweep but one strategy in two
+    stages, which ``strategy=a+b`` says too. Raises :class:`UserError` for what cannot be read.
     """
     choices: list[list[str]] = []
     seen: set[str] = set()
-    for parsed in _parse(overrides):
+    for parsed in _parse(_chained(word) for word in overrides):
         key = SHORTHAND.get(parsed.key_or_group, parsed.key_or_group)
         if key in seen:
             raise UserError(f"{key} is given twice; the second time as {parsed.input_line}")
@@ -74,14 +80,18 @@ def expand(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
     yield from product(*choices)
 
 
+def _chained(word: str) -> str:
+    return f"strategy={JOIN.join(word.removeprefix(STAGES).split(','))}" if word.startswith(STAGES) else word
+
+
 def resolve(overrides: Sequence[str]) -> RunConfig:
     """The configuration of one run. Raises :class:`UserError` naming the key, the value and what would fit."""
     overrides = next(iter(expand(overrides)))
     store = ConfigStore.instance()
     store.store(name="run", node=_node(_Schema))
-    for name, strategy in registered().items():
-        store.store(group="strategy", name=name, node=_node(strategy))
-    _check_keys(overrides)
+    strategy = _strategy(overrides)
+    store.store(group="strategy", name=strategy.name, node=_node(strategy))
+    _check_keys(overrides, strategy)
     GlobalHydra.instance().clear()
     try:
         with initialize(version_base=None, config_path=None):
@@ -91,11 +101,11 @@ def resolve(overrides: Sequence[str]) -> RunConfig:
             for f in fields(RunConfig)
         }
     except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_reason(error, overrides)) from error
+        raise UserError(_reason(error, overrides, strategy)) from error
     except ValueError as error:
         raise UserError(str(error)) from error
     config = RunConfig(**{name: _tuples(node) for name, node in nodes.items()})
-    for key, value in flatten(config.tree()):
+    for key, value in flat(config.tree()):
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{key}={value} is not a finite number")
     return config
@@ -107,17 +117,21 @@ def rebuild(tree: dict[str, Any]) -> RunConfig:
     Raises :class:`UserError` when the tree has not just the settings that are known here.
     """
     base = resolve([f"strategy={tree['strategy']['name']}"])
-    differ = {key for key, _ in flatten(base.tree())} ^ {key for key, _ in flatten(tree)}
+    differ = {key for key, _ in flat(base.tree())} ^ {key for key, _ in flat(tree)}
     if differ:
         raise UserError(f"recorded by another version, whose settings differ: {', '.join(sorted(differ))}")
-    values: dict[str, Any] = {}
-    for f in fields(RunConfig):
-        part, value = getattr(base, f.name), tree[f.name]
-        if is_dataclass(part) and not isinstance(part, type):
-            names = [g.name for g in fields(part)]
-            value = replace(part, **{n: tuple(value[n]) if isinstance(value[n], list) else value[n] for n in names})
-        values[f.name] = value
-    return RunConfig(**values)
+    return cast(RunConfig, _filled(base, tree))
+
+
+def _filled(node: Any, tree: dict[str, Any]) -> Any:
+    """A configuration like ``node`` with the values of a recorded tree."""
+    values = {}
+    for f in fields(node):
+        part, value = getattr(node, f.name), tree[f.name]
+        values[f.name] = (
+            _filled(part, value) if is_dataclass(part) else tuple(value) if isinstance(value, list) else value
+        )
+    return type(node)(**values)
 
 
 def sources(config: RunConfig, overrides: Sequence[str]) -> list[tuple[str, Any, str]]:
@@ -125,27 +139,24 @@ def sources(config: RunConfig, overrides: Sequence[str]) -> list[tuple[str, Any,
     given = {line.partition("=")[0] for line in next(iter(expand(overrides)))}
     knobs = {f"strategy.{k.name}": f"default ({k.source})" for k in config.strategy.knobs()}
     rows = []
-    for key, value in flatten(config.tree()):
+    for key, value in flat(config.tree()):
         key_given = "strategy" if key == "strategy.name" else key
         rows.append((key, value, "command line" if key_given in given else knobs.get(key, "default")))
     return rows
 
 
-def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of a nested tree as (dotted key, value)."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from flatten(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
 def _node(schema: type) -> DictConfig:
     """A dataclass as OmegaConf's typed tree. It takes frozen ones for read-only, which overrides could not set."""
-    tree: DictConfig = OmegaConf.structured(schema)
-    for node in (tree, *(tree._get_node(key) for key in tree)):
+
+    def free(node: Any) -> None:
         if isinstance(node, DictConfig):
             OmegaConf.set_readonly(node, False)
+            if not node._is_none() and not node._is_missing():
+                for key in node:
+                    free(node._get_node(key))
+
+    tree: DictConfig = OmegaConf.structured(schema)
+    free(tree)
     return tree
 
 
@@ -168,29 +179,40 @@ def _parse(overrides: Iterable[str]) -> list[Override]:
     return parsed
 
 
-def _kinds(strategy: str) -> dict[str, Any]:
+def _strategy(overrides: Sequence[str]) -> type[Strategy]:
+    """The strategy that is asked for. Raises :class:`UserError` with the nearest names for an unknown one."""
+    name = dict(line.partition("=")[::2] for line in overrides).get("strategy", DEFAULT_STRATEGY)
+    try:
+        return find(name)
+    except KeyError as error:
+        unknown = str(error.args[0])
+        where = "" if unknown == name else f" in {name}"
+        raise UserError(f"strategy={unknown}{where} is not registered{nearest(unknown, registered())}") from None
+
+
+def _kinds(strategy: type[Strategy]) -> dict[str, Any]:
     """The type of every setting by its dotted key, the knobs being those of ``strategy``."""
-    kinds: dict[str, Any] = {}
-    for name, kind in get_type_hints(RunConfig).items():
-        group = registered()[strategy] if name == "strategy" else kind
-        if is_dataclass(group):
-            hints = get_type_hints(group)
-            kinds |= {f"{name}.{f.name}": hints[f.name] for f in fields(group)}
-        else:
-            kinds[name] = kind
-    return kinds
+
+    def below(prefix: str, kind: Any) -> Iterator[tuple[str, Any]]:
+        hints = get_type_hints(kind)
+        for f in fields(kind):
+            if is_dataclass(hints[f.name]):
+                yield from below(f"{prefix}{f.name}.", hints[f.name])
+            else:
+                yield prefix + f.name, hints[f.name]
+
+    settings = {key: kind for key, kind in below("", RunConfig) if not key.startswith("strategy.")}
+    return {**settings, **dict(below("strategy.", strategy))}
 
 
-def _check_keys(overrides: Sequence[str]) -> None:
-    given = dict(line.partition("=")[::2] for line in overrides)
-    strategy = given.pop("strategy", DEFAULT_STRATEGY)
-    if strategy not in registered():
-        raise UserError(f"strategy={strategy} is not registered{nearest(strategy, registered())}")
+def _check_keys(overrides: Sequence[str], strategy: type[Strategy]) -> None:
+    given = [key for key, _, _ in (line.partition("=") for line in overrides) if key != "strategy"]
     known = _kinds(strategy)
     for key in given:
         if key not in known:
             group, _, leaf = key.rpartition(".")
-            what = f"strategy {strategy} has no knob" if group == "strategy" else "there is no setting"
+            knob = group.partition(".")[0] == "strategy"
+            what = f"strategy {strategy.name} has no knob" if knob else "there is no setting"
             near = (
                 [k for k in known if k.rpartition(".")[2] == leaf]
                 or [k for k in known if group and k.startswith(group + ".")]
@@ -200,7 +222,7 @@ def _check_keys(overrides: Sequence[str]) -> None:
             raise UserError(f"{what} {key!r}{nearest(key, near)}")
 
 
-def _reason(error: BaseException, overrides: Sequence[str]) -> str:
+def _reason(error: BaseException, overrides: Sequence[str], strategy: type[Strategy]) -> str:
     """One line for a value that does not fit: the override, and what it should have been."""
     root: BaseException = error
     while root.__cause__ is not None:
@@ -208,7 +230,7 @@ def _reason(error: BaseException, overrides: Sequence[str]) -> str:
     found = re.search(r"full_key: (\S+)", str(root))
     key = found[1].partition("[")[0] if found else "configuration"
     given = dict(line.partition("=")[::2] for line in overrides)
-    kind = _kinds(given.get("strategy", DEFAULT_STRATEGY)).get(key)
+    kind = _kinds(strategy).get(key)
     if isinstance(root, ValidationError) and kind is not None:
         return f"{key}={given.get(key, '')} is not {_words(kind)}"
     return f"{key}: {str(root).splitlines()[0]}"
@@ -225,7 +247,8 @@ def _words(kind: Any) -> str:
 
 def _tuples(node: Any) -> Any:
     """Frozen dataclasses with tuples where OmegaConf gave lists."""
+    if isinstance(node, list):
+        return tuple(node)
     if not is_dataclass(node) or isinstance(node, type):
         return node
-    values = {f.name: getattr(node, f.name) for f in fields(node)}
-    return type(node)(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    return type(node)(**{f.name: _tuples(getattr(node, f.name)) for f in fields(node)})

@@ -14,8 +14,7 @@ import torch
 
 from bench.data import DataSet, tokenize
 from bench.data.cache import cache_dir
-from bench.data.dataset import Ragged, Split
-from bench.data.pairs import Pairs
+from bench.data.dataset import Split
 from bench.data.tokens import Tokens
 from bench.disk import refusals
 from bench.errors import UserError
@@ -25,15 +24,16 @@ from bench.model.encoder import Encoder
 from bench.model.files import save
 from bench.model.precision import resolve_precision
 from bench.model.presets import build, weights_digest
-from bench.negatives import source
+from bench.negatives import Reader
 from bench.progress import Display
 from bench.record.environment import environment, peak_memory_mb, reset_peak_memory
+from bench.record.identity import flat
 from bench.record.plain import canonical
 from bench.record.record import Record, now
 from bench.record.store import RunDirectory
 from bench.record.tracker import Tracker
 from bench.record.untrained import Untrained
-from bench.train.loop import Hooks, Progress, Trainer
+from bench.stages import Stages, Trained
 
 if TYPE_CHECKING:
     from bench.run import RunConfig
@@ -59,15 +59,16 @@ class Job:
     def __post_init__(self) -> None:
         self.started = now()
         self.precision = resolve_precision(self.config.train.precision, self.device)
-        self.cost: dict[str, float | None] = {"mine_s": 0.0}
+        self.cost: dict[str, float | None] = {}
         self.selection: dict[str, Any] = {}
+        self.training: dict[str, Any] = {}
         self.metrics: dict[str, float] = {}
         self.baseline: Mapping[str, float | None] | None = None
 
     def carry_out(self, identity: str) -> Record:
         config, data = self.config, self.data
         self.directory.write_config(config.tree())
-        resume = (self.directory.checkpoints / "last.pt").exists()
+        resume = self.directory.begun(0)
         group = config.strategy.name
         self.tracker.start(identity, config.tree(), group=group, tags=(data.name, config.encoder.name), resume=resume)
         reset_peak_memory(str(self.device))
@@ -76,7 +77,7 @@ class Job:
             self.queries, self.passages = self._tokens()
         if config.eval.untrained:
             self.baseline = self._untrained()
-        done = self._train(identity)
+        done = self._train()
         result = self._evaluate("evaluate", self.encoder)
         self.metrics = result.metrics
         self._costs(done, result)
@@ -108,43 +109,22 @@ class Job:
             tokenize(self.data.passages, tokenizer, config.max_passage_tokens, config.passage_prefix, cache),
         )
 
-    def _train(self, identity: str) -> Progress:
-        config = self.config
-        pairs = Pairs(self.data.splits.get("train", _nobody()))
+    def _train(self) -> Trained:
+        """Carry out the stages of the strategy; the encoder is left as the last one's best."""
         dev = self.data.splits.get("dev")
-        hooks = Hooks(
-            event=self._event,
-            progress=self.display.training,
-            evaluate=None if dev is None else _Dev(self, dev),
-            resumed=self._resumed,
+        stages = Stages(
+            self.config,
+            self.data,
+            Reader(self.encoder, self.queries, self.passages, self.precision),
+            self.directory,
+            self.display,
+            self._event,
+            None if dev is None else _Dev(self, dev),
         )
-        trainer = Trainer(
-            self.encoder,
-            config.strategy,
-            pairs,
-            self.queries,
-            self.passages,
-            source(config.strategy.negatives, self.data, config.seed),
-            config.train,
-            self.precision,
-            config.seed,
-            self.directory.checkpoints,
-            hooks,
-        )
-        done = trainer.fit()
-        self.selection = {
-            "split": None if done.best_step is None else "dev",
-            "metric": None if done.best_step is None else hooks.selection,
-            "step": done.step if done.best_step is None else done.best_step,
-            "value": done.best_value,
-            "steps": done.step,
-        }
+        done = stages.carry_out()
+        self.selection = done.selection
+        self.training = {"telemetry": done.telemetry, "warnings": done.warnings}
         return done
-
-    def _resumed(self, step: int) -> None:
-        self.directory.truncate_history(step if step else -1)
-        if step:
-            log.info("going on from step %d", step)
 
     def _event(self, row: dict[str, Any]) -> None:
         self.directory.append_history(row)
@@ -193,14 +173,16 @@ class Job:
                 self.config.seed,
             )
 
-    def _costs(self, done: Progress, result: Retrieval) -> None:
+    def _costs(self, done: Trained, result: Retrieval) -> None:
         self.cost |= {
             "train_s": done.seconds,
+            "mine_s": done.mined.seconds,
             "index_s": result.index_s,
             "search_s": result.search_s,
             "exact_s": result.exact_s,
             "pairs_per_s": done.pairs / done.seconds if done.seconds else None,
-            "texts_encoded": float(done.texts),
+            "texts_encoded": float(done.texts + done.mined.texts),
+            "mine_texts": float(done.mined.texts),
             "peak_memory_mb": peak_memory_mb(str(self.device)),
         }
 
@@ -217,7 +199,7 @@ class Job:
     def record(self, identity: str, status: str, error: str | None = None) -> Record:
         """The record as far as the run has come."""
         config, data = self.config, self.data
-        knobs = {k.name: getattr(config.strategy, k.name) for k in config.strategy.knobs()}
+        knobs = dict(flat(asdict(config.strategy)))
         return Record(
             run_id=identity,
             strategy=config.strategy.name,
@@ -236,6 +218,7 @@ class Job:
             cost=self.cost,
             environment={**environment(str(self.device)), "precision": self.precision},
             selection=self.selection,
+            training=self.training,
             error=error,
         )
 
@@ -259,11 +242,6 @@ def _weights(start: str, config: RunConfig) -> Path:
                 "give the same encoder"
             )
     return run.model
-
-
-def _nobody() -> Split:
-    """A split without queries, for data that has none to train on."""
-    return Split(np.zeros(0, dtype=np.int64), Ragged.of([]))
 
 
 class _Dev:

@@ -16,6 +16,8 @@ from bench.evaluate import EvalConfig
 from bench.job import Job
 from bench.model.config import EncoderConfig
 from bench.model.precision import resolve_device
+from bench.negatives import MiningConfig
+from bench.negatives import check as check_negatives
 from bench.progress import Display
 from bench.record.identity import run_id
 from bench.record.record import Record
@@ -34,6 +36,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    mining: MiningConfig = field(default_factory=MiningConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     seed: int = 0
@@ -45,6 +48,11 @@ class RunConfig:
         choice("track", self.track, MODES)
         at_least("seed", self.seed, 0)
         self.index.check(self.eval.retrieve)
+        steps, stages = self.train.stage_steps, len(self.strategy.stages())
+        if steps is not None and len(steps) != stages:
+            raise UserError(
+                f"train.stage_steps={list(steps)} is for {len(steps)} stages, {self.strategy.name} has {stages}"
+            )
 
     @property
     def root(self) -> Path:
@@ -121,7 +129,10 @@ def _check(config: RunConfig, data: DataSet) -> None:
             f"eval.retrieve={config.eval.retrieve}, but the corpus of {data.name} has {data.corpus_size} "
             f"passages; set eval.retrieve and eval.ks to at most {data.corpus_size}"
         )
-    if "train" not in data.splits and config.train.epochs and config.train.max_steps != 0:
+    trains = config.train.epochs and config.train.max_steps != 0
+    if trains:
+        check_negatives(config.strategy, data)
+    if "train" not in data.splits and trains:
         raise UserError(f"data set {data.name} has no train split; train.max_steps=0 evaluates the encoder untrained")
 
 

@@ -7,8 +7,9 @@ from pkgutil import iter_modules
 
 from strategies.base import Strategy, knob, register, registered
 from strategies.batch import Batch, Loss
+from strategies.chain import Chain, find
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["Batch", "Loss", "Strategy", "knob", "register", "registered"]
+__all__ = ["Batch", "Chain", "Loss", "Strategy", "find", "knob", "register", "registered"]

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeVar, cast
 
 from strategies.batch import Batch, Loss
-from strategies.negatives import InBatch, Negatives
+from strategies.examples import Examples, LabelledPairs
+from strategies.negatives import Guide, InBatch, Negatives
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Knob:
     high: float | None = None
     log: bool = False
     choices: tuple[Any, ...] | None = None
+    least: float | None = None
 
 
 def knob(
@@ -36,13 +38,15 @@ def knob(
     high: float | None = None,
     log: bool = False,
     choices: tuple[Any, ...] | None = None,
+    least: float | None = None,
 ) -> Any:
     """Declare a knob as a dataclass field.
 
     ``low`` and ``high`` bound the search (``log`` when it should be uniform in the logarithm), or ``choices``
-    lists all values that are allowed. ``source`` names the document the default is from.
+    lists all values that are allowed; with none of these the knob is set, never searched. Values below
+    ``least`` are refused. ``source`` names the document the default is from.
     """
-    meta = {"source": source, "low": low, "high": high, "log": log, "choices": choices}
+    meta = {"source": source, "low": low, "high": high, "log": log, "choices": choices, "least": least}
     return field(default=default, metadata=meta)
 
 
@@ -50,11 +54,11 @@ def knob(
 class Strategy(ABC):
     """Base of all strategies: a frozen dataclass whose fields are its knobs.
 
-    Raises ``ValueError`` on construction when a knob with ``choices`` has another value.
+    Raises ``ValueError`` on construction when a knob has a value that is not among its ``choices`` or is
+    below its ``least``.
     """
 
     name: ClassVar[str]
-    negatives: ClassVar[Negatives] = InBatch()
 
     def __post_init__(self) -> None:
         for k in self.knobs():
@@ -62,6 +66,27 @@ class Strategy(ABC):
             if k.choices is not None and value not in k.choices:
                 allowed = ", ".join(map(str, k.choices))
                 raise ValueError(f"strategy.{k.name}={value!r} is not one of {allowed}")
+            if k.least is not None and value is not None and value < k.least:
+                raise ValueError(f"strategy.{k.name}={value} must be at least {k.least}")
+
+    @property
+    def negatives(self) -> Negatives:
+        """Which negatives it wants: by default the batch's."""
+        return InBatch()
+
+    @property
+    def examples(self) -> Examples:
+        """What it is trained on: by default the labelled pairs."""
+        return LabelledPairs()
+
+    @property
+    def guide(self) -> Guide | None:
+        """Whose view of the batch the loss wants to see, if any."""
+        return None
+
+    def stages(self) -> tuple[Strategy, ...]:
+        """The strategies that are trained one after the other, each from where the one before ended."""
+        return (self,)
 
     @classmethod
     def knobs(cls) -> tuple[Knob, ...]:

@@ -17,8 +17,11 @@ class Batch:
     ``positive`` [Q] is the column of the positive a query was drawn with. ``relevant`` [Q, C] marks every
     column labelled relevant to the query, its positive included: these are never negatives. A passage
     stands in one column however often it was drawn, so it is pushed away once. ``own`` [Q, n] are the
-    columns of negatives sampled for the query itself (None where the strategy samples none), and
-    ``teacher`` [Q, C] a teacher's scores (None where there is none).
+    columns of negatives sampled for the query itself (None where the strategy samples none): a labelled
+    passage may be among them, which ``own_negative`` tells.
+
+    ``guide`` is the same batch as another, frozen, model embeds it; ``teacher`` [Q, C] holds a teacher's
+    scores, NaN where it gave none. Both are None where the strategy asks for no guide.
     """
 
     queries: Tensor
@@ -27,6 +30,7 @@ class Batch:
     relevant: Tensor
     own: Tensor | None = None
     teacher: Tensor | None = None
+    guide: Batch | None = None
 
     @cached_property
     def similarity(self) -> Tensor:
@@ -43,6 +47,41 @@ class Batch:
         """[Q, C] True in the column of the query's own positive."""
         mask = torch.zeros_like(self.relevant)
         return mask.scatter(1, self.positive[:, None], True)
+
+    @cached_property
+    def negative(self) -> Tensor:
+        """[Q, C] True in every column that may be pushed away from the query."""
+        return ~self.relevant
+
+    @property
+    def sampled(self) -> Tensor:
+        """[Q, n] columns sampled for the query. Raises ``TypeError`` where the strategy samples none."""
+        if self.own is None:
+            raise TypeError("this batch has no sampled negatives")
+        return self.own
+
+    @cached_property
+    def own_similarity(self) -> Tensor:
+        """[Q, n] cosine of each query with each negative sampled for it."""
+        return self.similarity.gather(1, self.sampled)
+
+    @cached_property
+    def own_negative(self) -> Tensor:
+        """[Q, n] whether what was sampled for the query is a negative, and stands there for the first time."""
+        own = self.sampled
+        before = torch.ones(own.shape[1], own.shape[1], dtype=torch.bool, device=own.device).tril(-1)
+        repeated = ((own[:, :, None] == own[:, None, :]) & before).any(2)
+        return self.negative.gather(1, own) & ~repeated
+
+    @cached_property
+    def is_own(self) -> Tensor:
+        """[Q, C] True in every column that was sampled for the query and is a negative."""
+        return torch.zeros_like(self.relevant).scatter(1, self.sampled, True) & self.negative
+
+    @cached_property
+    def query_answers(self) -> Tensor:
+        """[Q, Q] whether the own positive of query ``j`` is relevant to query ``i``."""
+        return self.relevant[:, self.positive]
 
 
 @dataclass(frozen=True)

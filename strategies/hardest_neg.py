@@ -8,7 +8,7 @@ import torch
 
 from strategies.base import Strategy, knob, register
 from strategies.batch import Batch, Loss
-from strategies.losses import hinge
+from strategies.losses import hinge, only
 
 
 @register("hardest_neg")
@@ -31,7 +31,7 @@ class HardestNegative(Strategy):
     positive: str = knob("own", choices=("own", "row_max"), source="PaddleNLP code uses row_max")
 
     def loss(self, batch: Batch) -> Loss:
-        hardest = batch.similarity.masked_fill(batch.relevant, -torch.inf).amax(dim=1)
+        hardest = only(batch.similarity, batch.negative).amax(dim=1)
         if self.positive == "own":
             positive = batch.positive_similarity
         else:

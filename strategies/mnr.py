@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from strategies.base import Strategy, knob, register
 from strategies.batch import Batch, Loss
-from strategies.losses import cross_entropy
+from strategies.losses import contrast, cross_entropy, only
+from strategies.negatives import InBatch, Negatives, Provided
+
+SIDES = ("p2q", "q2q", "p2p")
+DIRECTIONS = tuple(
+    "+".join(["q2p", *(side for bit, side in enumerate(SIDES) if number >> bit & 1)]) for number in range(8)
+)
 
 
 @register("mnr")
@@ -17,12 +25,45 @@ class MultipleNegativesRanking(Strategy):
     ``L_i = -log( exp(s c_ii) / sum_j exp(s c_ij) )`` over cosines, query to passage.
     :class:`strategies.in_batch.InBatchNegatives` adds a margin to it.
 
+    ``directions`` adds terms to the sum below: of the positive with the other queries (``p2q``), of the query
+    with the other queries (``q2q``), of the positive with the other passages (``p2p``); all four are the
+    loss of GTE (Li et al. 2023). ``symmetric`` is the mean of two losses, query to passage and passage to
+    query. ``provided`` negatives of the data set join the candidates of all queries.
+
     Source: Sentence Transformers ``MultipleNegativesRankingLoss`` (scale 20, that is temperature 0.05;
     nli-mpnet-base-v2 on the STS benchmark: Spearman 86.53). Unlike upstream, passages labelled relevant to a
-    query are never its negatives, and a passage drawn twice counts once.
+    query are never its negatives, a query that shares a positive is neither, and a passage drawn twice
+    counts once.
     """
 
     scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="sentence-transformers MNR scale")
+    directions: str = knob("q2p", choices=DIRECTIONS, source="sentence-transformers MNR directions")
+    symmetric: bool = knob(False, choices=(False, True), source="sentence-transformers MNR partition_mode")
+    provided: int = knob(0, least=0, source="sentence-transformers MNR: further columns are negatives")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.symmetric and self.directions != "q2p":
+            raise ValueError("strategy.symmetric=true is q2p and p2q; leave strategy.directions at q2p")
+
+    @property
+    def negatives(self) -> Negatives:
+        return Provided(self.provided) if self.provided else InBatch()
 
     def loss(self, batch: Batch) -> Loss:
-        return Loss(cross_entropy(batch, self.scale))
+        if self.symmetric:
+            back = contrast(self.scale * batch.positive_similarity, self._towards(batch, "p2q"))
+            return Loss((cross_entropy(batch, self.scale) + back) / 2)
+        sides = [self._towards(batch, side) for side in self.directions.split("+")]
+        return Loss(contrast(self.scale * batch.positive_similarity, *sides))
+
+    def _towards(self, batch: Batch, side: str) -> Tensor:
+        """Logits of one direction's negatives, [Q, C] towards passages and [Q, Q] towards queries."""
+        if side == "q2p":
+            return only(self.scale * batch.similarity, batch.negative)
+        if side == "p2p":
+            positives = batch.candidates[batch.positive]
+            return only(self.scale * (positives @ batch.candidates.T), batch.negative)
+        towards_queries = batch.similarity[:, batch.positive].T if side == "p2q" else batch.queries @ batch.queries.T
+        shared = batch.query_answers | batch.query_answers.T
+        return only(self.scale * towards_queries, ~shared)

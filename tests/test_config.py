@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.config import expand, flatten, rebuild, resolve, sources
+from bench.config import expand, rebuild, resolve, sources
 from bench.errors import UserError
+from bench.record.identity import flat
 from bench.run import RunConfig
 from strategies import registered
 
@@ -75,7 +76,7 @@ def test_every_setting_arrives(name: str) -> None:
 def test_without_overrides_all_is_default() -> None:
     config = resolve([])
     assert config.strategy.name == "in_batch"
-    for part in ("data", "encoder", "train", "index", "eval"):
+    for part in ("data", "encoder", "train", "mining", "index", "eval"):
         assert value(config, part) == type(value(config, part))()
 
 
@@ -83,10 +84,12 @@ def test_without_overrides_all_is_default() -> None:
 def test_a_strategy_is_a_choice_and_brings_its_knobs(name: str) -> None:
     strategy = registered()[name]
     assert resolve([f"strategy={name}"]).strategy == strategy()
+    defaults = {"name": name, **{k.name: k.default for k in strategy.knobs()}}
     for knob in strategy.knobs():
-        other = knob.choices[-1] if knob.choices else knob.high
-        got = resolve([f"strategy.{knob.name}={other}", f"strategy={name}"]).strategy
-        assert got == strategy(**{knob.name: other})
+        other = knob.choices[-1] if knob.choices else knob.high or (3 if knob.least is not None else "other")
+        got = resolve([f"strategy.{knob.name}={other}", f"strategy={name}"])
+        told = {key.removeprefix("strategy."): value for key, value in flat(got.tree()) if key.startswith("strategy.")}
+        assert told == {**defaults, knob.name: other}
 
 
 # Sweeps
@@ -217,7 +220,7 @@ def test_a_recorded_tree_gives_the_same_configuration(words: dict[str, Any]) -> 
     again = rebuild(json.loads(json.dumps(config.tree())))
     assert again == config
     assert type(again.strategy) is type(config.strategy)
-    assert [type(v) for _, v in flatten(again.tree())] == [type(v) for _, v in flatten(config.tree())]
+    assert [type(v) for _, v in flat(again.tree())] == [type(v) for _, v in flat(config.tree())]
 
 
 @pytest.mark.parametrize("change", ["missing", "unknown"])
@@ -231,11 +234,14 @@ def test_a_tree_of_another_version_is_refused(change: str) -> None:
         rebuild(tree)
 
 
+PARTS = ("strategy", "data", "encoder", "train", "mining", "index", "eval")
+
+
 def test_sources_say_what_is_from_the_command_line() -> None:
     words = ["data=x", "strategy.margin=0.1", "seed=3"]
     rows = {key: (got, origin) for key, got, origin in sources(resolve(words), words)}
     config = resolve(words)
-    leaves = sum(len(fields(value(config, part))) for part in ("strategy", "data", "encoder", "train", "index", "eval"))
+    leaves = sum(len(fields(value(config, part))) for part in PARTS)
     assert len(rows) == leaves + 1 + 4  # the strategy's name; seed, device, runs_dir, track
     given = {key for key, (_, origin) in rows.items() if origin == "command line"}
     assert given == {"data.name", "strategy.margin", "seed"}

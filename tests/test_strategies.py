@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from references import reference_of
 from torch import Tensor
 from toys import CPU, Training
 
+from bench.data.dataset import Ids, Ragged, Split
+from bench.data.tokens import Tokens, tokenize
 from bench.evaluate import EvalConfig, evaluate
 from bench.model.encode import encode
 from bench.search import IndexConfig
 from bench.train.step import random_state, set_random_state
-from strategies import Batch, Strategy, registered
+from strategies import Batch, Chain, Strategy, registered
+from strategies.examples import TwoViews
 
 STRATEGIES = sorted(registered())
-
-
-def softmax_reference(scale: str | float, margin: str | float = 0.0) -> Callable[[Batch, Strategy, int], float]:
-    def reference(batch: Batch, strategy: Strategy, q: int) -> float:
-        s = getattr(strategy, scale) if isinstance(scale, str) else scale
-        m = getattr(strategy, margin) if isinstance(margin, str) else margin
-        p = int(batch.positive[q])
-        cosine = (batch.candidates @ batch.queries[q]).tolist()
-        total = math.exp(s * (cosine[p] - m))
-        total += sum(math.exp(s * c) for j, c in enumerate(cosine) if not batch.relevant[q, j])
-        return -math.log(math.exp(s * (cosine[p] - m)) / total)
-
-    return reference
-
-
-def hardest_reference(batch: Batch, strategy: Strategy, q: int) -> float:
-    cosine = (batch.candidates @ batch.queries[q]).tolist()
-    hardest = max(c for j, c in enumerate(cosine) if not batch.relevant[q, j])
-    positive = cosine[int(batch.positive[q])]
-    if strategy.positive == "row_max":  # type: ignore[attr-defined]
-        positive = max(positive, hardest)
-    return max(0.0, hardest - positive + strategy.margin)  # type: ignore[attr-defined]
-
-
-REFERENCES = {
-    "in_batch": softmax_reference("scale", "margin"),
-    "mnr": softmax_reference("scale"),
-    "hardest_neg": hardest_reference,
-}
+LOSSES = [name for name in STRATEGIES if not issubclass(registered()[name], Chain)]
 
 
 def variants(name: str) -> list[Strategy]:
@@ -57,17 +34,39 @@ def variants(name: str) -> list[Strategy]:
     return [kind(), *others]
 
 
-def random_batch(q: int = 5, c: int = 7, d: int = 8, seed: int = 0, dtype: torch.dtype = torch.float64) -> Batch:
-    """Unit vectors; query 0 has a second relevant passage, query 1 shares its positive with query 0."""
+def random_batch(strategy: Strategy, seed: int = 0, dtype: torch.dtype = torch.float64) -> Batch:
+    """Unit vectors, and what the strategy asks for beside them.
+
+    Query 0 has a second relevant passage, query 1 shares its positive with query 0. Of the sampled passages
+    one stands twice in a row, one is relevant to its query, and one row has nothing but its own positive.
+    """
+    q, c = 5, 9
     generator = torch.Generator().manual_seed(seed)
-    queries = torch.nn.functional.normalize(torch.randn(q, d, generator=generator, dtype=dtype), dim=-1)
-    candidates = torch.nn.functional.normalize(torch.randn(c, d, generator=generator, dtype=dtype), dim=-1)
+
+    def unit(rows: int, size: int) -> Tensor:
+        return torch.nn.functional.normalize(torch.randn(rows, size, generator=generator, dtype=dtype), dim=-1)
+
+    queries, candidates = unit(q, 8), unit(c, 8)
     positive = torch.arange(q)
     positive[1] = 0
     relevant = torch.zeros(q, c, dtype=torch.bool)
     relevant[torch.arange(q), positive] = True
     relevant[0, c - 1] = True
-    return Batch(queries.requires_grad_(), candidates.requires_grad_(), positive, relevant)
+    own = torch.tensor([[5, c - 1, 6], [6, 7, 6], [5, 5, 7], [1, 8, 0], [4, 4, 4]])
+    guide = Batch(unit(q, 6), unit(c, 6), positive, relevant, own)
+    teacher = guide.similarity
+    if strategy.guide is not None and strategy.guide.by == "data":
+        teacher = teacher.where(Batch(queries, candidates, positive, relevant, own).is_own | relevant, torch.nan)
+    n = strategy.negatives.n
+    return Batch(
+        queries.requires_grad_(),
+        candidates.requires_grad_(),
+        positive,
+        relevant,
+        own[:, : min(n, 3)] if n else None,
+        teacher if strategy.guide else None,
+        guide if strategy.guide else None,
+    )
 
 
 @pytest.fixture(params=STRATEGIES)
@@ -75,59 +74,103 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_loss_is_the_formula_computed_by_plain_loops(name: str) -> None:
-    assert name in REFERENCES, f"write the formula of {name} as a plain loop in REFERENCES"
-    for strategy in variants(name):
+@pytest.fixture(params=LOSSES)
+def loss_name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_loss_is_the_formula_computed_by_plain_loops(loss_name: str) -> None:
+    reference = reference_of(loss_name)
+    for strategy in variants(loss_name):
         for seed in range(5):
-            batch = random_batch(seed=seed)
-            expected = [REFERENCES[name](batch, strategy, q) for q in range(len(batch.queries))]
+            batch = random_batch(strategy, seed)
+            expected = [reference(batch, strategy, q) for q in range(len(batch.queries))]
             torch.testing.assert_close(
                 strategy.loss(batch).per_query, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9
             )
 
 
-def test_gradient_reaches_queries_and_passages(name: str) -> None:
-    batch = random_batch()
-    registered()[name]().loss(batch).value.backward()
-    assert batch.queries.grad is not None and batch.queries.grad.norm() > 0
-    assert batch.candidates.grad is not None and batch.candidates.grad.norm() > 0
-    assert torch.isfinite(batch.queries.grad).all() and torch.isfinite(batch.candidates.grad).all()
+def test_gradient_reaches_what_it_should_and_nothing_else(loss_name: str) -> None:
+    """Queries and passages have one; nothing comes from a passage that is another answer to every query."""
+    for strategy in variants(loss_name):
+        reached = torch.zeros(2)
+        for seed in range(4):
+            batch = random_batch(strategy, seed)
+            everywhere = replace(batch, relevant=batch.relevant.clone())
+            everywhere.relevant[:, 6] = True  # nobody's positive
+            strategy.loss(everywhere).value.backward()
+            for place, vectors in enumerate((batch.queries, batch.candidates)):
+                assert vectors.grad is not None and torch.isfinite(vectors.grad).all()
+                reached[place] += vectors.grad.norm()
+            pulled = batch.candidates.grad[6].any()
+            assert not pulled or loss_name == "batch_hard", "only its positives are all that are relevant"
+        assert (reached > 0).all()
 
 
-def test_order_within_the_batch_does_not_matter(name: str) -> None:
-    strategy, batch = registered()[name](), random_batch()
-    rows, columns = torch.tensor([3, 0, 4, 1, 2]), torch.tensor([6, 2, 0, 5, 1, 4, 3])
+def test_order_within_the_batch_does_not_matter(loss_name: str) -> None:
+    rows, columns = torch.tensor([3, 0, 4, 1, 2]), torch.tensor([6, 2, 8, 0, 5, 1, 7, 4, 3])
     place = torch.argsort(columns)
-    shuffled = Batch(
-        batch.queries[rows], batch.candidates[columns], place[batch.positive[rows]], batch.relevant[rows][:, columns]
-    )
-    torch.testing.assert_close(strategy.loss(shuffled).per_query, strategy.loss(batch).per_query[rows])
+
+    def shuffled(batch: Batch) -> Batch:
+        return Batch(
+            batch.queries[rows],
+            batch.candidates[columns],
+            place[batch.positive[rows]],
+            batch.relevant[rows][:, columns],
+            None if batch.own is None else place[batch.own[rows]],
+            None if batch.teacher is None else batch.teacher[rows][:, columns],
+            None if batch.guide is None else shuffled(batch.guide),
+        )
+
+    for strategy in variants(loss_name):
+        batch = random_batch(strategy)
+        torch.testing.assert_close(
+            strategy.loss(shuffled(batch)).per_query, strategy.loss(batch).per_query[rows], equal_nan=False
+        )
 
 
-def test_another_relevant_passage_is_never_a_negative(name: str) -> None:
-    batch = random_batch()
-    strategy = registered()[name]()
-    before = strategy.loss(batch).per_query[0]
-    moved = batch.candidates.detach().clone()
-    moved[-1] = batch.queries[0].detach()  # the second relevant passage of query 0 becomes most similar
-    after = strategy.loss(Batch(batch.queries, moved, batch.positive, batch.relevant)).per_query[0]
-    torch.testing.assert_close(after, before)
+def test_another_relevant_passage_is_never_a_negative(loss_name: str) -> None:
+    for strategy in variants(loss_name):
+        batch = random_batch(strategy)
+        before = strategy.loss(batch).per_query[0]
+        moved = batch.candidates.detach().clone()
+        moved[-1] = batch.queries[0].detach()  # the second relevant passage of query 0 becomes most similar
+        after = strategy.loss(replace(batch, candidates=moved)).per_query[0]
+        if not torch.allclose(before, after):
+            # As a passage against the positive it may count, never against the query.
+            assert "p2p" in getattr(strategy, "directions", ""), f"{strategy} pushed an answer away"
 
 
-def test_a_query_without_negatives_neither_breaks_nor_teaches(name: str) -> None:
-    queries = torch.nn.functional.normalize(torch.randn(1, 4, dtype=torch.float64), dim=-1).requires_grad_()
-    batch = Batch(queries, queries.detach(), torch.tensor([0]), torch.ones(1, 1, dtype=torch.bool))
-    loss = registered()[name]().loss(batch).value
-    loss.backward()
-    assert torch.isfinite(loss) and torch.isfinite(queries.grad).all()
+def test_a_passage_drawn_twice_counts_once(loss_name: str) -> None:
+    strategy = registered()[loss_name]()
+    batch = random_batch(strategy)
+    if batch.own is None:
+        return  # a batch has one column for a passage, whoever drew it; see test_engine
+    twice = replace(batch, own=torch.cat([batch.own, batch.own[:, :1]], dim=1))
+    torch.testing.assert_close(strategy.loss(twice).per_query, strategy.loss(batch).per_query)
 
 
-def test_bf16_is_close_to_fp32(name: str) -> None:
-    strategy = registered()[name]()
-    exact, rough = random_batch(dtype=torch.float32), random_batch(dtype=torch.float32)
-    rough = Batch(rough.queries.bfloat16(), rough.candidates.bfloat16(), rough.positive, rough.relevant)
-    difference = (strategy.loss(rough).per_query.float() - strategy.loss(exact).per_query).abs()
-    assert difference.max() < 0.5, "more than bf16's rounding of cosines at the largest default scale"
+def test_a_query_without_negatives_neither_breaks_nor_teaches(loss_name: str) -> None:
+    for strategy in variants(loss_name):
+        queries = torch.nn.functional.normalize(torch.randn(1, 4, dtype=torch.float64), dim=-1).requires_grad_()
+        one = torch.ones(1, 1, dtype=torch.bool)
+        own = torch.zeros(1, 2, dtype=torch.long) if strategy.negatives.n else None
+        guide = Batch(queries.detach(), queries.detach(), torch.tensor([0]), one, own)
+        batch = Batch(queries, queries.detach(), torch.tensor([0]), one, own, guide.similarity, guide)
+        loss = strategy.loss(batch).value
+        loss.backward()
+        assert torch.isfinite(loss) and queries.grad is not None
+        assert queries.grad.abs().max() < 1e-9, f"{strategy} moves a query that has nothing to learn from"
+
+
+def test_bf16_is_close_to_fp32(loss_name: str) -> None:
+    for strategy in variants(loss_name):
+        exact, rough = (random_batch(strategy, dtype=torch.float32) for _ in range(2))
+        rough = replace(rough, queries=rough.queries.bfloat16(), candidates=rough.candidates.bfloat16())
+        wanted = strategy.loss(exact).per_query
+        difference = (strategy.loss(rough).per_query.float() - wanted).abs()
+        # bf16 rounds a cosine by up to 2^-9 and a bit; scales are up to 100, margin-MSE squares.
+        assert (difference <= 0.8 + 0.05 * wanted.abs()).all(), f"{strategy}: {difference}"
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -139,14 +182,19 @@ def test_gradient_cache_gives_the_gradient_of_the_whole_batch(name: str, dropout
         set_random_state(start, CPU)
         gradients.append(training.gradients(cached))
     assert gradients[0].keys() == gradients[1].keys() and gradients[0]
-    for parameter, gradient in gradients[0].items():
-        torch.testing.assert_close(gradient, gradients[1][parameter], rtol=1e-4, atol=1e-6)
+    assert_near(*gradients)
 
 
 def test_without_dropout_chunks_of_any_size_give_one_gradient(name: str) -> None:
     whole, small = (Training(registered()[name](), dropout=0.0, micro_batch=size).gradients() for size in (None, 3))
-    for parameter, gradient in whole.items():
-        torch.testing.assert_close(gradient, small[parameter], rtol=1e-4, atol=1e-6)
+    assert_near(whole, small)
+
+
+def assert_near(left: dict[str, Tensor], right: dict[str, Tensor]) -> None:
+    """Equal but for the order in which float32 was added up: by 1e-4 of the largest gradient of a parameter."""
+    for parameter, gradient in left.items():
+        largest = gradient.abs().max().item()
+        torch.testing.assert_close(gradient, right[parameter], rtol=0, atol=1e-4 * largest + 1e-7)
 
 
 def weights(training: Training) -> dict[str, Tensor]:
@@ -178,8 +226,8 @@ def test_kill_and_resume_is_bit_equal(name: str, tmp_path: Path) -> None:
     torch.manual_seed(99)  # whatever the new process did before
     seen: list[int] = []
     done = resumed.fit(on_step=seen.append)
-    assert seen[0] == 5, "it goes on from the checkpoint at step 4"
-    assert (done.step, done.pairs) == (9, 9 * 8)
+    assert seen[0] > 4, "it goes on from a checkpoint"
+    assert done.step == 9
     assert_equal(weights(whole), weights(resumed))
     tail = resumed.events[-1]
     assert whole.events[-1] == tail, "the history's last window is the same"
@@ -198,45 +246,95 @@ def kill_at(step: int) -> Callable[[int], None]:
 
 
 def test_training_raises_recall(name: str, tmp_path: Path) -> None:
-    training = Training(registered()[name](), directory=tmp_path, epochs=12, lr=3e-3, dropout=0.0)
-    before = recall(training)
+    strategy = registered()[name]()
+    unlabelled = [isinstance(stage.examples, TwoViews) for stage in strategy.stages()]
+    training = Training(strategy, directory=tmp_path, epochs=12, lr=3e-3, dropout=0.1 if any(unlabelled) else 0.0)
+    measured = recall_of_parts if unlabelled[-1] else recall
+    before = measured(training)
     training.fit()
-    after = recall(training)
+    after = measured(training)
     assert after > before + 20, f"recall@5 went from {before:.0f} to {after:.0f}"
 
 
 def recall(training: Training) -> float:
-    data, dev = training.data, training.data.splits["dev"]
-    queries = encode(training.encoder, training.queries, "fp32", dev.queries)
-    corpus = encode(training.encoder, training.passages, "fp32")
+    """Of dev queries, which share no word with their passage."""
+    dev = training.data.splits["dev"]
+    return recall_at_5(training, training.queries, dev.queries, training.passages, dev)
+
+
+def recall_of_parts(training: Training) -> float:
+    """Of two words of an unlabelled text, in other order, for that text: what can be learnt without labels."""
+    texts = training.data.unlabelled
+    queries = [" ".join(reversed(text.split()[2:4])) for text in texts]
+    asked, corpus = (tokenize(each, training.encoder.tokenizer, 16) for each in (queries, texts))
+    everyone = np.arange(len(texts))
+    return recall_at_5(training, asked, everyone, corpus, Split(everyone, Ragged.of([[n] for n in everyone])))
+
+
+def recall_at_5(training: Training, asked: Tokens, rows: Ids, corpus: Tokens, split: Split) -> float:
+    queries, passages = encode(training.encoder, asked, "fp32", rows), encode(training.encoder, corpus, "fp32")
     config = EvalConfig(ks=(5,), retrieve=10)
-    found = evaluate(queries, corpus, dev, {}, config, IndexConfig(), hnsw=False)
-    assert len(corpus) == len(data.passages)
-    return found.metrics["exact/recall@5"]
+    return evaluate(queries, passages, split, {}, config, IndexConfig(), hnsw=False).metrics["exact/recall@5"]
 
 
 def test_every_knob_has_a_source_and_a_range(name: str) -> None:
     for knob in registered()[name].knobs():
         assert knob.source
-        if knob.choices is None:
-            assert knob.low is not None and knob.high is not None and knob.low <= knob.default <= knob.high
-        else:
+        if knob.choices is not None:
             assert knob.default in knob.choices
+        elif isinstance(knob.default, int | float):
+            assert (knob.low is not None and knob.high is not None and knob.low <= knob.default <= knob.high) or (
+                knob.low is None and knob.least is not None
+            )
 
 
 def test_docstring_names_its_source(name: str) -> None:
     assert "Source:" in (registered()[name].__doc__ or "")
 
 
-def test_in_batch_without_margin_is_mnr() -> None:
-    batch = random_batch()
-    plain, mnr = registered()["in_batch"](margin=0.0, scale=20.0), registered()["mnr"](scale=20.0)
-    torch.testing.assert_close(plain.loss(batch).per_query, mnr.loss(batch).per_query)
+IDENTITIES = [
+    ("in_batch", {"margin": 0.0, "scale": 20.0}, "mnr", {}),
+    ("random_global", {"group": 1, "scale": 20.0}, "mnr", {}),
+    ("queue", {}, "mnr", {}),
+    ("simcse", {}, "mnr", {}),
+    ("simcse", {"scale": 30.0}, "in_batch", {"margin": 0.0}),
+    ("debiased", {"prior": 0.0}, "mnr", {}),
+    ("hard_weighted", {"concentration": 0.0}, "mnr", {}),
+    ("provided_hard", {"weight": 0.0}, "mnr", {"provided": 1}),
+    ("ance", {"kind": "ce"}, "mnr", {"provided": 1}),
+    ("ance", {"margin": 0.2}, "random_pairwise", {}),
+    ("triplet", {}, "random_pairwise", {}),
+    ("bm25_hard", {"n": 7}, "mined_hard", {"by": "bm25"}),
+    ("mined_hard", {"n": 7}, "random_global", {}),
+    ("distil", {"teacher_scale": 1.0, "contrast": 0.0, "n": 1, "scale": 20.0}, None, {}),
+]
+
+
+@pytest.mark.parametrize(("left", "knobs", "right", "others"), IDENTITIES)
+def test_identities(left: str, knobs: dict[str, Any], right: str | None, others: dict[str, Any]) -> None:
+    one = registered()[left](**knobs)
+    batch = random_batch(one)
+    if right is None:  # a teacher that agrees teaches nothing
+        batch = replace(batch, teacher=(one.scale * batch.similarity).detach())
+        one.loss(batch).value.backward()
+        assert batch.queries.grad is not None and batch.queries.grad.abs().max() < 1e-9
+        return
+    torch.testing.assert_close(one.loss(batch).per_query, registered()[right](**others).loss(batch).per_query)
+
+
+def test_a_hard_negative_of_no_weight_drops_the_own_one_only() -> None:
+    """Supervised SimCSE with its log weight towards minus infinity."""
+    light = registered()["provided_hard"](weight=-200.0)
+    batch = random_batch(light)
+    mask = batch.relevant | batch.is_own
+    torch.testing.assert_close(
+        light.loss(batch).per_query, registered()["mnr"]().loss(replace(batch, relevant=mask)).per_query
+    )
 
 
 def test_row_max_gives_violated_queries_no_gradient() -> None:
-    batch = random_batch(seed=3)
     strategy = registered()["hardest_neg"](positive="row_max")
+    batch = random_batch(strategy, seed=3)
     hardest = batch.similarity.masked_fill(batch.relevant, -torch.inf).amax(1)
     violated = (hardest > batch.positive_similarity).detach()
     assert violated.any() and not violated.all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from bench.data.tokens import tokenize
 from bench.model.config import EncoderConfig
 from bench.model.encoder import Encoder
 from bench.model.scratch import word_piece
-from bench.negatives import source
+from bench.negatives import Reader, Setting, Source, View, source, view
 from bench.train.config import TrainConfig
-from bench.train.loop import Hooks, Progress, Trainer
+from bench.train.loop import Hooks, Trainer
+from bench.train.material import Material, material
+from bench.train.state import Progress
 from bench.train.step import Stepper
 from strategies import Strategy
 
@@ -32,7 +34,7 @@ def toy_data(topics: int = 40) -> DataSet:
     """A query names a topic in one language, its passages in another: learnable, and not by shared words.
 
     Of a topic's three queries the first has both its passages as relevant, the second the second one; the
-    third is a dev query with the first.
+    third is a dev query with the first. Training queries have up to three negatives, with scores.
     """
     rng = np.random.default_rng(0)
     queries, passages = [], []
@@ -46,7 +48,16 @@ def toy_data(topics: int = 40) -> DataSet:
         Ragged.of([row for f, s in zip(first, second, strict=True) for row in ([f, s], [s])]),
     )
     dev = Split(3 * np.arange(topics) + 2, Ragged.of([[p] for p in first]))
-    return DataSet("toy", queries, passages, {"train": train, "dev": dev}, fingerprint="toy")
+    far = np.stack([(train.queries * 5 + shift) % (2 * topics) for shift in (11, 24, 37)], 1)
+    train = replace(
+        train,
+        negatives=Ragged.of([[p for p in row if p not in train.relevant[n]] for n, row in enumerate(far.tolist())]),
+        positive_scores=np.full(len(train.relevant.values), 2.0, dtype=np.float32),
+    )
+    assert train.negatives is not None
+    train = replace(train, negative_scores=rng.random(len(train.negatives.values)).astype(np.float32))
+    unlabelled = [" ".join(rng.choice(WORDS, 6, replace=False)) for _ in range(2 * topics)]
+    return DataSet("toy", queries, passages, {"train": train, "dev": dev}, unlabelled, fingerprint="toy")
 
 
 def toy_encoder(data: DataSet, *, dropout: float = 0.1, seed: int = 0, **config: object) -> Encoder:
@@ -92,16 +103,36 @@ class Training:
         self.pairs = Pairs(self.data.splits["train"])
         self.events: list[dict[str, Any]] = []
 
+    def reader(self, name: str) -> Reader:
+        """The encoder itself, or for any other name one with other weights."""
+        encoder = self.encoder if name in ("start", "current") else toy_encoder(self.data, dropout=0.0, seed=1)
+        return Reader(encoder, self.queries, self.passages, "fp32")
+
+    def parts(self, stage: Strategy, place: Path) -> tuple[Material, Source, View | None]:
+        """What a stage is trained on and with."""
+        cut = lambda texts: tokenize(texts, self.encoder.tokenizer, 16)  # noqa: E731
+        found = material(stage.examples, self.data, self.queries, self.passages, cut, 0)
+        setting = Setting(self.data, self.pairs, 0, self.reader, place)
+        negatives = source(stage.negatives, setting)
+        reach = np.union1d(found.pairs.positive, negatives.reach())
+        return found, negatives, None if stage.guide is None else view(stage.guide, setting, reach)
+
     def stepper(self) -> Stepper:
-        return Stepper(
-            self.encoder, self.strategy, self.pairs, self.queries, self.passages, self.precision, self.micro_batch
-        )
+        found = Material(self.pairs, self.queries, self.passages)
+        return Stepper(self.encoder, self.strategy, found, self.precision, self.micro_batch)
 
     def gradients(self, cached: bool | None = None) -> dict[str, Tensor]:
-        """Gradients of the first 16 pairs by parameter name."""
+        """Gradients of the first 16 pairs of the last stage by parameter name."""
         self.encoder.zero_grad()
-        rows = np.arange(16)
-        self.stepper().backward(self.pairs.query[rows], self.pairs.positive[rows], None, cached=cached)
+        rows, stage = np.arange(16), self.strategy.stages()[-1]
+        found, negatives, seen = self.parts(stage, self.directory)
+        if negatives.due(0):
+            negatives.refresh(0)
+        drawn = negatives.draw(rows, 0)
+        stepper = Stepper(self.encoder, stage, found, self.precision, self.micro_batch, view=seen)
+        pairs = found.pairs
+        own = None if drawn is None else drawn.ids
+        stepper.backward(pairs.query[rows], pairs.positive[rows], own, cached=cached)
         return {n: p.grad.clone() for n, p in self.encoder.named_parameters() if p.grad is not None}
 
     def fit(
@@ -109,6 +140,7 @@ class Training:
         on_step: Callable[[int], None] = lambda step: None,
         evaluate: Callable[[], dict[str, float]] | None = None,
     ) -> Progress:
+        """Train all stages; what the last one came to."""
         config = TrainConfig(
             batch_size=8,
             micro_batch=self.micro_batch,
@@ -120,16 +152,11 @@ class Training:
             log_every=5,
         )
         hooks = Hooks(event=self.events.append, progress=lambda step, total, rate: on_step(step), evaluate=evaluate)
-        return Trainer(
-            self.encoder,
-            self.strategy,
-            self.pairs,
-            self.queries,
-            self.passages,
-            source(self.strategy.negatives, self.data, 0),
-            config,
-            self.precision,
-            0,
-            self.directory,
-            hooks,
-        ).fit()
+        stages = self.strategy.stages()
+        for number, stage in enumerate(stages):
+            place = self.directory / str(number) if len(stages) > 1 else self.directory
+            found, negatives, seen = self.parts(stage, place)
+            done = Trainer(
+                self.encoder, stage, found, negatives, config, self.precision, 0, place, hooks, view=seen
+            ).fit()
+        return done

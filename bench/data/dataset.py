@@ -40,11 +40,16 @@ class Ragged:
 
     def take(self, rows: Ids) -> Ragged:
         """The given rows, in the given order."""
-        lengths = self.lengths[rows]
         offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        shift = np.repeat(self.offsets[rows] - offsets[:-1], lengths)
-        return Ragged(offsets, self.values[np.arange(offsets[-1]) + shift])
+        np.cumsum(self.lengths[rows], out=offsets[1:])
+        return Ragged(offsets, self.values[self.positions(rows)])
+
+    def positions(self, rows: Ids) -> Ids:
+        """Where the values of the given rows lie in ``values``, row after row."""
+        lengths = self.lengths[rows]
+        ends = np.cumsum(lengths)
+        positions: Ids = np.arange(lengths.sum()) + np.repeat(self.offsets[rows] - (ends - lengths), lengths)
+        return positions
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,13 @@ class Pairs:
     split: Split
 
     @cached_property
+    def row(self) -> Ids:
+        """[n] row of the split that each pair is from."""
+        return np.repeat(np.arange(len(self.split)), self.split.relevant.lengths)
+
+    @cached_property
     def query(self) -> Ids:
-        return np.repeat(self.split.queries, self.split.relevant.lengths)
+        return self.split.queries[self.row]
 
     @property
     def positive(self) -> Ids:
@@ -32,14 +37,15 @@ class Pairs:
         return len(self.split.relevant.values)
 
     @cached_property
-    def _row_of_query(self) -> Ids:
+    def row_of_query(self) -> Ids:
+        """Row of the split by query id, -1 for queries that are not in it."""
         rows = np.full(int(self.split.queries.max(initial=-1)) + 1, -1, dtype=np.int64)
         rows[self.split.queries] = np.arange(len(self.split))
         return rows
 
     def relevant(self, queries: Ids, passages: Ids) -> NDArray[np.bool_]:
         """[Q, C] whether passage ``c`` is labelled relevant to query ``q``; ``passages`` are in rising order."""
-        labels = self.split.relevant.take(self._row_of_query[queries])
+        labels = self.split.relevant.take(self.row_of_query[queries])
         row = np.repeat(np.arange(len(queries)), labels.lengths)
         column = np.minimum(np.searchsorted(passages, labels.values), len(passages) - 1)
         hit = passages[column] == labels.values

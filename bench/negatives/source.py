@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import singledispatch
-from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bench.data.dataset import DataSet, Ids
-from bench.data.pairs import Pairs
+from bench.data.dataset import Ids
+from bench.negatives.setting import Cost, Setting
 from strategies.negatives import InBatch, Negatives
 
 
-class Source(Protocol):
-    """Where the sampled negatives of a batch come from."""
+@dataclass(frozen=True)
+class Drawn:
+    """The negatives sampled for Q queries: passage ids [Q, n].
 
-    def draw(self, queries: Ids, step: int) -> Ids | None:
-        """[Q, n] passage ids of each query's own negatives, or None where none are sampled."""
+    A place of ``free`` [Q, n] holds no negative, only the query's positive, which no loss pushes away.
+    ``above`` [Q, n] tells which ones the miner scored above the positive, and is None without a miner.
+    """
 
-    def reach(self, pairs: Pairs) -> Ids:
-        """Ids of all passages that a batch can hold: the positives and whatever can be sampled."""
+    ids: Ids
+    free: NDArray[np.bool_]
+    above: NDArray[np.bool_] | None = None
+
+
+class Source:
+    """Where the sampled negatives of a batch come from; this one samples none."""
+
+    cost = Cost()  # of what was made ready before training
+
+    def draw(self, rows: Ids, step: int) -> Drawn | None:
+        """The negatives of the training pairs ``rows`` [Q] at a step, or None where none are sampled."""
+        return None
+
+    def reach(self) -> Ids:
+        """Ids of all passages that can be drawn."""
+        return np.zeros(0, dtype=np.int64)
+
+    def due(self, step: int) -> bool:
+        """Whether :meth:`refresh` is to be called before ``step`` (counted from 0)."""
+        return False
+
+    def refresh(self, step: int) -> Cost:
+        """Search again with the encoder as it is now."""
+        return Cost()
+
+    def settle(self, step: int) -> None:
+        """The refresh at ``step`` is part of a checkpoint: earlier ones are not needed any more."""
+
+    def resume(self, step: int) -> None:
+        """Go back to the state after the refresh before ``step`` was reached, in a new process."""
 
 
 @singledispatch
-def source(declaration: Negatives, data: DataSet, seed: int) -> Source:
+def source(declaration: Negatives, setting: Setting) -> Source:
     """The source that carries out a declaration. One function is registered for each kind of declaration."""
     raise TypeError(f"nothing carries out {type(declaration).__name__}")
 
 
-class _NoSampling:
-    def draw(self, queries: Ids, step: int) -> None:
-        return None
-
-    def reach(self, pairs: Pairs) -> Ids:
-        return np.unique(pairs.positive)
-
-
 @source.register
-def _in_batch(declaration: InBatch, data: DataSet, seed: int) -> Source:
-    return _NoSampling()
+def _in_batch(declaration: InBatch, setting: Setting) -> Source:
+    return Source()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -18,9 +18,11 @@ SAME_RESULT = (
     "train.save_every",
     "train.log_every",
     "index.threads",
+    "mining.memory_mb",
 )
 """Keys of the configuration that do not change a result: where it is written, who watches, how often it is
-saved, how many threads search. What the data is called is left out because its fingerprint stands for it."""
+saved, how many threads search, how much memory mining has. What the data is called is left out because its
+fingerprint stands for it."""
 
 SAME_METRICS = (*SAME_RESULT, "eval.untrained", "eval.recall_file")
 """And those that only add to what a run leaves behind."""
@@ -35,24 +37,23 @@ def run_id(config_tree: Mapping[str, Any], fingerprint: str) -> str:
     """
     strategy = _safe(_name(config_tree, "strategy"))
     data = _safe(PurePath(_name(config_tree, "data")).name)
-    tree = {key: value for key, value in _flat(config_tree) if key not in SAME_RESULT}
+    tree = {key: value for key, value in flat(config_tree) if key not in SAME_RESULT}
     digits = hashlib.sha256(canonical([tree, fingerprint]).encode()).hexdigest()[:8]
     return f"{strategy}-{data}-s{config_tree['seed']}-{digits}"
 
 
 def setting(config_tree: Mapping[str, Any]) -> dict[str, Any]:
     """What runs share that differ in nothing but the seed: ``{"train.epochs": 1, "strategy.margin": ...}``."""
-    return {key: value for key, value in _flat(config_tree) if key not in (*SAME_METRICS, "seed")}
+    return {key: value for key, value in flat(config_tree) if key not in (*SAME_METRICS, "seed")}
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of a nested tree as (dotted key, value)."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            rows += _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
-            rows.append((f"{prefix}{key}", value))
-    return rows
+            yield prefix + key, value
 
 
 def _name(tree: Mapping[str, Any], key: str) -> str:

@@ -67,6 +67,14 @@ class RunDirectory:
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
 
+    def stage(self, number: int) -> Path:
+        """Where the checkpoints of one stage of training are."""
+        return self.checkpoints / str(number)
+
+    def begun(self, number: int) -> bool:
+        """Whether a stage has a checkpoint to go on from."""
+        return (self.stage(number) / "last.pt").exists()
+
     @property
     def finished(self) -> bool:
         """Whether the record is there and says so. A broken record is not finished."""

@@ -40,17 +40,17 @@ class ExactIndex:
         ids = np.empty((len(queries), k), dtype=np.int64)
         rows = max(1, min(BLOCK // size, len(queries)))
         buffer = torch.empty((rows, size), device=device)
-        with _full_precision():
+        with full_precision():
             for start in range(0, len(queries), rows):
                 block = asked[start : start + rows]
                 products = torch.mm(block, self._vectors.T, out=buffer[: len(block)])
-                columns = _top(products, k)
+                columns = top(products, k)
                 scores[start : start + rows] = products.gather(1, columns).cpu().numpy()
                 ids[start : start + rows] = columns.cpu().numpy()
         return best_first(scores, ids)
 
 
-def _top(scores: Tensor, k: int) -> Tensor:
+def top(scores: Tensor, k: int) -> Tensor:
     """[q, k] columns of the ``k`` highest of ``scores`` ``[q, P]``, in any order; of equals, the first.
 
     Where the last score taken equals the first one left out, ``topk`` alone would choose between them by
@@ -71,7 +71,7 @@ def _top(scores: Tensor, k: int) -> Tensor:
 
 
 @contextmanager
-def _full_precision() -> Iterator[None]:
+def full_precision() -> Iterator[None]:
     """Products in float32 proper: training may have allowed TF32, which would reorder near-equal scores."""
     import torch
 

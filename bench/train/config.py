@@ -14,10 +14,12 @@ class TrainConfig:
 
     ``batch_size`` counts pairs. ``micro_batch`` bounds the texts whose activations are held at once: the
     gradient is then computed exactly by the gradient cache. ``max_steps`` ends training early, 0 leaves the
-    encoder untrained. ``warmup`` is a share of all steps below 1, else a number of steps. ``clip`` bounds the
-    gradient's norm (0: not at all). ``eval_every`` steps the dev set is searched while training: 0 never,
-    None once an epoch, with at most ``eval_queries`` queries and a corpus of ``eval_corpus`` passages (the
-    relevant ones and the first others). ``save_every`` steps the state for a resume is written.
+    encoder untrained. ``stage_steps`` are the steps of each stage of a strategy in stages; without them each
+    has ``epochs`` of its own material and at most ``max_steps``. ``warmup`` is a share of all steps below 1,
+    else a number of steps. ``clip`` bounds the gradient's norm (0: not at all). ``eval_every`` steps the dev
+    set is searched while training: 0 never, None once an epoch, with at most ``eval_queries`` queries and a
+    corpus of ``eval_corpus`` passages (the relevant ones and the first others). ``save_every`` steps the
+    state for a resume is written.
     """
 
     batch_size: int = 32
@@ -35,6 +37,7 @@ class TrainConfig:
     eval_queries: int = 1000
     eval_corpus: int = 20000
     log_every: int = 10
+    stage_steps: tuple[int, ...] | None = None
     init_from: str | None = None
 
     def __post_init__(self) -> None:
@@ -49,5 +52,7 @@ class TrainConfig:
         choice("train.precision", self.precision, PRECISIONS)
         for name in ("save_every", "log_every", "eval_queries", "eval_corpus"):
             at_least(f"train.{name}", getattr(self, name), 1)
+        for steps in self.stage_steps or ():
+            at_least("train.stage_steps", steps, 1)
         if self.eval_every is not None:
             at_least("train.eval_every", self.eval_every, 0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -12,36 +13,26 @@ import numpy as np
 import torch
 
 from bench.data.order import batch_rows, steps_per_epoch
-from bench.data.pairs import Pairs
-from bench.data.tokens import Tokens
 from bench.errors import UserError
 from bench.model.encoder import Encoder, Narrowed
-from bench.negatives import Source
+from bench.negatives import Source, View
 from bench.train import checkpoint
 from bench.train.config import TrainConfig
 from bench.train.gather import Gather, alone
+from bench.train.material import Material
 from bench.train.optimizer import adamw, lr_at
-from bench.train.step import Stepper, random_state, set_random_state
+from bench.train.state import Progress, State, Window
+from bench.train.step import Stepper
 from bench.train.telemetry import measure
 from strategies import Strategy
+
+log = logging.getLogger(__name__)
 
 COLLAPSED = 1e-4  # spread of cosines; float32 cosines of equal vectors differ by less
 
 
 class TrainingStopped(UserError):
     """Training cannot go on: the loss or its gradient is not finite, or all embeddings have become one."""
-
-
-@dataclass
-class Progress:
-    """How far training is, and what it has cost so far; part of every checkpoint."""
-
-    step: int = 0
-    pairs: int = 0
-    texts: int = 0
-    seconds: float = 0.0
-    best_step: int | None = None
-    best_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ class Hooks:
 
 @dataclass
 class Trainer:
-    """Trains ``encoder`` with ``strategy`` on ``pairs``; :meth:`fit` runs or resumes.
+    """Trains ``encoder`` with ``strategy`` on ``material``; :meth:`fit` runs or resumes.
 
     ``precision`` is resolved (``bf16``, ``fp16``, ``fp32``). State is kept in ``directory``: ``last.pt`` for
     a resume, ``best.pt`` with the weights that did best on dev.
@@ -69,9 +60,7 @@ class Trainer:
 
     encoder: Encoder
     strategy: Strategy
-    pairs: Pairs
-    queries: Tokens
-    passages: Tokens
+    material: Material
     source: Source
     config: TrainConfig
     precision: str
@@ -79,12 +68,12 @@ class Trainer:
     directory: Path
     hooks: Hooks = field(default_factory=Hooks)
     gather: Gather = alone
+    view: View | None = None
 
     @property
     def total(self) -> int:
-        """Optimiser steps of the whole run."""
-        steps = self.config.epochs * steps_per_epoch(len(self.pairs), self.config.batch_size)
-        return steps if self.config.max_steps is None else min(steps, self.config.max_steps)
+        """Optimiser steps of the whole training."""
+        return total_steps(self.config, len(self.material.pairs))
 
     def fit(self) -> Progress:
         """Train to the end, from the last checkpoint where there is one; leaves the best weights in place.
@@ -94,12 +83,12 @@ class Trainer:
         """
         if self.config.epochs == 0 or self.config.max_steps == 0:
             return Progress()
-        if len(self.pairs) == 0:
+        if len(self.material.pairs) == 0:
             raise UserError("there is no training pair: the data set has no train split, or it is empty")
         if self.config.recompute:
             self.encoder.transformer.gradient_checkpointing_enable({"use_reentrant": False})
         try:
-            with self.encoder.narrowed(self._tokens_in_use()) as narrowed:
+            with self.encoder.narrowed(self.material.vocabulary(self.source.reach())) as narrowed:
                 done = self._run(narrowed)
         finally:
             if self.config.recompute:
@@ -108,11 +97,6 @@ class Trainer:
             self.encoder.load_state_dict(checkpoint.read(self.directory / "best.pt")["encoder"])
         return done
 
-    def _tokens_in_use(self) -> np.ndarray:
-        """Ids of every token a training text can have: of the pairs, and of all that can be sampled."""
-        texts = [(self.queries, np.unique(self.pairs.query)), (self.passages, self.source.reach(self.pairs))]
-        return np.unique(np.concatenate([t.take(rows) for t, rows in texts]))
-
     def _run(self, narrowed: Narrowed) -> Progress:
         config, encoder, total = self.config, self.encoder, self.total
         encoder.train()
@@ -120,31 +104,35 @@ class Trainer:
         optimizer = adamw(encoder.parameters(), config.lr, config.weight_decay)
         scaler = torch.amp.GradScaler(encoder.device.type, enabled=self.precision == "fp16")
         done, window = Progress(), Window()
+        stepper = Stepper(
+            encoder, self.strategy, self.material, self.precision, config.micro_batch, self.gather, self.view
+        )
+        state = State(done, encoder, narrowed, optimizer, scaler, window, stepper.memory)
         last = self.directory / "last.pt"
         if last.exists():
-            done = self._restore(checkpoint.read(last), narrowed, optimizer, scaler, window)
+            state.read(checkpoint.read(last))
+            self.source.resume(done.step)
         self.hooks.resumed(done.step)
-        stepper = Stepper(
-            encoder,
-            self.strategy,
-            self.pairs,
-            self.queries,
-            self.passages,
-            self.precision,
-            config.micro_batch,
-            self.gather,
-        )
         stepper.texts_encoded = done.texts
+        pairs = self.material.pairs
         before, since = done.seconds, perf_counter()
         while done.step < total:
+            if self.source.due(done.step):
+                with narrowed.widened():
+                    cost = self.source.refresh(done.step)
+                done.mine_s += cost.seconds
+                done.mine_texts += cost.texts
+                checkpoint.write(last, state.write())  # a resume needs the search that goes with its step
+                self.source.settle(done.step)
+                before, since = done.seconds, perf_counter()
             lr = lr_at(done.step, total, config.lr, config.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            rows = batch_rows(len(self.pairs), config.batch_size, self.seed, done.step)
-            query_ids = self.pairs.query[rows]
-            own = self.source.draw(query_ids, done.step)
+            rows = batch_rows(len(pairs), config.batch_size, self.seed, done.step)
+            drawn = self.source.draw(rows, done.step)
+            own = None if drawn is None else drawn.ids
             scale = float(scaler.scale(torch.ones((), device=encoder.device)))
-            batch, loss = stepper.backward(query_ids, self.pairs.positive[rows], own, scale)
+            batch, loss = stepper.backward(pairs.query[rows], pairs.positive[rows], own, done.step, scale)
             self._stop_unless_finite("loss", loss.value, done.step + 1)
             scaler.unscale_(optimizer)
             norm = torch.nn.utils.clip_grad_norm_(encoder.parameters(), config.clip or torch.inf)
@@ -158,22 +146,31 @@ class Trainer:
             done.pairs += len(rows)
             done.texts = stepper.texts_encoded
             done.seconds = before + perf_counter() - since
-            window.add({"loss": loss.value.detach(), "gradient_norm": norm, **measure(batch, loss)})
+            window.add({"loss": loss.value.detach(), "gradient_norm": norm, **measure(batch, loss, drawn)})
             if done.step % config.log_every == 0 or done.step == total:
-                row = window.means()
-                self.hooks.event({"step": done.step, "lr": lr, **row})
-                if row["spread"] < COLLAPSED:
-                    raise TrainingStopped(
-                        f"all embeddings have become one by step {done.step} (the cosines of a query differ by "
-                        f"{row['spread']:.1e}); lower train.lr={config.lr:g}"
-                    )
+                self._tell(window, done, lr)
             self.hooks.progress(done.step, total, done.pairs / max(done.seconds, 1e-9))
             evaluated = self._evaluate_if_due(done, narrowed)
             if done.step % config.save_every == 0 or done.step == total or evaluated:
-                checkpoint.write(last, self._state(done, narrowed, optimizer, scaler, window))
-            since = perf_counter()
-            before = done.seconds
+                checkpoint.write(last, state.write())
+            before, since = done.seconds, perf_counter()
         return done
+
+    def _tell(self, window: Window, done: Progress, lr: float) -> None:
+        """Give the history a row; stop when all embeddings are one, warn when nothing is left to learn from."""
+        row = window.means(done.totals)
+        self.hooks.event({"step": done.step, "lr": lr, **row})
+        if row["spread"] < COLLAPSED:
+            raise TrainingStopped(
+                f"all embeddings have become one by step {done.step} (the cosines of a query differ by "
+                f"{row['spread']:.1e}); lower train.lr={self.config.lr:g}"
+            )
+        if row["active"] == 0 and not done.warnings:
+            done.warnings.append(
+                f"from step {done.step} on no query had a loss: {self.strategy.name} finds no negative that is hard "
+                "enough; a larger margin, a larger batch or mined negatives would give it some"
+            )
+            log.warning(done.warnings[-1])
 
     def _stop_unless_finite(self, what: str, value: torch.Tensor, step: int) -> None:
         if not np.isfinite(value.item()):
@@ -186,7 +183,7 @@ class Trainer:
         """Search the dev set when it is time, keep the weights if they are the best so far."""
         every = self.config.eval_every
         if every is None:
-            every = steps_per_epoch(len(self.pairs), self.config.batch_size)
+            every = steps_per_epoch(len(self.material.pairs), self.config.batch_size)
         due = every and (done.step % every == 0 or done.step == self.total)
         if self.hooks.evaluate is None or not due:
             return False
@@ -199,54 +196,8 @@ class Trainer:
         self.hooks.event({"step": done.step, **{f"dev/{name}": v for name, v in metrics.items()}})
         return True
 
-    def _state(
-        self,
-        done: Progress,
-        narrowed: Narrowed,
-        optimizer: torch.optim.AdamW,
-        scaler: torch.amp.GradScaler,
-        window: Window,
-    ) -> dict[str, Any]:
-        return {
-            "progress": asdict(done),
-            "encoder": self.encoder.state_dict(),
-            "unused_decay": narrowed.unused_decay,
-            "optimizer": optimizer.state_dict(),
-            "scaler": scaler.state_dict(),
-            "random": random_state(self.encoder.device),
-            "window": vars(window),
-        }
 
-    def _restore(
-        self,
-        state: dict[str, Any],
-        narrowed: Narrowed,
-        optimizer: torch.optim.AdamW,
-        scaler: torch.amp.GradScaler,
-        window: Window,
-    ) -> Progress:
-        self.encoder.load_state_dict(state["encoder"])
-        narrowed.unused_decay = state["unused_decay"]
-        optimizer.load_state_dict(state["optimizer"])
-        scaler.load_state_dict(state["scaler"])
-        set_random_state(state["random"], self.encoder.device)
-        window.sums, window.count = state["window"]["sums"], state["window"]["count"]
-        return Progress(**state["progress"])
-
-
-class Window:
-    """Means of scalars over the steps since they were last asked for."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, torch.Tensor] = {}
-        self.count = 0
-
-    def add(self, row: dict[str, torch.Tensor]) -> None:
-        for name, value in row.items():
-            self.sums[name] = self.sums.get(name, 0) + value
-        self.count += 1
-
-    def means(self) -> dict[str, float]:
-        means = {name: float(value) / self.count for name, value in self.sums.items()}
-        self.sums, self.count = {}, 0
-        return means
+def total_steps(config: TrainConfig, pairs: int) -> int:
+    """Optimiser steps that ``config`` makes of so many pairs."""
+    steps = config.epochs * steps_per_epoch(pairs, config.batch_size)
+    return steps if config.max_steps is None else min(steps, config.max_steps)

@@ -16,34 +16,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data.dataset import Ids
-from bench.data.pairs import Pairs
-from bench.data.tokens import Tokens
 from bench.model.encoder import Encoder
 from bench.model.packing import by_length, pack
 from bench.model.precision import autocast
+from bench.negatives import View
 from bench.train.gather import Embedded, Gather, alone, to_batch
+from bench.train.material import Material, Parts
+from bench.train.memory import Memory
 from strategies import Batch, Loss, Strategy
-
-Parts = Sequence[tuple[Tokens, NDArray[np.int64]]]
 
 
 class Stepper:
-    """Computes losses and gradients of batches for one encoder, strategy and data set."""
+    """Computes losses and gradients of batches for one encoder, strategy and material."""
 
     def __init__(
         self,
         encoder: Encoder,
         strategy: Strategy,
-        pairs: Pairs,
-        queries: Tokens,
-        passages: Tokens,
+        material: Material,
         precision: str,
         micro_batch: int | None = None,
         gather: Gather = alone,
+        view: View | None = None,
     ) -> None:
-        self.encoder, self.strategy, self.pairs = encoder, strategy, pairs
-        self.queries, self.passages = queries, passages
-        self.precision, self.micro_batch, self.gather = precision, micro_batch, gather
+        self.encoder, self.strategy, self.material = encoder, strategy, material
+        self.precision, self.micro_batch, self.gather, self.view = precision, micro_batch, gather, view
+        self.memory = Memory(strategy.negatives.queue, strategy.negatives.warmup)
         self.texts_encoded = 0
 
     def backward(
@@ -51,18 +49,20 @@ class Stepper:
         query_ids: Ids,
         positive_ids: Ids,
         own_ids: Ids | None,
+        step: int = 0,
         scale: float = 1.0,
         cached: bool | None = None,
     ) -> tuple[Batch, Loss]:
         """Add this batch's gradient, times ``scale``, to the encoder's; return what the loss saw and said.
 
-        ``query_ids`` and ``positive_ids`` [Q], ``own_ids`` [Q, n] or None. ``cached`` (by default: when there
+        ``query_ids`` and ``positive_ids`` [Q], ``own_ids`` [Q, n] or None; what the material draws at random
+        follows from ``step``. ``cached`` (by default: when there
         is a ``micro_batch``) encodes twice to hold less; either way the chunks are the same.
         """
         drawn = positive_ids if own_ids is None else np.concatenate([positive_ids, own_ids.ravel()])
         passages = np.unique(drawn)
         queries, place = np.unique(query_ids, return_inverse=True)
-        parts = [(self.queries, queries), (self.passages, passages)]
+        parts = self.material.parts(queries, passages, step)
 
         def loss_of(vectors: Tensor) -> tuple[Batch, Loss]:
             own = None if own_ids is None else torch.from_numpy(own_ids)
@@ -74,7 +74,8 @@ class Stepper:
                 torch.from_numpy(passages),
                 own,
             )
-            batch = to_batch(mine, self.pairs, self.gather)
+            batch = to_batch(mine, self.material.pairs, self.gather, self.memory, self.view)
+            batch.similarity.retain_grad()  # tells how many negatives pull, see telemetry
             return batch, self.strategy.loss(batch)
 
         size = self.micro_batch or len(queries) + len(passages)

@@ -5,46 +5,101 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bench.negatives import Drawn
 from strategies import Batch, Loss
+
+QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
+MANY = 1 << 16  # similarities that quantiles are taken of; of more, an even selection
 
 
 @torch.no_grad()
-def measure(batch: Batch, loss: Loss) -> dict[str, Tensor]:
-    """Scalars of one batch.
+def measure(batch: Batch, loss: Loss, drawn: Drawn | None = None) -> dict[str, Tensor]:
+    """Scalars of one batch, after its backward pass.
 
     ``positive_similarity``, ``negative_similarity`` and ``hardest_similarity`` are mean cosines of the own
-    positive, of all negatives and of each query's hardest one; ``positive_rank`` is the mean rank of the
-    positive among its negatives (1 is first); ``active`` the share of queries with a loss above zero (1e-6);
-    ``negatives`` the mean number of negatives of a query; ``labelled_masked`` the share of the candidates
-    other than the positive that are labelled relevant, hence masked: the labelled false negatives of the
-    batch; ``spread`` the standard deviation of a query's similarities, near zero when all texts have one
-    embedding. ``alignment`` and ``uniformity`` are those of Wang and Isola (2020): the mean squared distance
-    of positive pairs, and the log mean Gaussian potential of candidate pairs.
+    positive, of all negatives and of each query's hardest one, ``..._p10``, ``_p50``, ``_p90`` their
+    quantiles; ``positive_rank`` is the mean rank of the positive among its negatives (1 is first); ``active``
+    the share of queries with a loss above zero (1e-6); ``negatives`` the mean number of negatives of a query
+    and ``effective_negatives`` how many of them pull: ``(sum g)^2 / sum g^2`` of the loss's gradients ``g``
+    by their similarities. ``spread`` is the standard deviation of a query's similarities, near zero when all
+    texts have one embedding. ``alignment`` and ``uniformity`` are those of Wang and Isola (2020): the mean
+    squared distance of positive pairs, and the log mean Gaussian potential of candidate pairs.
+
+    False negatives: ``labelled_masked`` is the share of the candidates other than the positive that are
+    labelled relevant, hence masked; ``guide_above`` the share of negatives that a guide scores above the
+    positive. Of the negatives ``drawn`` for the queries, ``drawn_labelled`` is the share that is labelled
+    relevant, hence masked, ``drawn_above`` the share that the miner scores above the positive, and
+    ``drawn_free`` the share of places for which there was none.
     """
-    similarity, positive = batch.similarity, batch.positive_similarity
-    negative = ~batch.relevant
+    similarity, positive, negative = batch.similarity, batch.positive_similarity, batch.negative
     count = negative.sum(1)
     some = count > 0
-    share = some.float().mean().clamp(min=1e-12)
-
-    def over_queries(values: Tensor) -> Tensor:
-        return torch.where(some, values, 0.0).mean() / share
-
     hardest = similarity.masked_fill(~negative, -torch.inf).amax(1)
     others = negative.shape[1] - 1
-    distance = (2 - 2 * batch.candidates @ batch.candidates.T).clamp(min=0)
-    apart = ~torch.eye(len(distance), dtype=torch.bool, device=distance.device)
-    potential = (torch.exp(-2 * distance) * apart).sum() / max(1, len(distance) * (len(distance) - 1))
     return {
         "positive_similarity": positive.mean(),
-        "negative_similarity": over_queries((similarity * negative).sum(1) / count.clamp(min=1)),
-        "hardest_similarity": over_queries(hardest),
+        "negative_similarity": _mean((similarity * negative).sum(1) / count.clamp(min=1), some),
+        "hardest_similarity": _mean(hardest, some),
+        **_quantiles("positive_similarity", positive),
+        **_quantiles("negative_similarity", similarity[negative]),
         "positive_rank": 1 + ((similarity >= positive[:, None]) & negative).sum(1).float().mean(),
         "active": (loss.per_query > 1e-6).float().mean(),
         "negatives": count.float().mean(),
+        **_effective(similarity.grad, negative),
         "labelled_masked": (batch.relevant.sum(1) - 1).float().mean() / max(1, others),
         # A single candidate has no spread: not zero, which would say that all texts have become one.
         "spread": similarity.std(1, correction=0).mean() if others else torch.tensor(torch.nan),
         "alignment": (2 - 2 * positive).mean(),
-        "uniformity": torch.log(potential.clamp(min=1e-12)),
+        "uniformity": _uniformity(batch.candidates),
+        **_suspected(batch),
+        **_drawn(batch, drawn),
     }
+
+
+def _mean(values: Tensor, there: Tensor) -> Tensor:
+    """The mean of ``values`` where ``there`` is true; 0 where it never is."""
+    return torch.where(there, values, 0.0).sum() / there.sum().clamp(min=1)
+
+
+def _quantiles(name: str, values: Tensor) -> dict[str, Tensor]:
+    if not len(values):
+        return {}
+    some = values[:: -(-len(values) // MANY)].float()
+    found = torch.quantile(some, torch.tensor(list(QUANTILES.values()), device=some.device))
+    return dict(zip((f"{name}_{q}" for q in QUANTILES), found, strict=True))
+
+
+def _effective(gradient: Tensor | None, negative: Tensor) -> dict[str, Tensor]:
+    if gradient is None:
+        return {}
+    pull = gradient.double().abs() * negative
+    total = pull.sum(1)
+    share = total.square() / pull.square().sum(1).clamp(min=torch.finfo(torch.float64).tiny)
+    return {"effective_negatives": _mean(share, total > 0).float()}
+
+
+def _uniformity(candidates: Tensor) -> Tensor:
+    distance = (2 - 2 * candidates @ candidates.T).clamp(min=0)
+    apart = ~torch.eye(len(distance), dtype=torch.bool, device=distance.device)
+    potential = (torch.exp(-2 * distance) * apart).sum() / max(1, len(distance) * (len(distance) - 1))
+    return torch.log(potential.clamp(min=1e-12))
+
+
+def _suspected(batch: Batch) -> dict[str, Tensor]:
+    if batch.teacher is None:
+        return {}
+    known = batch.negative & ~batch.teacher.isnan()
+    above = batch.teacher > batch.teacher.gather(1, batch.positive[:, None])
+    return {"guide_above": (above & known).sum() / known.sum().clamp(min=1)}
+
+
+def _drawn(batch: Batch, drawn: Drawn | None) -> dict[str, Tensor]:
+    if drawn is None or batch.own is None:
+        return {}
+    free = torch.from_numpy(drawn.free).to(batch.own.device)
+    labelled = batch.relevant.gather(1, batch.own) & ~free
+    count = (~free).sum().clamp(min=1)
+    told = {"drawn_free": free.float().mean(), "drawn_labelled": labelled.sum() / count}
+    if drawn.above is not None:
+        told["drawn_above"] = torch.from_numpy(drawn.above).to(free.device).sum() / count
+    return told

@@ -1,0 +1,76 @@
+"""Another model's view of a batch: a frozen encoder's, or the scores that come with the data."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.data.dataset import Floats, Ids
+from bench.data.pairs import Pairs
+from bench.negatives.setting import Cost, Setting
+from bench.negatives.vectors import Vectors, embed
+from strategies.negatives import Guide
+
+
+class View(Protocol):
+    """What a guide sees of queries and passages named by their ids."""
+
+    cost: Cost
+
+    def vectors(self, queries: Ids, passages: Ids) -> tuple[Tensor, Tensor] | None:
+        """Unit vectors [Q, g] and [C, g], or None from a guide that has only scores."""
+
+    def scores(self, queries: Ids, passages: Ids) -> Tensor:
+        """[Q, C] scores, NaN where there is none; ``passages`` are in rising order."""
+
+
+class _Encoded:
+    def __init__(self, queries: Vectors, passages: Vectors, cost: Cost) -> None:
+        self.queries, self.passages, self.cost = queries, passages, cost
+
+    def vectors(self, queries: Ids, passages: Ids) -> tuple[Tensor, Tensor]:
+        return torch.from_numpy(self.queries.take(queries)), torch.from_numpy(self.passages.take(passages))
+
+    def scores(self, queries: Ids, passages: Ids) -> Tensor:
+        of_queries, of_passages = self.vectors(queries, passages)
+        return of_queries @ of_passages.T
+
+
+class _Scored:
+    """The scores of a FlagEmbedding file: of each query's positives and of the negatives it gives."""
+
+    cost = Cost()
+
+    def __init__(self, pairs: Pairs) -> None:
+        split = pairs.split
+        assert split.negatives is not None and split.positive_scores is not None and split.negative_scores is not None
+        self.pairs = pairs
+        self.known = ((split.relevant, split.positive_scores), (split.negatives, split.negative_scores))
+
+    def vectors(self, queries: Ids, passages: Ids) -> None:
+        return None
+
+    def scores(self, queries: Ids, passages: Ids) -> Tensor:
+        found: Floats = np.full((len(queries), len(passages)), np.nan, dtype=np.float32)
+        rows = self.pairs.row_of_query[queries]
+        for lists, scores in self.known:
+            where = lists.positions(rows)
+            place = np.repeat(np.arange(len(rows)), lists.lengths[rows])
+            column = np.minimum(np.searchsorted(passages, lists.values[where]), len(passages) - 1)
+            hit = passages[column] == lists.values[where]
+            found[place[hit], column[hit]] = scores[where[hit]]
+        return torch.from_numpy(found)
+
+
+def view(guide: Guide, setting: Setting, reach: Ids) -> View:
+    """The view of ``guide``; ``reach`` are ids of the passages that batches can hold, in rising order."""
+    if guide.by == "data":
+        return _Scored(setting.pairs)
+    reader = setting.reader(guide.by)
+    asked = np.sort(setting.pairs.split.queries)
+    queries, first = embed(reader, reader.queries, asked, setting.cache, setting.progress)
+    passages, second = embed(reader, reader.passages, reach, setting.cache, setting.progress)
+    return _Encoded(queries, passages, first + second)

@@ -1,0 +1,92 @@
+"""All that a checkpoint holds: how far training is, and everything that decides how it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from bench.model.encoder import Encoder, Narrowed
+from bench.train.memory import Memory
+from bench.train.step import random_state, set_random_state
+
+
+@dataclass
+class Progress:
+    """How far training is, and what it has cost and told so far.
+
+    ``mine_s`` and ``mine_texts`` are what searches during training cost. ``totals`` holds sum and count of
+    every scalar of telemetry over all steps; ``warnings`` are for the person.
+    """
+
+    step: int = 0
+    pairs: int = 0
+    texts: int = 0
+    seconds: float = 0.0
+    mine_s: float = 0.0
+    mine_texts: int = 0
+    best_step: int | None = None
+    best_value: float | None = None
+    totals: dict[str, tuple[float, int]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+class Window:
+    """Means of scalars over the steps since they were last asked for."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, torch.Tensor] = {}
+        self.counts: dict[str, int] = {}
+
+    def add(self, row: dict[str, torch.Tensor]) -> None:
+        for name, value in row.items():
+            self.sums[name] = self.sums.get(name, 0) + value
+            self.counts[name] = self.counts.get(name, 0) + 1
+
+    def means(self, totals: dict[str, tuple[float, int]]) -> dict[str, float]:
+        """The means, for each the steps that told it; sums and counts are added to ``totals``."""
+        sums = {name: float(value) for name, value in self.sums.items()}
+        for name, value in sums.items():
+            before, count = totals.get(name, (0.0, 0))
+            totals[name] = (before + value, count + self.counts[name])
+        means = {name: value / self.counts[name] for name, value in sums.items()}
+        self.sums, self.counts = {}, {}
+        return means
+
+
+@dataclass
+class State:
+    """The parts of a training run that change from step to step."""
+
+    progress: Progress
+    encoder: Encoder
+    narrowed: Narrowed
+    optimizer: torch.optim.AdamW
+    scaler: torch.amp.GradScaler
+    window: Window
+    memory: Memory
+
+    def write(self) -> dict[str, Any]:
+        """Everything as plain values and tensors."""
+        return {
+            "progress": asdict(self.progress),
+            "encoder": self.encoder.state_dict(),
+            "unused_decay": self.narrowed.unused_decay,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": random_state(self.encoder.device),
+            "window": vars(self.window),
+            "memory": self.memory.state(),
+        }
+
+    def read(self, state: dict[str, Any]) -> None:
+        """Go back to what :meth:`write` gave."""
+        vars(self.progress).update(state["progress"])
+        self.encoder.load_state_dict(state["encoder"])
+        self.narrowed.unused_decay = state["unused_decay"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        set_random_state(state["random"], self.encoder.device)
+        vars(self.window).update(state["window"])
+        self.memory.restore(state["memory"], self.encoder.device)

@@ -1,0 +1,33 @@
+"""The hardest positive against the hardest negative of the batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from strategies.base import Strategy, knob, register
+from strategies.batch import Batch, Loss
+from strategies.losses import distance, hinge, only
+
+
+@register("batch_hard")
+@dataclass(frozen=True)
+class BatchHard(Strategy):
+    """Triplet margin between a query's farthest relevant and its nearest other passage of the batch.
+
+    ``L_i = max(0, max_p d(q_i, p) - min_n d(q_i, n) + m)``; ``d`` is ``1 - cosine`` or Euclidean, ``p`` runs
+    over the passages labelled relevant that are in the batch. Where each query has one and distances are
+    cosines it is :class:`strategies.hardest_neg.HardestNegative`.
+
+    Source: Hermans et al. 2017, "In Defense of the Triplet Loss"; Sentence Transformers
+    ``BatchHardTripletLoss`` (margin 5 on Euclidean distances, more than unit vectors can be apart).
+    """
+
+    margin: float = knob(0.2, low=0.0, high=1.0, source="FaceNet; sentence-transformers has 5")
+    distance: str = knob("cosine", choices=("cosine", "euclidean"), source="sentence-transformers BatchHard")
+
+    def loss(self, batch: Batch) -> Loss:
+        farthest = -only(-batch.similarity, batch.relevant).amax(dim=1)
+        nearest = only(batch.similarity, batch.negative).amax(dim=1)
+        some = batch.negative.any(dim=1)
+        near, far = distance(farthest, self.distance), distance(nearest.where(some, 0.0), self.distance)
+        return Loss(hinge(far, near, self.margin) * some)

@@ -1,0 +1,64 @@
+"""In-batch negatives less those that a guide takes for answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from strategies.base import Strategy, knob, register
+from strategies.batch import Batch, Loss
+from strategies.losses import contrast, only
+from strategies.negatives import Guide, InBatch, Mined, Negatives
+
+
+@register("guided")
+@dataclass(frozen=True)
+class Guided(Strategy):
+    """Cross-entropy over the batch in which a frozen guide masks what looks like an answer to it.
+
+    ``L_i = -log( exp(s c_ip) / (exp(s c_ip) + sum exp(s c)) )`` where the sum runs over other passages
+    against the query and, with ``contrast_queries`` and ``contrast_passages``, other queries against the
+    query and other passages against the positive; a pair counts only while the guide's cosine for it is not
+    above the threshold ``g_ip - m`` (``absolute``) or ``g_ip - m |g_ip|`` (``relative``). ``mined`` passages
+    of the encoder as it starts (ranks 0 to 200) join each query's candidates.
+
+    Source: GISTEmbed (Solatorio 2024), Sentence Transformers ``GISTEmbedLoss`` (temperature 0.01, margin 0,
+    both contrasts). The guide (``by``) embeds every text once, before training.
+    """
+
+    scale: float = knob(100.0, low=5.0, high=100.0, log=True, source="GISTEmbedLoss temperature 0.01")
+    by: str = knob("start", source="the encoder as it starts; GISTEmbed uses a stronger one")
+    margin_kind: str = knob("absolute", choices=("absolute", "relative"), source="GISTEmbedLoss margin_strategy")
+    margin: float = knob(0.0, low=0.0, high=0.2, source="GISTEmbedLoss margin")
+    contrast_queries: bool = knob(True, choices=(True, False), source="GISTEmbedLoss contrast_anchors")
+    contrast_passages: bool = knob(True, choices=(True, False), source="GISTEmbedLoss contrast_positives")
+    mined: int = knob(0, low=0, high=7, least=0, source="GISTEmbedLoss takes triplets too")
+
+    @property
+    def negatives(self) -> Negatives:
+        return Mined(self.mined) if self.mined else InBatch()
+
+    @property
+    def guide(self) -> Guide:
+        return Guide(self.by)
+
+    def loss(self, batch: Batch) -> Loss:
+        guide = batch.guide
+        if guide is None:
+            raise TypeError("guided needs a guide's view of the batch")
+        positive = guide.positive_similarity
+        taken_off = self.margin * (positive.abs() if self.margin_kind == "relative" else 1)
+        threshold = (positive - taken_off)[:, None]
+
+        def kept(similarity: Tensor, seen: Tensor, negative: Tensor) -> Tensor:
+            return only(self.scale * similarity, negative & (seen <= threshold))
+
+        sides = [kept(batch.similarity, guide.similarity, batch.negative)]
+        if self.contrast_queries:
+            shared = batch.query_answers | batch.query_answers.T
+            sides.append(kept(batch.queries @ batch.queries.T, guide.queries @ guide.queries.T, ~shared))
+        if self.contrast_passages:
+            mine, theirs = batch.candidates[batch.positive], guide.candidates[batch.positive]
+            sides.append(kept(mine @ batch.candidates.T, theirs @ guide.candidates.T, batch.negative))
+        return Loss(contrast(self.scale * batch.positive_similarity, *sides))

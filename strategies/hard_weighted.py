@@ -1,0 +1,34 @@
+"""In-batch negatives weighted by how hard they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from strategies.base import Strategy, knob, register
+from strategies.batch import Batch, Loss
+from strategies.losses import contrast, only
+
+
+@register("hard_weighted")
+@dataclass(frozen=True)
+class HardWeighted(Strategy):
+    """Cross-entropy in which harder negatives weigh more.
+
+    ``L_i = -log( exp(s c_ip) / (exp(s c_ip) + sum_n w_n exp(s c_in)) )`` with weights
+    ``w_n = N exp(b s c_in) / sum_k exp(b s c_ik)`` whose mean is 1; ``b`` is ``concentration``, and 0 is
+    :class:`strategies.mnr.MultipleNegativesRanking`.
+
+    Source: Robinson et al. 2021, "Contrastive Learning with Hard Negative Samples" (beta 0.5 to 2), without
+    its correction for false negatives, which is :class:`strategies.debiased.Debiased`.
+    """
+
+    scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="sentence-transformers MNR scale")
+    concentration: float = knob(0.5, low=0.0, high=2.0, least=0, source="Robinson et al. beta 0.5")
+
+    def loss(self, batch: Batch) -> Loss:
+        logits = self.scale * batch.similarity
+        count = batch.negative.sum(1, keepdim=True).to(logits.dtype)
+        # A query without negatives weighs all alike: nothing of it is left below, but no gradient is undefined.
+        weighed = only(self.concentration * logits, batch.negative | (count == 0))
+        weights = count.clamp(min=1).log() + weighed.log_softmax(dim=1)
+        return Loss(contrast(self.scale * batch.positive_similarity, only(logits + weights, batch.negative)))

@@ -1,0 +1,44 @@
+"""The triplet loss with one negative for each query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from strategies.base import Strategy, knob, register
+from strategies.batch import Batch, Loss
+from strategies.losses import distance, hinge, over_own
+from strategies.negatives import Mined, Negatives, Provided, RandomGlobal
+
+SOURCES: dict[str, Negatives] = {
+    "random": RandomGlobal(1),
+    "mined": Mined(1, first=10, last=210),
+    "provided": Provided(1),
+}
+
+
+@register("triplet")
+@dataclass(frozen=True)
+class Triplet(Strategy):
+    """Margin between the distances of a query to its positive and to one negative.
+
+    ``L_i = max(0, d(q, p) - d(q, n) + m)``; ``d`` is ``1 - cosine`` or Euclidean. The negative is a random
+    passage, one mined by the encoder as it starts (ranks 10 to 210), or the data set's own. With cosines and
+    random negatives it is :class:`strategies.random_pairwise.RandomPairwise`.
+
+    Source: Sentence Transformers ``TripletLoss``, whose default margin of 5 on Euclidean distances can never
+    be met by unit vectors, which are at most 2 apart; version 5.2 of it had the sign of that distance turned
+    round. FaceNet (Schroff et al. 2015) uses 0.2.
+    """
+
+    margin: float = knob(0.2, low=0.0, high=1.0, source="FaceNet; sentence-transformers has 5")
+    distance: str = knob("cosine", choices=("cosine", "euclidean"), source="sentence-transformers TripletLoss")
+    negative: str = knob("random", choices=tuple(SOURCES), source="PaddleNLP ANCE and Baseline")
+
+    @property
+    def negatives(self) -> Negatives:
+        return SOURCES[self.negative]
+
+    def loss(self, batch: Batch) -> Loss:
+        near = distance(batch.positive_similarity, self.distance)[:, None]
+        far = distance(batch.own_similarity, self.distance)
+        return Loss(over_own(hinge(far, near, self.margin), batch))
