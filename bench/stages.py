@@ -102,13 +102,11 @@ class Stages:
             evaluate=self.evaluate,
             resumed=partial(self._resumed, number, before),
         )
-        with self.display.task(f"negatives of {stage.name}") as advance:
-            setting = self._setting(place, advance)
-            negatives = source(stage.negatives, setting)
-            guide = None
-            if stage.guide is not None:
-                reach = np.union1d(found.pairs.positive, negatives.reach())
-                guide = view(stage.guide, setting, reach)
+        setting = self._setting(place)
+        negatives = source(stage.negatives, setting)
+        guide = None
+        if stage.guide is not None:
+            guide = view(stage.guide, setting, np.union1d(found.pairs.positive, negatives.reach()))
         seed, precision = self.config.seed, self.start.precision
         encoder = self.start.encoder
         trainer = Trainer(encoder, stage, found, negatives, budget, precision, seed, place, hooks, view=guide)
@@ -134,11 +132,10 @@ class Stages:
         epoch = steps_per_epoch(len(found.pairs), train.batch_size)
         return replace(train, epochs=-(-steps // max(1, epoch)), max_steps=steps)
 
-    def _setting(self, scratch: Path, progress: Callable[[int], None]) -> Setting:
+    def _setting(self, scratch: Path) -> Setting:
         pairs = Pairs(self.data.splits.get("train", NOBODY))
-        return Setting(
-            self.data, pairs, self.config.seed, self._reader, scratch, cache_dir(), self.config.mining, progress
-        )
+        seed, limits, task = self.config.seed, self.config.mining, self.display.task
+        return Setting(self.data, pairs, seed, self._reader, scratch, cache_dir(), limits, task)
 
     def _reader(self, name: str) -> Reader:
         """The encoder of a name with the texts it reads; another one than the run's is held to its lengths."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from strategies.base import Strategy, knob, register
@@ -27,8 +28,9 @@ class MultipleNegativesRanking(Strategy):
 
     ``directions`` adds terms to the sum below: of the positive with the other queries (``p2q``), of the query
     with the other queries (``q2q``), of the positive with the other passages (``p2p``); all four are the
-    loss of GTE (Li et al. 2023). ``symmetric`` is the mean of two losses, query to passage and passage to
-    query. ``provided`` negatives of the data set join the candidates of all queries.
+    loss of GTE (Li et al. 2023), in which the pair itself stands in ``p2q``'s sum once more. ``symmetric`` is
+    the mean of two losses, query to passage and passage to query. ``provided`` negatives of the data set join
+    the candidates of all queries.
 
     Source: Sentence Transformers ``MultipleNegativesRankingLoss`` (scale 20, that is temperature 0.05;
     nli-mpnet-base-v2 on the STS benchmark: Spearman 86.53). Unlike upstream, passages labelled relevant to a
@@ -52,18 +54,20 @@ class MultipleNegativesRanking(Strategy):
 
     def loss(self, batch: Batch) -> Loss:
         if self.symmetric:
-            back = contrast(self.scale * batch.positive_similarity, self._towards(batch, "p2q"))
+            back = contrast(self.scale * batch.positive_similarity, self._towards(batch, "p2q", paired=False))
             return Loss((cross_entropy(batch, self.scale) + back) / 2)
         sides = [self._towards(batch, side) for side in self.directions.split("+")]
         return Loss(contrast(self.scale * batch.positive_similarity, *sides))
 
-    def _towards(self, batch: Batch, side: str) -> Tensor:
-        """Logits of one direction's negatives, [Q, C] towards passages and [Q, Q] towards queries."""
+    def _towards(self, batch: Batch, side: str, paired: bool = True) -> Tensor:
+        """Logits of one direction's sum, towards passages [Q, C] or queries [Q, Q]; p2q's may hold the pair."""
         if side == "q2p":
             return only(self.scale * batch.similarity, batch.negative)
         if side == "p2p":
             positives = batch.candidates[batch.positive]
             return only(self.scale * (positives @ batch.candidates.T), batch.negative)
-        towards_queries = batch.similarity[:, batch.positive].T if side == "p2q" else batch.queries @ batch.queries.T
-        shared = batch.query_answers | batch.query_answers.T
-        return only(self.scale * towards_queries, ~shared)
+        stranger = ~(batch.query_answers | batch.query_answers.T)
+        if side == "q2q":
+            return only(self.scale * (batch.queries @ batch.queries.T), stranger)
+        pair = torch.eye(len(stranger), dtype=torch.bool, device=stranger.device)
+        return only(self.scale * batch.similarity[:, batch.positive].T, stranger | pair if paired else stranger)

@@ -71,6 +71,6 @@ def view(guide: Guide, setting: Setting, reach: Ids) -> View:
         return _Scored(setting.pairs)
     reader = setting.reader(guide.by)
     asked = np.sort(setting.pairs.split.queries)
-    queries, first = embed(reader, reader.queries, asked, setting.cache, setting.progress)
-    passages, second = embed(reader, reader.passages, reach, setting.cache, setting.progress)
+    queries, first = embed(reader, reader.queries, asked, setting.cache, setting.task)
+    passages, second = embed(reader, reader.passages, reach, setting.cache, setting.task)
     return _Encoded(queries, passages, first + second)

@@ -131,11 +131,11 @@ def _miner(by: str, setting: Setting, cache: Path | None) -> Miner:
     if by == "bm25":
         return BM25(setting.data, setting.pairs.split)
     reader = setting.reader(by)
-    queries, first = embed(reader, reader.queries, setting.pairs.split.queries, cache, setting.progress)
+    queries, first = embed(reader, reader.queries, setting.pairs.split.queries, cache, setting.task)
     everything = np.arange(len(setting.data.passages))
-    passages, second = embed(reader, reader.passages, everything, cache, setting.progress)
+    passages, second = embed(reader, reader.passages, everything, cache, setting.task)
     return Dense(queries.matrix, passages.matrix, reader.encoder.device, first + second)
 
 
 def _search(miner: Miner, depth: int, setting: Setting, path: Path) -> Pool:
-    return mine(miner, setting.pairs.split, depth, setting.config.memory_mb, path, setting.progress)
+    return mine(miner, setting.pairs.split, depth, setting.config.memory_mb, path, setting.task)

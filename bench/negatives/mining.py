@@ -7,7 +7,6 @@ a time, so memory does not grow with the number of queries.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from bench.data.dataset import Floats, Ids, Split
 from bench.disk import refusals
-from bench.negatives.setting import Cost
+from bench.negatives.setting import Cost, Task, unwatched
 from bench.search.exact import full_precision, top
 from bench.search.index import best_first
 
@@ -57,7 +56,7 @@ def mine(
     depth: int,
     memory_mb: int,
     path: Path,
-    progress: Callable[[int], None],
+    task: Task = unwatched,
 ) -> Pool:
     """Search all queries of ``split`` and write the pool to ``path``, with ``path``.json as the sign that it is whole.
 
@@ -70,7 +69,7 @@ def mine(
     positives = np.empty(len(split.relevant.values), dtype=np.float32)
     with refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with refusals(path), path.open("wb") as file, full_precision():
+    with refusals(path), path.open("wb") as file, full_precision(), task("mining", len(split)) as advance:
         for begin in range(0, len(split), rows):
             block = np.arange(begin, min(begin + rows, len(split)))
             scores = miner.scores(block, buffer[: len(block)])
@@ -81,7 +80,7 @@ def mine(
             positives[first:end] = scores[row, column].cpu().numpy()
             scores[row, column] = -torch.inf
             file.write(_entries(scores, depth).tobytes())
-            progress(len(block))
+            advance(len(block))
     cost = Cost(perf_counter() - start) + miner.cost
     with refusals(path):
         np.save(path.with_suffix(".npy"), positives)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,8 +48,14 @@ class Reader:
     precision: str
 
 
-def no_task(count: int) -> None:
-    """Progress that nobody watches."""
+Advance = Callable[[int], None]
+Task = Callable[[str, int | None], AbstractContextManager[Advance]]
+"""Shows work of a name and a total while it lasts; what it yields is told how much got done."""
+
+
+def unwatched(name: str, total: int | None) -> AbstractContextManager[Advance]:
+    """Work that nobody watches."""
+    return nullcontext(lambda count: None)
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ class Setting:
     """``pairs`` are the labelled ones of ``data``'s training split.
 
     ``reader`` gives the encoder of a name, ``start`` and ``current`` being the one that is trained;
-    ``progress`` is told how many texts or queries got done; ``cache`` is a directory for what can be used
+    ``task`` shows what takes long; ``cache`` is a directory for what can be used
     again (None: nothing is kept there), ``scratch`` one for what only this run needs.
     """
 
@@ -67,4 +74,4 @@ class Setting:
     scratch: Path
     cache: Path | None = None
     config: MiningConfig = MiningConfig()
-    progress: Callable[[int], None] = no_task
+    task: Task = unwatched

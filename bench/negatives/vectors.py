@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -16,7 +15,7 @@ from bench.data.dataset import Floats, Ids
 from bench.data.tokens import Tokens
 from bench.model.encode import encode
 from bench.model.presets import weights_digest
-from bench.negatives.setting import Cost, Reader
+from bench.negatives.setting import Cost, Reader, Task, unwatched
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Vectors:
 
 
 def embed(
-    reader: Reader, tokens: Tokens, rows: Ids, cache: Path | None, progress: Callable[[int], None]
+    reader: Reader, tokens: Tokens, rows: Ids, cache: Path | None = None, task: Task = unwatched
 ) -> tuple[Vectors, Cost]:
     """The vectors of ``rows`` of ``tokens`` and what they cost, whoever had to pay for it.
 
@@ -49,7 +48,8 @@ def embed(
         except (OSError, ValueError, TypeError):
             pass  # not there, or not whole: made again
     start = perf_counter()
-    matrix = encode(reader.encoder, tokens, reader.precision, rows, progress)
+    with task("embedding for mining", len(rows)) as advance:
+        matrix = encode(reader.encoder, tokens, reader.precision, rows, advance)
     cost = Cost(perf_counter() - start, len(rows))
     if path is not None:
         told = json.dumps(asdict(cost)).encode()

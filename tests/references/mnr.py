@@ -17,4 +17,5 @@ def reference(batch, strategy, q):
     }
     if strategy.symmetric:
         return (softmax_loss(s * c[p], terms["q2p"]) + softmax_loss(s * c[p], terms["p2q"])) / 2
+    terms["p2q"].append(s * c[p])
     return softmax_loss(s * c[p], [t for name in strategy.directions.split("+") for t in terms[name]])
