@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +28,10 @@ data_app = typer.Typer(
     epilog="Example: bench data inspect path/to/my_data",
 )
 app.add_typer(data_app, name="data")
+new_app = typer.Typer(
+    no_args_is_help=True, help="Begin something of your own.", epilog="Example: bench new strategy soft_hinge"
+)
+app.add_typer(new_app, name="new")
 
 RunsDir = Annotated[Path, typer.Option(help="Where the records are.")]
 
@@ -71,14 +77,30 @@ def report(
     commands.report(runs_dir, out)
 
 
-@app.command("list", epilog="Example: bench list")
-def list_strategies(
+class Listed(StrEnum):
+    """What can be listed."""
+
+    STRATEGIES = "strategies"
+
+
+@app.command("list", epilog="Example: bench list strategies")
+def list_registered(
+    what: Annotated[Listed, typer.Argument(help="What to list.")] = Listed.STRATEGIES,
     markdown: Annotated[bool, typer.Option("--markdown", help="As the page docs/strategies.md.")] = False,
 ) -> None:
-    """List the strategies and their knobs."""
+    """List the strategies: what each does, its negatives, its knobs with their ranges and sources."""
     from bench import commands
 
     commands.list_strategies(markdown)
+
+
+@new_app.command("strategy", epilog="Example: bench new strategy soft_hinge")
+def new_strategy(name: Annotated[str, typer.Argument(help="Small letters, digits and _.")]) -> None:
+    """Write a strategy that works and passes the tests, to change into your own."""
+    from bench.scaffold import new_strategy
+
+    for path in new_strategy(name):
+        print(path)
 
 
 @data_app.command("inspect", epilog="Example: bench data inspect path/to/my_data")
@@ -101,6 +123,11 @@ def _told(debug: bool) -> Iterator[None]:
         if debug:
             raise
         print(f"bench: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        if debug or error.errno != errno.ENOSPC:
+            raise
+        print("bench: cannot write the output: no space left on device", file=sys.stderr)
         raise SystemExit(2) from None
     except (KeyboardInterrupt, SystemExit) as end:
         # Typer turns an interruption into a silent exit with status 130.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -69,6 +70,13 @@ def run_all(overrides: Sequence[str], force: bool = False) -> bool:
             if len(single) == 1:
                 raise
             print(f"bench: {' '.join(words)}: {error}", file=sys.stderr)
+            continue
+        except Exception:  # a fault of this program: told in full, and the other runs are still wanted
+            failed += 1
+            if len(single) == 1:
+                raise
+            print(f"bench: {' '.join(words)}:", file=sys.stderr)
+            traceback.print_exc()
             continue
         outcomes.append(outcome)
         if outcome.skipped:
@@ -199,7 +207,7 @@ def report(runs_dir: Path, out: Path | None) -> None:
 
 def list_strategies(markdown: bool) -> None:
     """Print each strategy with its summary and knobs, or the page of them."""
-    from bench.catalogue import allowed, page
+    from bench.catalogue import allowed, page, source, summary, wanted
     from strategies import registered
 
     if markdown:
@@ -207,7 +215,8 @@ def list_strategies(markdown: bool) -> None:
         return
     console = _console()
     for name, strategy in registered().items():
-        console.print(f"{name}: {(strategy.__doc__ or '').strip().splitlines()[0]}")
+        console.print(f"{name}: {summary(strategy)}")
+        console.print(f"    {wanted(strategy)}; {source(strategy)}")
         for knob in strategy.knobs():
             console.print(f"    strategy.{knob.name}={knob.default}  ({allowed(knob)}; {knob.source})")
 

@@ -209,6 +209,8 @@ def _check_keys(overrides: Sequence[str], strategy: type[Strategy]) -> None:
     given = [key for key, _, _ in (line.partition("=") for line in overrides) if key != "strategy"]
     known = _kinds(strategy)
     for key in given:
+        if key == "strategy.name":
+            raise UserError("strategy.name is what strategy=NAME sets; write that")
         if key not in known:
             group, _, leaf = key.rpartition(".")
             knob = group.partition(".")[0] == "strategy"

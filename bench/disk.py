@@ -41,7 +41,7 @@ def refusals(path: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as error:
         number = error.errno if isinstance(error, OSError) else _number(error)
         reason = os.strerror(number) if number else str(error)
-        remedy = _REMEDY.get(number or 0, "check runs_dir")
+        remedy = _REMEDY.get(number or 0, "check this path")
         raise UserError(f"cannot write {path}: {reason}; {remedy}") from error
 
 

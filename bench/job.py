@@ -100,7 +100,9 @@ class Job:
             found = _weights(start, self.config)
             # The layers were chosen when the weights were saved.
             config = replace(config, name=str(found), layers=None)
-        return build(config, self.data.passages, self.device, self.config.seed)
+        encoder = build(config, self.data.passages, self.device, self.config.seed)
+        encoder.check_lengths()
+        return encoder
 
     def _tokens(self) -> tuple[Tokens, Tokens]:
         config, tokenizer, cache = self.config.encoder, self.encoder.tokenizer, cache_dir()

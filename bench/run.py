@@ -47,6 +47,10 @@ class RunConfig:
     def __post_init__(self) -> None:
         choice("track", self.track, MODES)
         at_least("seed", self.seed, 0)
+        if self.seed >= 2**63:
+            raise UserError(f"seed={self.seed} must be below 2**63")
+        if not self.runs_dir:
+            raise UserError("runs_dir= is empty; name a directory, such as runs_dir=runs")
         self.index.check(self.eval.retrieve)
         steps, stages = self.train.stage_steps, len(self.strategy.stages())
         if steps is not None and len(steps) != stages:

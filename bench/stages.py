@@ -81,7 +81,7 @@ class Stages:
         chosen = done.best_step is not None
         result.selection = {
             "split": "dev" if chosen else None,
-            "metric": Hooks.selection if chosen else None,
+            "metric": self.config.eval.selection if chosen else None,
             "step": sum(totals[:-1]) + (done.best_step if done.best_step is not None else done.step),
             "value": done.best_value,
             "steps": result.steps,
@@ -100,6 +100,7 @@ class Stages:
             event=lambda row: self.event({**row, "step": before + row["step"]}),
             progress=lambda step, _, rate: self.display.training(before + step, total, rate),
             evaluate=self.evaluate,
+            selection=self.config.eval.selection,
             resumed=partial(self._resumed, number, before),
         )
         setting = self._setting(place)
@@ -121,7 +122,8 @@ class Stages:
             log.info("going on from step %d", before + step)
 
     def _material(self, stage: Strategy) -> Material:
-        return material(stage.examples, self.data, self.start.queries, self.start.passages, self._cut, self.config.seed)
+        start, longest, seed = self.start, self.config.encoder.max_passage_tokens, self.config.seed
+        return material(stage.examples, self.data, start.queries, start.passages, self._cut, longest, seed)
 
     def _budget(self, number: int, found: Material) -> TrainConfig:
         """The training settings of one stage: with ``stage_steps``, as many epochs as its steps need."""

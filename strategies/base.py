@@ -44,7 +44,7 @@ def knob(
 
     ``low`` and ``high`` bound the search (``log`` when it should be uniform in the logarithm), or ``choices``
     lists all values that are allowed; with none of these the knob is set, never searched. Values below
-    ``least`` are refused. ``source`` names the document the default is from.
+    ``least``, and of ``log`` knobs those not above 0, are refused. ``source`` names the document the default is from.
     """
     meta = {"source": source, "low": low, "high": high, "log": log, "choices": choices, "least": least}
     return field(default=default, metadata=meta)
@@ -66,6 +66,8 @@ class Strategy(ABC):
             if k.choices is not None and value not in k.choices:
                 allowed = ", ".join(map(str, k.choices))
                 raise ValueError(f"strategy.{k.name}={value!r} is not one of {allowed}")
+            if k.log and value is not None and value <= 0:
+                raise ValueError(f"strategy.{k.name}={value} must be above 0")
             if k.least is not None and value is not None and value < k.least:
                 raise ValueError(f"strategy.{k.name}={value} must be at least {k.least}")
 

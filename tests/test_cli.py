@@ -107,6 +107,9 @@ def test_words_that_are_no_command_are_refused(words: list[str], capsys: pytest.
         ("encoder=some/hubid", "no usable encoder on this machine or on the hub"),
         ("encoder=/no/such/dir", "no such directory"),
         ("encoder.layers=[0,7]", "this model has layers 0 to 1"),
+        ("encoder.layers=[1,1]", "names a layer twice"),
+        ("encoder.max_passage_tokens=100000", "this model has positions for"),
+        ("runs_dir=", "name a directory"),
         ("train.init_from=in_batch-tiny-s0-00000000", "neither a finished run in .* nor a directory"),
     ],
 )

@@ -178,3 +178,21 @@ def test_real_sets_have_the_lines_their_files_have(name: str) -> None:
         (file,) = folder.glob(f"{stem}.tsv*")
         content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
         assert inspection.counts[key] == content.count(b"\n")
+
+
+def test_train_may_have_negatives_in_a_third_field(tmp_path: Path) -> None:
+    write(tmp_path, corpus="a\nb\nc\n", train="q\ta\tb\nq\ta\td\nr\tb\tc\n", dev="q\tc\n")
+    data = tsv.read(tmp_path)
+    negatives = data.splits["train"].negatives
+    assert negatives is not None
+    assert relations(data)["train"] == [("q", ["a"]), ("r", ["b"])]
+    assert [[data.passages[p] for p in negatives[row]] for row in range(2)] == [["b", "d"], ["c"]]
+    assert data.corpus_size == 3, "a negative that the corpus lacks is trained on, never searched"
+
+
+def test_negatives_are_in_every_line_or_in_none(tmp_path: Path) -> None:
+    write(tmp_path, corpus="a\nb\n", train="q\ta\tb\nr\tb\n", dev="q\ta\tb\n")
+    assert problems_of(tmp_path) == {
+        ("train.tsv", 2, "wrong number of fields"),
+        ("dev.tsv", 1, "wrong number of fields"),
+    }

@@ -30,6 +30,7 @@ FLOORS = {
     "bench.evaluate": 2,
     "bench.record": 3,
     "bench.catalogue": 1,
+    "bench.scaffold": 1,
     "bench.stages": 4,
     "bench.job": 4,
     "bench.run": 4,

@@ -111,7 +111,7 @@ class Training:
     def parts(self, stage: Strategy, place: Path) -> tuple[Material, Source, View | None]:
         """What a stage is trained on and with."""
         cut = lambda texts: tokenize(texts, self.encoder.tokenizer, 16)  # noqa: E731
-        found = material(stage.examples, self.data, self.queries, self.passages, cut, 0)
+        found = material(stage.examples, self.data, self.queries, self.passages, cut, 16, 0)
         setting = Setting(self.data, self.pairs, 0, self.reader, place)
         negatives = source(stage.negatives, setting)
         reach = np.union1d(found.pairs.positive, negatives.reach())

@@ -55,8 +55,8 @@ def _texts(folder: Path, stem: str, keys: Sequence[str], problems: Problems) -> 
     texts: dict[str, str] = {}
     for line, value in objects(path, problems):
         name = value.get("_id")
-        parts = [value.get(key, "") for key in keys]
-        if not isinstance(name, str) or not name or keys[-1] not in value:
+        parts = [value.get(key) or "" for key in keys]
+        if not is_text(name) or not isinstance(name, str) or keys[-1] not in value:
             problems.add(path, line, f"'_id' (a text) or {keys[-1]!r} is missing")
             continue
         if name in texts:

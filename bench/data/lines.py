@@ -59,13 +59,17 @@ def lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
         problems.add(path, number + 1, "file cannot be read further", str(error))
 
 
-def records(path: Path, fields: int, problems: Problems) -> Iterator[tuple[int, list[str]]]:
+def records(path: Path, fields: int, problems: Problems, optional: int = 0) -> Iterator[tuple[int, list[str]]]:
     """``(line, fields)`` of each line that has exactly ``fields`` TAB-separated, non-empty fields.
 
-    There is no quoting and no header. Other lines go to ``problems``.
+    Up to ``optional`` more are allowed where the first line has them: then every line must. There is no
+    quoting and no header. Other lines go to ``problems``.
     """
     for number, text in lines(path, problems):
         values = text.split("\t")
+        if optional and fields <= len(values) <= fields + optional:
+            fields = len(values)
+        optional = 0
         if len(values) != fields:
             problems.add(path, number, "wrong number of fields", f"{len(values)} instead of {fields}")
         elif any(not value.strip() for value in values):
@@ -79,7 +83,7 @@ def objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any
     for number, text in lines(path, problems):
         try:
             value = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             problems.add(path, number, "not JSON", str(error))
             continue
         if isinstance(value, dict):

@@ -1,8 +1,9 @@
 """A directory of TAB-separated files, PaddleNLP's literature-search layout among them.
 
-``train``, ``dev``, ``test`` (``query TAB passage``), ``corpus`` (``passage``) and ``unsupervised``
-(``text``), each ``.tsv``, ``.csv`` (TAB-separated all the same) or ``.txt``, each optionally ``.gz``; no
-header and no quoting. ``dev_hard.tsv`` names the part ``dev_hard`` of ``dev``.
+``train``, ``dev``, ``test`` (``query TAB passage``; in train a third field may hold a negative), ``corpus``
+(``passage``) and ``unsupervised`` (``text``), each ``.tsv``, ``.csv`` (TAB-separated all the same) or
+``.txt``, each optionally ``.gz``; no header and no quoting. ``dev_hard.tsv`` names the part ``dev_hard`` of
+``dev``.
 Source of the layout: PaddleNLP, ``applications/neural_search/recall/in_batch_negative/data.py``.
 """
 
@@ -38,8 +39,10 @@ def read(path: Path) -> DataSet:
             builder.corpus(text)
     for split in SPLITS:
         if file := find(path, [split], SUFFIXES):
-            for line, (query, positive) in records(file, 2, problems):
-                builder.pair(split, query, positive, (file, line))
+            for line, (query, positive, *negatives) in records(file, 2, problems, optional=split == "train"):
+                builder.pair(split, query, positive, (file, line), repeatable=bool(negatives))
+                for negative in negatives:
+                    builder.negative(split, query, negative)
     for file in sorted(path.iterdir()):
         match = PART.fullmatch(file.name)
         if match and match[1] not in UNSUPERVISED:

@@ -24,6 +24,11 @@ class EvalConfig:
     recall_file: bool = False
     paddle_compat: bool = False
 
+    @property
+    def selection(self) -> str:
+        """The metric of dev that chooses which weights are kept: exact MRR at 10, or as far as is retrieved."""
+        return f"exact/mrr@{min(10, self.retrieve)}"
+
     def __post_init__(self) -> None:
         shown = f"eval.ks={list(self.ks)}"
         if not self.ks:

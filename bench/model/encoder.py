@@ -76,6 +76,17 @@ class Encoder(nn.Module):
         elif not hasattr(pooler, "dense"):  # ALBERT's is a bare linear layer, without its tanh
             raise UserError("encoder.pooling=pooler, but this model has no pooler; use cls, mean or first_last_mean")
 
+    def check_lengths(self) -> None:
+        """Refuse settings that let a text be longer than the model has positions for. Raises :class:`UserError`."""
+        table = self._positions()
+        if table is None:
+            return
+        most = table.num_embeddings - self._first_position
+        for name in ("max_query_tokens", "max_passage_tokens"):
+            wanted = getattr(self.config, name)
+            if wanted > most:
+                raise UserError(f"encoder.{name}={wanted}, but this model has positions for {most} tokens")
+
     def prepare(self, device: torch.device) -> Encoder:
         """Move to ``device`` and choose the fastest layout that is right for this model there."""
         self.to(device)
@@ -132,14 +143,16 @@ class Encoder(nn.Module):
         )
         return tuple(state[real] for state in self._needed(out))
 
+    def _positions(self) -> nn.Embedding | None:
+        """The table of learnt positions, where the model has one."""
+        tables = (getattr(module, "position_embeddings", None) for module in self.transformer.modules())
+        return next((table for table in tables if isinstance(table, nn.Embedding)), None)
+
     @property
     def _first_position(self) -> int:
         """RoBERTa's family counts positions from the padding id on; padded, it does so by itself."""
-        for module in self.transformer.modules():
-            table = getattr(module, "position_embeddings", None)
-            if isinstance(table, nn.Embedding):
-                return 0 if table.padding_idx is None else table.padding_idx + 1
-        return 0
+        table = self._positions()
+        return 0 if table is None or table.padding_idx is None else table.padding_idx + 1
 
     def _needed(self, out: Any) -> tuple[Tensor, ...]:
         if self.pooling == "first_last_mean":
@@ -243,6 +256,8 @@ def _keep_layers(transformer: PreTrainedModel, layers: tuple[int, ...] | None) -
         return transformer
     count = transformer.config.num_hidden_layers
     wrong = [layer for layer in layers if not 0 <= layer < count]
+    if len(set(layers)) < len(layers):
+        raise UserError(f"encoder.layers={list(layers)} names a layer twice")
     if wrong or not layers:
         raise UserError(f"encoder.layers={list(layers)}: this model has layers 0 to {count - 1}")
     for module in transformer.modules():

@@ -23,7 +23,7 @@ class Dense:
 
     def __init__(self, queries: Floats, passages: Floats, device: torch.device, cost: Cost) -> None:
         self.queries = queries
-        self.passages = torch.from_numpy(np.asarray(passages)).to(device)
+        self.passages = torch.tensor(passages).to(device)
         self.size, self.device, self.cost = len(passages), device, cost
 
     def scores(self, rows: Ids, out: Tensor) -> Tensor:

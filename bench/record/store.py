@@ -108,6 +108,8 @@ class RunDirectory:
     def read_record(self) -> Record:
         """Raises ``FileNotFoundError`` when there is none, :class:`RecordError` when it is broken."""
         path = self.path / "record.json"
+        if path.is_dir():
+            raise UserError(f"{path} is a directory; a record is a file")
         return Record.from_json(path.read_bytes().decode(errors="replace"), path)
 
     def write_ranks(self, frame: DataFrame) -> None:

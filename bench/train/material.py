@@ -82,9 +82,13 @@ def material(
     queries: Tokens,
     passages: Tokens,
     cut: Callable[[Sequence[str]], Tokens],
+    longest: int,
     seed: int,
 ) -> Material:
-    """What ``examples`` declares, of ``data`` and its ``queries`` and ``passages``; ``cut`` tokenises other texts."""
+    """What ``examples`` declares, of ``data`` and its ``queries`` and ``passages``.
+
+    ``cut`` tokenises other texts; no text may have more than ``longest`` tokens.
+    """
     raise TypeError(f"nothing makes {type(examples).__name__}")
 
 
@@ -95,6 +99,7 @@ def _labelled(
     queries: Tokens,
     passages: Tokens,
     cut: Callable[[Sequence[str]], Tokens],
+    longest: int,
     seed: int,
 ) -> Material:
     return Material(Pairs(data.splits.get("train", NOBODY)), queries, passages)
@@ -107,6 +112,7 @@ def _two_views(
     queries: Tokens,
     passages: Tokens,
     cut: Callable[[Sequence[str]], Tokens],
+    longest: int,
     seed: int,
 ) -> Material:
     if examples.texts == "corpus":
@@ -118,7 +124,6 @@ def _two_views(
     pairs = Pairs(Split(everyone, Ragged(np.arange(count + 1), everyone)))
     if not examples.repetition:
         return Material(pairs, tokens, tokens)
-    longest = int(tokens.lengths.max(initial=0))
     return Repeating(pairs, tokens, tokens, examples.repetition, longest, seed)
 
 
