@@ -33,6 +33,7 @@ lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy benchmarks
 
 # Two workers with one thread each: threads that compete for two cores make everything crawl.
 test: lint

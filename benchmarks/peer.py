@@ -30,9 +30,10 @@ def ours(args: argparse.Namespace, work: Work) -> dict[str, float]:
     from bench.model.encode import encode
     from bench.model.precision import resolve_device
     from bench.model.presets import build
-    from bench.negatives import source
+    from bench.negatives import Reader, Setting, source
     from bench.train.config import TrainConfig
     from bench.train.loop import Hooks, Trainer
+    from bench.train.material import Material
     from strategies import registered
 
     device = resolve_device(args.device)
@@ -46,17 +47,17 @@ def ours(args: argparse.Namespace, work: Work) -> dict[str, float]:
     queries, passages = (tokenize(t, encoder.tokenizer, args.tokens) for t in (data.queries, data.passages))
     strategy = registered()["mnr"]()
     times: list[float] = []
+    pairs, reader = Pairs(data.splits["train"]), Reader(encoder, queries, passages, args.precision)
+    scratch = Path(tempfile.mkdtemp(dir=args.scratch))  # not one that holds the state of the round before
     trainer = Trainer(
         encoder,
         strategy,
-        Pairs(data.splits["train"]),
-        queries,
-        passages,
-        source(strategy.negatives, data, 0),
+        Material(pairs, queries, passages),
+        source(strategy.negatives, Setting(data, pairs, args.seed, lambda name: reader, scratch)),
         TrainConfig(batch_size=args.batch, lr=2e-5, weight_decay=0.0, eval_every=0, save_every=10**6),
         args.precision,
         args.seed,
-        Path(tempfile.mkdtemp(dir=args.scratch)),  # not one that holds the state of the round before
+        scratch,
         Hooks(progress=lambda *_: times.append(perf_counter())),
     )
     trainer.fit()
