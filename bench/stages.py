@@ -25,6 +25,8 @@ from bench.train.loop import Hooks, Trainer, total_steps
 from bench.train.material import NOBODY, Material, material
 from bench.train.state import Progress
 from strategies import Strategy
+from strategies.examples import LabelledPairs
+from strategies.negatives import Guide
 
 if TYPE_CHECKING:
     from bench.run import RunConfig
@@ -106,12 +108,17 @@ class Stages:
         setting = self._setting(place)
         negatives = source(stage.negatives, setting)
         guide = None
-        if stage.guide is not None:
-            guide = view(stage.guide, setting, np.union1d(found.pairs.positive, negatives.reach()))
+        if asked := stage.guide or self._judge(stage):
+            guide = view(asked, setting, np.union1d(found.pairs.positive, negatives.reach()))
         seed, precision = self.config.seed, self.start.precision
         encoder = self.start.encoder
         trainer = Trainer(encoder, stage, found, negatives, budget, precision, seed, place, hooks, view=guide)
-        return trainer.fit(), negatives.cost + (Cost() if guide is None else guide.cost)
+        return trainer.fit(), negatives.cost + (Cost() if guide is None or stage.guide is None else guide.cost)
+
+    def _judge(self, stage: Strategy) -> Guide | None:
+        """Who estimates false negatives of a stage on labelled pairs; it is no part of what the run costs."""
+        judge = self.config.mining.judge
+        return Guide(judge) if judge and isinstance(stage.examples, LabelledPairs) else None
 
     def _resumed(self, number: int, before: int, step: int) -> None:
         """Forget the history after a resume's step, unless a later stage, which has rows of its own, goes on."""

@@ -290,7 +290,7 @@ config = {
     "strategy": {"name": "in_batch", "scale": 30.0},
     "data": {"name": "quora", "max_passages": 5},
     "train": {"steps": 100, "save_every": 50},
-    "mining": {"memory_mb": 512},
+    "mining": {"memory_mb": 512, "judge": None},
     "index": {"threads": 2, "ef": 100},
     "eval": {"untrained": False},
     "seed": 3,

@@ -84,6 +84,21 @@ def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 # What a run leaves behind
 
 
+def test_a_judge_tells_false_negatives_of_any_strategy_and_changes_nothing_else(data: Path, tmp_path: Path) -> None:
+    told = []
+    for judge in ("null", "start"):
+        root = tmp_path / judge
+        assert bench(*words(data, root, mining__judge=judge, eval__split="dev", eval__untrained="false")) == 0
+        told.append(record_of(only_run(root)))
+    plain, judged = told
+    assert judged.run_id == plain.run_id
+    assert judged.metrics == plain.metrics
+    assert (judged.cost["texts_encoded"], judged.cost["mine_texts"]) == (plain.cost["texts_encoded"], 0)
+    share = judged.training["telemetry"].pop("guide_above")
+    assert 0 < share < 1
+    assert judged.training["telemetry"] == plain.training["telemetry"]
+
+
 def test_the_record_is_complete(finished: Path, data: Path) -> None:
     record = record_of(finished)
     assert record.run_id == finished.name

@@ -19,10 +19,11 @@ SAME_RESULT = (
     "train.log_every",
     "index.threads",
     "mining.memory_mb",
+    "mining.judge",
 )
 """Keys of the configuration that do not change a result: where it is written, who watches, how often it is
-saved, how many threads search, how much memory mining has. What the data is called is left out because its
-fingerprint stands for it."""
+saved, how many threads search, how much memory mining has and who judges it. What the data is called is left out
+because its fingerprint stands for it."""
 
 SAME_METRICS = (*SAME_RESULT, "eval.untrained", "eval.recall_file")
 """And those that only add to what a run leaves behind."""
