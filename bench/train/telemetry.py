@@ -27,9 +27,9 @@ def measure(batch: Batch, loss: Loss, drawn: Drawn | None = None) -> dict[str, T
 
     False negatives: ``labelled_masked`` is the share of the candidates other than the positive that are
     labelled relevant, hence masked; ``guide_above`` the share of negatives that a guide (or the judge of
-    ``mining.judge``) scores above the positive. Of the negatives ``drawn`` for the queries, ``drawn_labelled`` is the share that is labelled
-    relevant, hence masked, ``drawn_above`` the share that the miner scores above the positive, and
-    ``drawn_free`` the share of places for which there was none.
+    ``mining.judge``) scores above the positive. Of the negatives ``drawn`` for the queries, ``drawn_labelled``
+    is the share that is labelled relevant, hence masked, ``drawn_above`` the share that the miner scores above
+    the positive, and ``drawn_free`` the share of places for which there was none.
     """
     similarity, positive, negative = batch.similarity, batch.positive_similarity, batch.negative
     count = negative.sum(1)
