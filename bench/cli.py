@@ -77,6 +77,26 @@ def report(
     commands.report(runs_dir, out)
 
 
+@app.command(epilog="Example: bench compare data=medquad strategy=in_batch,mined_hard,mnr train.max_steps=100")
+def compare(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE...", help="Which runs: by any setting, one of several values with commas."),
+    ] = None,
+    metric: Annotated[str, typer.Option(help="What is compared and tested.")] = "recall@1",
+    allow: Annotated[str, typer.Option(help="What may differ: data, encoder, evaluation, budget, with commas.")] = "",
+    every_pair: Annotated[
+        bool, typer.Option("--every-pair", help="Show all differences, not the first row's.")
+    ] = False,
+    runs_dir: RunsDir = Path("runs"),
+    out: Annotated[Path | None, typer.Option(help="Write into this file instead.")] = None,
+) -> None:
+    """Compare finished runs: intervals over seeds, which differences are real, and at what price."""
+    from bench import commands
+
+    commands.compare(words or [], runs_dir, metric, [name for name in allow.split(",") if name], every_pair, out)
+
+
 class Listed(StrEnum):
     """What can be listed."""
 

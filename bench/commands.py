@@ -127,6 +127,7 @@ def _percent(value: float | None) -> str:
 
 def print_config(overrides: Sequence[str]) -> None:
     """Print every setting, its value and where that is from, for each run of a sweep."""
+    from bench.compare.cells import word
     from bench.config import expand, resolve, sources
 
     for words in expand(overrides):
@@ -134,17 +135,8 @@ def print_config(overrides: Sequence[str]) -> None:
         for column in ("setting", "value", "from"):
             table.add_column(column, overflow="fold")
         for key, value, origin in sources(resolve(words), words):
-            table.add_row(key, _shown(value), origin)
+            table.add_row(key, word(value), origin)
         _console().print(table)
-
-
-def _shown(value: object) -> str:
-    """A value as the command line would take it."""
-    if value is None:
-        return "null"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(str, value)) + "]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def repeat(identity: str, overrides: Sequence[str]) -> bool:
@@ -203,6 +195,32 @@ def report(runs_dir: Path, out: Path | None) -> None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "report.md").write_text(text, encoding="utf-8")
     print(out / "report.md")
+
+
+def compare(
+    words: Sequence[str], runs_dir: Path, metric: str, allowed: Sequence[str], everything: bool, out: Path | None
+) -> None:
+    """Print the comparison of the records that ``words`` choose, or write it to the file ``out``."""
+    from bench.compare.comparison import compare
+    from bench.compare.fair import ASPECTS
+    from bench.compare.ranks import of_runs
+    from bench.compare.select import select
+    from bench.record.ledger import read
+    from reports.comparison import render_comparison
+
+    if unknown := [name for name in allowed if name not in ASPECTS]:
+        raise UserError(f"--allow {unknown[0]}: only {', '.join(ASPECTS)} can be allowed to differ")
+    ledger = read(runs_dir)
+    for path, why in ledger.skipped:
+        print(f"left out: {path}: {why}", file=sys.stderr)
+    text = render_comparison(compare(select(ledger.records, words), of_runs(runs_dir), metric, allowed), everything)
+    if out is None:
+        print(text, end="")
+        return
+    with refusals(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+    print(out)
 
 
 def list_strategies(markdown: bool) -> None:

@@ -55,7 +55,7 @@ def ours(args: argparse.Namespace, work: Work) -> Ids:
 
     rows = np.arange(len(work.queries))
     split = Split(rows, Ragged(np.arange(len(rows) + 1), work.positives))
-    miner = Dense(work.queries, work.passages, torch.device("cpu"), Cost())
+    miner = Dense(work.queries, work.passages, "cpu", Cost(), args.memory_mb)
     pool = mine(miner, split, args.depth, args.memory_mb, args.scratch / "pool.bin")
     return np.asarray(pool.entries["passage"][:, : args.negatives])
 

@@ -8,9 +8,10 @@ from textwrap import fill
 
 import pandas as pd
 
+from bench.compare.cells import group
 from bench.record.record import Record
 from reports.documented import Documented, documented
-from reports.table import UNTRAINED, group, summarise
+from reports.table import UNTRAINED, summarise
 
 _KINDS = {"recall": "R", "mrr": "MRR", "ndcg": "nDCG"}
 _COSTS = {

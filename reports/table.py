@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import mean, stdev
-from typing import TypeVar
 
 import pandas as pd
 
+from bench.compare.cells import cells, differences, group, one_a_seed
 from bench.record.identity import setting
 from bench.record.plain import canonical
 from bench.record.record import Metrics, Record
@@ -16,9 +15,6 @@ from bench.record.record import Metrics, Record
 UNTRAINED = "untrained"
 # What the metrics of an encoder depend on before it is trained.
 _BEFORE_TRAINING = ("encoder.", "index.", "eval.", "train.init_from", "train.precision", "device")
-
-T = TypeVar("T")
-K = TypeVar("K", bound=Hashable)
 
 
 def summarise(records: Iterable[Record]) -> pd.DataFrame:
@@ -50,26 +46,6 @@ def summarise(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def differences(trees: Sequence[Mapping[str, object]]) -> list[str]:
-    """Of each mapping, ``"key=value ..."`` for the keys on which not all of them agree.
-
-    A dotted key is cut to its last part where that is plain enough.
-    """
-    keys = dict.fromkeys(key for tree in trees for key in tree)
-    last = Counter(key.rpartition(".")[2] for key in keys)
-    short = {key: end if last[end := key.rpartition(".")[2]] == 1 else key for key in keys}
-    apart = [key for key in keys if len({canonical([tree[key]] if key in tree else []) for tree in trees}) > 1]
-    return [" ".join(f"{short[key]}={_word(tree[key])}" for key in apart if key in tree) for tree in trees]
-
-
-def group(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
-    """Items by key, in order of first appearance."""
-    found: dict[K, list[T]] = {}
-    for item in items:
-        found.setdefault(key(item), []).append(item)
-    return found
-
-
 def _order(record: Record) -> tuple[object, ...]:
     return (record.data["name"], record.strategy, canonical(setting(record.config)), record.seed)
 
@@ -83,27 +59,17 @@ def _less_name(encoder: Mapping[str, object]) -> dict[str, object]:
 
 
 def _trained(members: Sequence[Record]) -> list[dict[str, object]]:
-    settings = group(members, lambda r: canonical([r.strategy, r.knobs, setting(r.config)]))
-    runs = [_one_a_seed(found) for found in settings.values()]
-    common = [
-        {key: value for key, value in setting(found[0].config).items() if not key.startswith("strategy.")}
-        for found in runs
+    return [
+        {
+            "strategy": cell.strategy,
+            "setting": cell.setting,
+            "commands": tuple(dict.fromkeys(record.command for record in cell.records)),
+            "device": "; ".join(dict.fromkeys(str(r.environment.get("device", "")) for r in cell.records)),
+            **_over_seeds(cell.records, lambda record: record.metrics),
+            **{f"cost/{name}": value for name, (value, _) in _means([r.cost for r in cell.records]).items()},
+        }
+        for cell in cells(members)
     ]
-    labels = dict(zip(map(id, runs), differences(common), strict=True))
-    rows: list[dict[str, object]] = []
-    for same in group(runs, lambda found: found[0].strategy).values():
-        for found, knobs in zip(same, differences([f[0].knobs for f in same]), strict=True):
-            rows.append(
-                {
-                    "strategy": found[0].strategy,
-                    "setting": f"{knobs} {labels[id(found)]}".strip(),
-                    "commands": tuple(dict.fromkeys(record.command for record in found)),
-                    "device": "; ".join(dict.fromkeys(str(r.environment.get("device", "")) for r in found)),
-                    **_over_seeds(found, lambda record: record.metrics),
-                    **{f"cost/{name}": value for name, (value, _) in _means([r.cost for r in found]).items()},
-                }
-            )
-    return rows
 
 
 def _untrained(members: Sequence[Record]) -> list[dict[str, object]]:
@@ -120,16 +86,10 @@ def _untrained(members: Sequence[Record]) -> list[dict[str, object]]:
             "setting": label,
             "commands": (),
             "device": "",
-            **_over_seeds(_one_a_seed(records), lambda record: record.baseline_metrics or {}),
+            **_over_seeds(one_a_seed(records), lambda record: record.baseline_metrics or {}),
         }
         for records, label in zip(found, labels, strict=True)
     ]
-
-
-def _one_a_seed(records: Sequence[Record]) -> list[Record]:
-    """The latest run of every seed: a repetition is not another sample."""
-    latest = {record.seed: record for record in sorted(records, key=lambda r: r.finished or "")}
-    return [latest[seed] for seed in sorted(latest)]
 
 
 def _over_seeds(records: Sequence[Record], metrics: Callable[[Record], Metrics]) -> dict[str, object]:
@@ -150,14 +110,3 @@ def _means(measured: Sequence[Metrics]) -> dict[str, tuple[float | None, float |
         whole = len(values) == len(measured)
         found[name] = (mean(values) if whole else None, stdev(values) if whole and len(values) > 1 else None)
     return found
-
-
-def _word(value: object) -> str:
-    """A value as the command line takes it."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_word, value)) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -29,6 +29,7 @@ FLOORS = {
     "bench.train": 2,
     "bench.evaluate": 2,
     "bench.record": 3,
+    "bench.compare": 3,
     "bench.catalogue": 1,
     "bench.scaffold": 1,
     "bench.stages": 4,
@@ -99,9 +100,11 @@ def test_data_sees_only_the_declarations_of_strategies() -> None:
         assert seen <= {"strategies.negatives", "strategies.base", "strategies"}, path
 
 
-def test_reports_read_records_and_nothing_else() -> None:
-    for path in (ROOT / "reports").rglob("*.py"):
-        others = [m for m in of_project(path) if not m.startswith(("reports", "bench.record", "bench.errors"))]
+@pytest.mark.parametrize("room", ["reports", "bench/compare"])
+def test_reports_and_comparisons_read_records_and_nothing_else(room: str) -> None:
+    allowed = ("reports", "bench.compare", "bench.record", "bench.errors")
+    for path in (ROOT / room).rglob("*.py"):
+        others = [m for m in of_project(path) if not m.startswith(allowed)]
         assert not others, f"{path}: {others}"
 
 

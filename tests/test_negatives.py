@@ -118,7 +118,7 @@ def dense(queries: int = 40, passages: int = 90, ties: bool = False) -> tuple[De
     if ties:
         vectors = [np.sign(v) for v in vectors]
     relevant = Ragged.of([sorted(rng.choice(passages, rng.integers(1, 4), replace=False)) for _ in range(queries)])
-    miner = Dense(vectors[0], vectors[1], torch.device("cpu"), Cost())
+    miner = Dense(vectors[0], vectors[1], "cpu", Cost(), 1)
     return miner, vectors[0] @ vectors[1].T, Split(np.arange(queries), relevant)
 
 
@@ -164,7 +164,7 @@ from bench.negatives.setting import Cost
 queries = int(sys.argv[1])
 vectors = np.random.default_rng(0).standard_normal((4000, 32), dtype=np.float32)
 split = Split(np.arange(queries), Ragged(np.arange(queries + 1), np.arange(queries) % 4000))
-miner = Dense(np.broadcast_to(vectors[:1], (queries, 32)), vectors, torch.device("cpu"), Cost())
+miner = Dense(np.broadcast_to(vectors[:1], (queries, 32)), vectors, "cpu", Cost(), 16)
 mine(miner, split, 200, 16, pathlib.Path(sys.argv[2]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
@@ -270,7 +270,7 @@ def test_bm25_scores_are_the_formula() -> None:
     data = DataSet("t", ["red fish", "unknown words"], texts, {})
     split = Split(np.arange(2), Ragged.of([[0], [1]]))
     miner = BM25(data, split)
-    got = miner.scores(np.arange(2), torch.empty(2, 5))
+    got = np.stack([miner.scores(query) for query in data.queries])
     docs = [Counter(text.split()) for text in texts]
     average = sum(sum(doc.values()) for doc in docs) / 5
     for p, doc in enumerate(docs):

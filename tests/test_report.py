@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.compare.cells import differences
 from bench.errors import UserError
 from bench.record.record import Record
 from reports.documented import Documented, documented
 from reports.markdown import pipe_table, render
-from reports.table import UNTRAINED, differences, summarise
+from reports.table import UNTRAINED, summarise
 from strategies import registered
 
 KS = (1, 5, 10, 20, 50)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.data.dataset import Floats
@@ -21,14 +21,24 @@ def unit(rows: int, dim: int, seed: int) -> Floats:
 ONE_THREAD = IndexConfig(m=16, ef_construction=100, ef=100, threads=1)
 
 
-@settings(deadline=None, derandomize=True)
+@pytest.fixture(params=["faiss", "torch"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What exact search searches with."""
+    if request.param == "torch":
+        monkeypatch.setattr(exact, "_faiss", lambda: None)
+    else:
+        pytest.importorskip("faiss")
+    return str(request.param)
+
+
+@settings(deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     values=st.lists(st.lists(st.integers(-2, 2), min_size=2, max_size=2), min_size=1, max_size=30),
     queries=st.lists(st.lists(st.integers(-2, 2), min_size=2, max_size=2), min_size=1, max_size=8),
     data=st.data(),
 )
 def test_exact_is_a_plain_sort_by_score_then_id(
-    values: list[list[int]], queries: list[list[int]], data: st.DataObject
+    engine: str, values: list[list[int]], queries: list[list[int]], data: st.DataObject
 ) -> None:
     """Small whole numbers: products are exact and ties are many, at the last place too."""
     k = data.draw(st.integers(1, len(values)))
@@ -41,12 +51,12 @@ def test_exact_is_a_plain_sort_by_score_then_id(
         assert row.tolist() == [products[i] for i in expected]
 
 
-def test_exact_does_not_depend_on_the_size_of_its_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    corpus, queries = unit(200, 8, 0), unit(33, 8, 1)
-    whole = ExactIndex(corpus).search(queries, 10)[1]
-    for block in (1, 200 * 7, 200 * 33):
-        monkeypatch.setattr(exact, "BLOCK", block)
-        np.testing.assert_array_equal(ExactIndex(corpus).search(queries, 10)[1], whole)
+def test_exact_does_not_depend_on_the_size_of_its_blocks(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    corpus, queries = unit(20000, 8, 0), unit(33, 8, 1)
+    expected = np.argsort(-(queries.astype(np.float64) @ corpus.T.astype(np.float64)), axis=1)[:, :10]
+    for memory_mb, rows in ((1, 7), (256, 4096)):
+        monkeypatch.setattr(exact, "BY_FAISS", rows)
+        np.testing.assert_array_equal(ExactIndex(corpus, memory_mb=memory_mb).search(queries, 10)[1], expected)
 
 
 def test_exact_takes_no_queries() -> None:

@@ -134,7 +134,8 @@ def _miner(by: str, setting: Setting, cache: Path | None) -> Miner:
     queries, first = embed(reader, reader.queries, setting.pairs.split.queries, cache, setting.task)
     everything = np.arange(len(setting.data.passages))
     passages, second = embed(reader, reader.passages, everything, cache, setting.task)
-    return Dense(queries.matrix, passages.matrix, reader.encoder.device, first + second)
+    device, memory = str(reader.encoder.device), setting.config.memory_mb
+    return Dense(queries.matrix, passages.matrix, device, first + second, memory)
 
 
 def _search(miner: Miner, depth: int, setting: Setting, path: Path) -> Pool:

@@ -1,7 +1,7 @@
 """Mining: for every query the passages that score highest and are not labelled relevant, exactly.
 
-Scores come a block of queries at a time, as many as memory allows, and what is found goes to a file a block at
-a time, so memory does not grow with the number of queries.
+Queries come a block at a time, as many as memory allows, and so does what is found go to a file; memory does not
+grow with the number of queries.
 """
 
 from __future__ import annotations
@@ -13,29 +13,26 @@ from time import perf_counter
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from bench.data.dataset import Floats, Ids, Split
+from bench.data.dataset import Floats, Ids, Ragged, Split
 from bench.disk import refusals
 from bench.negatives.setting import Cost, Task, unwatched
-from bench.search.exact import full_precision, top
-from bench.search.index import best_first
 
 ENTRY = np.dtype([("passage", "<i4"), ("score", "<f4")])
-HELD = 4  # blocks of scores that are in memory at the worst moment: the scores, and what sorting needs
+A_QUERY = 64  # bytes that each passage found for a query needs while its block is in memory
 
 
 class Miner(Protocol):
-    """Who scores every passage for a query."""
+    """Who searches the passages for a query."""
 
-    size: int  # passages
-    device: torch.device
-    cost: Cost  # of becoming able to score
+    cost: Cost  # of becoming able to search
 
-    def scores(self, rows: Ids, out: Tensor) -> Tensor:
-        """Write the scores of the queries at ``rows`` of the split, [len(rows), size], into ``out``."""
+    def search(self, rows: Ids, k: int, labelled: Ragged) -> tuple[Floats, Ids, Floats]:
+        """Of the queries at ``rows`` of the split the ``k`` best passages: scores and ids [len(rows), k], best first.
+
+        And the scores of their ``labelled`` passages, parallel to its values.
+        """
 
 
 @dataclass(frozen=True)
@@ -64,22 +61,17 @@ def mine(
     less the labelled ones of any query. Raises :class:`UserError` when the disk refuses.
     """
     start = perf_counter()
-    rows = max(1, min(len(split), memory_mb * 2**20 // (4 * miner.size * HELD)))
-    buffer = torch.empty((rows, miner.size), device=miner.device)
+    rows = max(1, min(4096, memory_mb * 2**20 // (A_QUERY * depth)))
     positives = np.empty(len(split.relevant.values), dtype=np.float32)
     with refusals(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with refusals(path), path.open("wb") as file, full_precision(), task("mining", len(split)) as advance:
+    with refusals(path), path.open("wb") as file, task("mining", len(split)) as advance:
         for begin in range(0, len(split), rows):
             block = np.arange(begin, min(begin + rows, len(split)))
-            scores = miner.scores(block, buffer[: len(block)])
             labelled = split.relevant.take(block)
-            row = torch.from_numpy(np.repeat(np.arange(len(block)), labelled.lengths)).to(miner.device)
-            column = torch.from_numpy(labelled.values).to(miner.device)
-            first, end = split.relevant.offsets[begin], split.relevant.offsets[begin + len(block)]
-            positives[first:end] = scores[row, column].cpu().numpy()
-            scores[row, column] = -torch.inf
-            file.write(_entries(scores, depth).tobytes())
+            scores, ids, known = miner.search(block, depth + int(labelled.lengths.max()), labelled)
+            positives[split.relevant.offsets[begin] : split.relevant.offsets[begin + len(block)]] = known
+            file.write(_entries(scores, ids, labelled, depth).tobytes())
             advance(len(block))
     cost = Cost(perf_counter() - start) + miner.cost
     with refusals(path):
@@ -88,10 +80,14 @@ def mine(
     return read(path, len(split), depth)
 
 
-def _entries(scores: Tensor, depth: int) -> NDArray[np.void]:
-    columns = top(scores, depth)
-    found = np.empty(tuple(columns.shape), dtype=ENTRY)
-    found["score"], found["passage"] = best_first(scores.gather(1, columns).cpu().numpy(), columns.cpu().numpy())
+def _entries(scores: Floats, ids: Ids, labelled: Ragged, depth: int) -> NDArray[np.void]:
+    """The first ``depth`` passages of each row that are not labelled."""
+    row = np.repeat(np.arange(len(labelled)), labelled.lengths)
+    size = 1 + max(int(ids.max(initial=0)), int(labelled.values.max(initial=0)))
+    known = np.isin(np.arange(len(ids))[:, None] * size + ids, row * size + labelled.values)
+    place = np.argsort(known, axis=1, kind="stable")[:, :depth]
+    found = np.empty(place.shape, dtype=ENTRY)
+    found["score"], found["passage"] = np.take_along_axis(scores, place, 1), np.take_along_axis(ids, place, 1)
     return found
 
 

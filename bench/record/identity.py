@@ -29,6 +29,15 @@ SAME_METRICS = (*SAME_RESULT, "eval.untrained", "eval.recall_file")
 """And those that only add to what a run leaves behind."""
 
 
+LATER = ("budget.",)
+"""Settings that came after the first records: while they are null they do not count, as if not there."""
+
+
+def counted(config_tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a recorded tree by dotted key, less later ones that are not in use."""
+    return {key: value for key, value in flat(config_tree) if value is not None or not key.startswith(LATER)}
+
+
 def run_id(config_tree: Mapping[str, Any], fingerprint: str) -> str:
     """``{strategy}-{data}-s{seed}-{8 hex digits}`` for a resolved configuration and its data's fingerprint.
 
@@ -38,14 +47,14 @@ def run_id(config_tree: Mapping[str, Any], fingerprint: str) -> str:
     """
     strategy = _safe(_name(config_tree, "strategy"))
     data = _safe(PurePath(_name(config_tree, "data")).name)
-    tree = {key: value for key, value in flat(config_tree) if key not in SAME_RESULT}
+    tree = {key: value for key, value in counted(config_tree).items() if key not in SAME_RESULT}
     digits = hashlib.sha256(canonical([tree, fingerprint]).encode()).hexdigest()[:8]
     return f"{strategy}-{data}-s{config_tree['seed']}-{digits}"
 
 
 def setting(config_tree: Mapping[str, Any]) -> dict[str, Any]:
     """What runs share that differ in nothing but the seed: ``{"train.epochs": 1, "strategy.margin": ...}``."""
-    return {key: value for key, value in flat(config_tree) if key not in (*SAME_METRICS, "seed")}
+    return {key: value for key, value in counted(config_tree).items() if key not in (*SAME_METRICS, "seed")}
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,10 +1,11 @@
-"""Exact search: every score of every query, a block of queries at a time."""
+"""Exact search: every score of every query, a block of queries at a time; by faiss on a CPU where it is installed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,40 +15,71 @@ from bench.search.index import best_first, check_k, checked
 if TYPE_CHECKING:
     from torch import Tensor
 
-BLOCK = 2**26  # scores held at once: 256 MiB, enough queries a block for the product to run at full speed
+MEMORY_MB = 256  # enough queries a block for torch's product to run at full speed
+BY_FAISS = 4096  # queries a block; it holds no more than their results
 
 
 class ExactIndex:
     """All inner products with ``vectors`` ``[P, d]`` in float32, on the CPU or a CUDA ``device``.
 
-    A search needs memory for the vectors on the device and ``4 * max(BLOCK, P)`` bytes of scores, some
-    three times as much where many scores are equal.
+    A search needs memory for the vectors on the device and ``memory_mb`` MiB of scores (those of one query at
+    least), some three times as much where many scores are equal; with faiss, which keeps none, some 50 MiB.
     """
 
-    def __init__(self, vectors: Floats, device: str = "cpu") -> None:
-        import torch
-
-        self._vectors = torch.from_numpy(checked(vectors, "passage")).to(device)
+    def __init__(self, vectors: Floats, device: str = "cpu", memory_mb: int = MEMORY_MB) -> None:
+        self.vectors, self.device, self.memory_mb = checked(vectors, "passage"), device, memory_mb
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         """See :class:`bench.search.Index`."""
+        check_k(k, len(self.vectors))
+        queries = checked(queries, "query")
+        search = self._by_torch if self.device != "cpu" or _faiss() is None else self._by_faiss
+        scores, ids = np.empty((len(queries), k), dtype=np.float32), np.empty((len(queries), k), dtype=np.int64)
+        rows = self._rows if search == self._by_torch else BY_FAISS
+        for start in range(0, len(queries), rows):
+            block = slice(start, start + rows)
+            scores[block], ids[block] = search(queries[block], k)
+        return best_first(scores, ids)
+
+    @property
+    def _rows(self) -> int:
+        return max(1, self.memory_mb * 2**18 // len(self.vectors))
+
+    def _by_faiss(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
+        faiss = _faiss()
+        size = len(self.vectors)
+        scores, ids = faiss.knn(queries, self.vectors, min(k + 1, size), metric=faiss.METRIC_INNER_PRODUCT)
+        if k < size:  # of equals it takes any
+            tied = np.flatnonzero(scores[:, k - 1] == scores[:, k])
+            scores, ids = scores[:, :k], ids[:, :k]
+            for start in range(0, len(tied), self._rows):
+                some = tied[start : start + self._rows]
+                scores[some], ids[some] = self._by_torch(queries[some], k)
+        return scores, ids
+
+    def _by_torch(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         import torch
 
-        size, device = len(self._vectors), self._vectors.device
-        check_k(k, size)
-        asked = torch.from_numpy(checked(queries, "query")).to(device)
-        scores = np.empty((len(queries), k), dtype=np.float32)
-        ids = np.empty((len(queries), k), dtype=np.int64)
-        rows = max(1, min(BLOCK // size, len(queries)))
-        buffer = torch.empty((rows, size), device=device)
         with full_precision():
-            for start in range(0, len(queries), rows):
-                block = asked[start : start + rows]
-                products = torch.mm(block, self._vectors.T, out=buffer[: len(block)])
-                columns = top(products, k)
-                scores[start : start + rows] = products.gather(1, columns).cpu().numpy()
-                ids[start : start + rows] = columns.cpu().numpy()
-        return best_first(scores, ids)
+            products = torch.from_numpy(queries).to(self.device) @ self._tensor.T
+        columns = top(products, k)
+        return products.gather(1, columns).cpu().numpy(), columns.cpu().numpy()
+
+    @cached_property
+    def _tensor(self) -> Tensor:
+        import torch
+
+        vectors = self.vectors if self.vectors.flags.writeable else self.vectors.copy()
+        return torch.from_numpy(vectors).to(self.device)
+
+
+def _faiss() -> Any:
+    """The faiss module, or None where it is not installed."""
+    try:
+        import faiss
+    except ImportError:
+        return None
+    return faiss
 
 
 def top(scores: Tensor, k: int) -> Tensor:

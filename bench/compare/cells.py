@@ -1,0 +1,86 @@
+"""Records that belong together: the runs of one strategy and setting, one for each seed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bench.record.identity import setting
+from bench.record.plain import canonical
+from bench.record.record import Record
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs that differ in nothing but the seed, in order of seed; ``setting`` tells it from its neighbours."""
+
+    strategy: str
+    setting: str
+    records: tuple[Record, ...]
+
+    @property
+    def label(self) -> str:
+        """``mined_hard n=3``: short, and unlike that of any neighbour."""
+        return f"{self.strategy} {self.setting}".strip()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(record.seed for record in self.records)
+
+
+def cells(records: Iterable[Record]) -> list[Cell]:
+    """The cells of ``records``, by strategy and then as they come; of two runs with one seed the later counts."""
+    settings = group(records, lambda r: canonical([r.strategy, r.knobs, setting(r.config)]))
+    runs = [one_a_seed(found) for found in settings.values()]
+    common = [
+        {key: value for key, value in setting(found[0].config).items() if not key.startswith("strategy.")}
+        for found in runs
+    ]
+    labels = dict(zip(map(id, runs), differences(common), strict=True))
+    made = []
+    for name, same in group(runs, lambda found: found[0].strategy).items():
+        for found, knobs in zip(same, differences([f[0].knobs for f in same]), strict=True):
+            made.append(Cell(name, f"{knobs} {labels[id(found)]}".strip(), tuple(found)))
+    return made
+
+
+def differences(trees: Sequence[Mapping[str, object]]) -> list[str]:
+    """Of each mapping, ``"key=value ..."`` for the keys on which not all of them agree.
+
+    A dotted key is cut to its last part where that is plain enough.
+    """
+    keys = dict.fromkeys(key for tree in trees for key in tree)
+    last = Counter(key.rpartition(".")[2] for key in keys)
+    short = {key: end if last[end := key.rpartition(".")[2]] == 1 else key for key in keys}
+    apart = [key for key in keys if len({canonical([tree[key]] if key in tree else []) for tree in trees}) > 1]
+    return [" ".join(f"{short[key]}={word(tree[key])}" for key in apart if key in tree) for tree in trees]
+
+
+def group(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Items by key, in order of first appearance."""
+    found: dict[K, list[T]] = {}
+    for item in items:
+        found.setdefault(key(item), []).append(item)
+    return found
+
+
+def word(value: object) -> str:
+    """A value as the command line takes it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(word, value)) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def one_a_seed(records: Sequence[Record]) -> list[Record]:
+    """The latest run of every seed: a repetition is not another sample."""
+    latest = {record.seed: record for record in sorted(records, key=lambda r: r.finished or "")}
+    return [latest[seed] for seed in sorted(latest)]

@@ -1,0 +1,153 @@
+"""The comparison of strategies by their records: quality with intervals, what differs for real, and the price."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import mean
+
+import numpy as np
+
+from bench.compare.cells import Cell, cells
+from bench.compare.fair import refuse_unfair
+from bench.compare.statistics import RESAMPLES, Interval, Pair, Values, interval, paired
+from bench.errors import UserError
+from bench.record.record import Metrics, Record
+
+LEVEL = 0.05  # of Holm's adjusted p below which a difference is called real
+
+PerQuery = Callable[[Record, str], tuple[Values, Values]]
+"""Of a record and a metric: the queries' ids [Q] and their values [Q], as ``ranks.parquet`` has them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell. ``metrics`` are over its seeds, percent; ``cost`` are means over them; ``before`` is the untrained
+    encoder's metrics. Rows that share a letter of ``letters`` are not told apart; a row without one was not tested.
+    """
+
+    cell: Cell
+    metrics: dict[str, Interval]
+    cost: dict[str, float | None]
+    before: dict[str, float | None]
+    letters: str = ""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Rows by falling mean of ``metric``; ``pairs`` name rows by their place.
+
+    ``best`` is the row that is better than every other for real, or None: within noise nobody is best.
+    ``notes`` say what the comparison does not hold still, and which rows could not be tested.
+    """
+
+    metric: str
+    rows: tuple[Row, ...]
+    pairs: tuple[Pair, ...]
+    best: int | None
+    notes: tuple[str, ...]
+
+    def pair(self, first: int, second: int) -> Pair | None:
+        """The test of two rows, first less second."""
+        for pair in self.pairs:
+            if (pair.first, pair.second) == (first, second):
+                return pair
+        return None
+
+
+def compare(
+    records: Iterable[Record],
+    per_query: PerQuery,
+    metric: str = "recall@1",
+    allowed: Sequence[str] = (),
+    resamples: int = RESAMPLES,
+) -> Comparison:
+    """Compare all cells of ``records`` by ``metric``.
+
+    Raises :class:`UserError` when there is nothing to compare, when a record lacks the metric, and when runs
+    differ in data, encoder, evaluation or budget and that is not ``allowed``.
+    """
+    found = cells(records)
+    if not found:
+        raise UserError("there is no finished run to compare")
+    notes = refuse_unfair(found, allowed)
+    rows = sorted((_row(cell, metric) for cell in found), key=lambda row: -row.metrics[metric].mean)
+    alone = [row.cell.label for row in rows if row.metrics[metric].n < 2]
+    if alone:
+        notes.append(f"n=1, so neither interval nor test, and it cannot win: {', '.join(alone)}")
+    tested = [number for number, row in enumerate(rows) if row.metrics[metric].n > 1]
+    values, why = _values([rows[number].cell for number in tested], per_query, metric)
+    if why:
+        notes.append(why)
+    pairs = [
+        replace(pair, first=tested[pair.first], second=tested[pair.second])
+        for pair in paired(values, resamples=resamples)
+    ]
+    told = {(pair.first, pair.second) for pair in pairs if pair.adjusted <= LEVEL}
+    letters = letters_of(tested if pairs else [], told)
+    rows = [replace(row, letters=letters.get(number, "")) for number, row in enumerate(rows)]
+    winner = len(rows) > 1 and all((0, other) in told for other in range(1, len(rows)))
+    return Comparison(metric, tuple(rows), tuple(pairs), 0 if winner else None, tuple(notes))
+
+
+def _row(cell: Cell, metric: str) -> Row:
+    if any(record.metrics.get(metric) is None for record in cell.records):
+        known = sorted({name for record in cell.records for name in record.metrics})
+        raise UserError(f"{cell.label} has no metric {metric!r}; there is {', '.join(known)}")
+    return Row(
+        cell,
+        {name: interval(values) for name, values in _over([r.metrics for r in cell.records]).items()},
+        {name: mean(values) for name, values in _over([r.cost for r in cell.records]).items()},
+        {name: mean(values) for name, values in _over([r.baseline_metrics or {} for r in cell.records]).items()},
+    )
+
+
+def _over(measured: Sequence[Metrics]) -> dict[str, list[float]]:
+    """Every name that all have a value for, and those values."""
+    values = {name: [m.get(name) for m in measured] for name in measured[0]}
+    return {name: [v for v in found if v is not None] for name, found in values.items() if None not in found}
+
+
+def _values(tested: Sequence[Cell], per_query: PerQuery, metric: str) -> tuple[list[Values], str]:
+    """Of each cell the per-query values [seeds, Q]; or none, and why they cannot be paired."""
+    if len(tested) < 2:
+        return [], "nothing was tested: that takes two rows of two seeds or more"
+    asked: Values | None = None
+    found = []
+    for cell in tested:
+        of_cell = []
+        for record in cell.records:
+            queries, values = per_query(record, metric)
+            if asked is None:
+                asked = queries
+            elif not np.array_equal(asked, queries):
+                return [], "nothing was tested: the runs were not asked the same queries"
+            of_cell.append(values)
+        found.append(np.stack(of_cell))
+    return found, ""
+
+
+def letters_of(rows: Sequence[int], told: set[tuple[int, int]]) -> dict[int, str]:
+    """Letters such that two rows share one exactly when they are not told apart, with few letters.
+
+    ``told`` holds the pairs that are, each in the order of ``rows``. Insert and absorb (Piepho 2004).
+    """
+    groups: list[set[int]] = [set(rows)] if rows else []
+    for first, second in sorted(told):
+        split = [g - {out} for g in groups if {first, second} <= g for out in (second, first)]
+        groups = [g for g in groups if not {first, second} <= g]
+        for g in split:
+            if not any(g <= other for other in groups):
+                groups = [other for other in groups if not other < g] + [g]
+    groups.sort(key=lambda g: sorted(g))
+    found: dict[int, str] = dict.fromkeys(rows, "")
+    for number, g in enumerate(groups):
+        for row in g:
+            found[row] += _letter(number)
+    return found
+
+
+def _letter(number: int) -> str:
+    """a, b, ... z, then a1, b1, ..."""
+    again, place = divmod(number, 26)
+    return chr(ord("a") + place) + (str(again) if again else "")

@@ -1,0 +1,83 @@
+"""Which runs may stand in one comparison, and why others may not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bench.compare.cells import Cell, differences, group
+from bench.errors import UserError
+from bench.record.identity import counted
+from bench.record.plain import canonical
+from bench.record.record import Record
+
+_EVALUATION = ("eval.", "index.")
+_BUDGET = "budget."
+
+
+def _data(record: Record) -> dict[str, Any]:
+    return {"data": record.data["name"], "fingerprint": record.data["fingerprint"][:12]}
+
+
+def _encoder(record: Record) -> dict[str, Any]:
+    start = record.config.get("train", {}).get("init_from")
+    return {**{f"encoder.{key}": value for key, value in record.encoder.items()}, "train.init_from": start}
+
+
+def _evaluation(record: Record) -> dict[str, Any]:
+    settings = {key: value for key, value in counted(record.config).items() if key.startswith(_EVALUATION)}
+    return {"split": record.split, **settings}
+
+
+def _budget(record: Record) -> dict[str, Any]:
+    """What was to be spent: the declared budget, or else the examples that were trained on."""
+    declared = {key: value for key, value in counted(record.config).items() if key.startswith(_BUDGET)}
+    if declared:
+        return declared
+    steps = record.selection.get("steps") or 0
+    return {"examples": steps * record.config.get("train", {}).get("batch_size", 1)}
+
+
+ASPECTS: dict[str, Callable[[Record], dict[str, Any]]] = {
+    "data": _data,
+    "encoder": _encoder,
+    "evaluation": _evaluation,
+    "budget": _budget,
+}
+
+
+def apart(cells: Sequence[Cell]) -> dict[str, list[tuple[str, list[str]]]]:
+    """By aspect on which the cells differ: each thing that it is, in words, with the cells' labels."""
+    found = {}
+    for name, aspect in ASPECTS.items():
+        told = [(cell.label, aspect(record)) for cell in cells for record in cell.records]
+        ways = group(told, lambda way: canonical(way[1]))
+        if len(ways) > 1:
+            what = differences([same[0][1] for same in ways.values()])
+            labels = [list(dict.fromkeys(label for label, _ in same)) for same in ways.values()]
+            found[name] = list(zip(what, labels, strict=True))
+    return found
+
+
+def refuse_unfair(cells: Sequence[Cell], allowed: Sequence[str]) -> list[str]:
+    """Raise :class:`UserError` with the reasons when the cells differ in an aspect that is not ``allowed``.
+
+    Returns one line for each allowed aspect on which they do differ, for the table to say.
+    """
+    found = apart(cells)
+    refused = {name: ways for name, ways in found.items() if name not in allowed}
+    if refused:
+        lines = [f"these runs cannot be compared, they differ in {', '.join(refused)}:"]
+        for name, ways in refused.items():
+            lines += [f"  {name}: {what} ({_listed(labels)})" for what, labels in ways]
+        lines.append(f"choose some of them (data=..., strategy=..., any key=value), or --allow {','.join(refused)}")
+        raise UserError("\n".join(lines))
+    return [
+        f"{name} differs: " + "; ".join(f"{what} ({_listed(labels)})" for what, labels in ways)
+        for name, ways in found.items()
+    ]
+
+
+def _listed(labels: Sequence[str], most: int = 4) -> str:
+    more = len(labels) - most
+    return ", ".join(labels[:most]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,31 @@
+"""Per-query values of a run, from its ranks file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from bench.compare.comparison import PerQuery
+from bench.compare.statistics import Values
+from bench.errors import UserError
+from bench.record.record import Record
+from bench.record.store import RunDirectory
+
+
+def of_runs(root: Path) -> PerQuery:
+    """What reads the runs' files under ``root``. It raises :class:`UserError` for one that is missing or broken."""
+
+    def per_query(record: Record, metric: str) -> tuple[Values, Values]:
+        path = RunDirectory(root, record.run_id).path / "ranks.parquet"
+        import pyarrow.parquet as parquet
+
+        try:
+            table = parquet.read_table(path, columns=["query", metric])
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: the values of single queries cannot be read ({error})") from error
+        if metric not in table.column_names:
+            raise UserError(f"{path}: has no values of {metric} for single queries; choose a metric of the whole split")
+        return table["query"].to_numpy(), np.asarray(table[metric].to_numpy(), dtype=np.float64)
+
+    return per_query

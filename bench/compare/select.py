@@ -1,0 +1,44 @@
+"""Choosing records by their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+
+from bench.compare.cells import word
+from bench.errors import UserError, nearest
+from bench.record.identity import flat
+from bench.record.record import Record
+
+
+def select(records: Iterable[Record], words: Sequence[str]) -> list[Record]:
+    """The records that have one of the values of every ``key=value,value`` of ``words``.
+
+    ``data`` is the data set's name or the last part of its path, ``encoder`` likewise. Raises
+    :class:`UserError` for a word that is none, a key that no record has, and when nothing is left.
+    """
+    left = list(records)
+    for text in words:
+        key, sign, values = text.partition("=")
+        if not sign:
+            raise UserError(f"{text!r} is not key=value, such as data=medquad or strategy=in_batch,mnr")
+        known = {name for record in left for name in _settings(record)}
+        if left and key not in known:
+            raise UserError(f"no record has the setting {key!r}{nearest(key, known)}")
+        wanted = [values] if values.startswith("[") else values.split(",")
+        kept = [record for record in left if set(_settings(record).get(key, ())) & set(wanted)]
+        if left and not kept:
+            there = sorted({value for record in left for value in _settings(record).get(key, ())})
+            raise UserError(f"no record has {text}; there is {', '.join(there)}")
+        left = kept
+    return left
+
+
+def _settings(record: Record) -> dict[str, tuple[str, ...]]:
+    """Every setting of a record and the words that mean its value."""
+    found: dict[str, tuple[str, ...]] = {key: (word(value),) for key, value in flat(record.config)}
+    for name, value in (("data", record.data["name"]), ("encoder", record.encoder.get("name", ""))):
+        found[name] = (str(value), PurePath(str(value)).name)
+    found["strategy"] = (record.strategy,)
+    found["fingerprint"] = (record.data["fingerprint"],)
+    return found

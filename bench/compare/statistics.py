@@ -1,0 +1,140 @@
+"""Is a difference between strategies real? Intervals over seeds, and a paired test over queries and seeds.
+
+Two things could have come out otherwise: which queries were asked, and how the runs' seeds fell. A test that
+looks at queries alone takes these very models for the strategies; one that looks at seeds alone forgets that
+another set of queries would rank them differently. Here the null distribution has both: signs of the queries'
+differences are flipped at random, and to each mean that gives, a draw of Student's t is added at the standard
+error that the seeds show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Values = NDArray[np.float64]
+
+RESAMPLES = 10_000
+BLOCK = 500  # resamples at once, so that memory does not grow with their number
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean, sample standard deviation and 95 % interval of one metric over ``n`` seeds, in the metric's unit.
+
+    With one seed there is neither a deviation nor an interval.
+    """
+
+    n: int
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+
+
+def interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Student's t interval of the mean of ``values``, one a seed."""
+    n, mean = len(values), float(np.mean(values))
+    if n < 2:
+        return Interval(n, mean, None, None, None)
+    sd = float(np.std(values, ddof=1))
+    reach = float(stats.t.ppf((1 + level) / 2, n - 1)) * sd / n**0.5
+    return Interval(n, mean, sd, mean - reach, mean + reach)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The comparison of two strategies by their place in the list that was tested.
+
+    ``difference`` is first less second, in the metric's unit, with the 95 % interval ``low`` to ``high``;
+    ``effect`` is it over the standard deviation of the queries' differences (Cohen's d for paired values);
+    ``wins`` and ``losses`` are the shares of queries on which the first does better and worse, seeds averaged.
+    ``p`` is two-sided; ``adjusted`` is Holm's, over all pairs that were tested together.
+    """
+
+    first: int
+    second: int
+    difference: float
+    low: float
+    high: float
+    effect: float
+    wins: float
+    losses: float
+    p: float
+    adjusted: float
+
+
+def paired(runs: Sequence[Values], seed: int = 0, resamples: int = RESAMPLES) -> list[Pair]:
+    """Test every pair of strategies; ``runs`` holds one array [seeds, Q] of per-query values for each.
+
+    All have the same Q queries in the same order and at least two seeds; numbers of seeds may differ. The
+    seeds' variance is taken to be one for all strategies and pooled over them, as in an analysis of variance:
+    three seeds alone would say next to nothing about it. Raises ``ValueError`` when a strategy has one seed.
+    """
+    if any(len(values) < 2 for values in runs):
+        raise ValueError("a strategy with one seed cannot be tested")
+    pairs = list(combinations(range(len(runs)), 2))
+    if not pairs:
+        return []
+    means = np.stack([values.mean(0) for values in runs])
+    variance, freedom = _seed_variance(runs)
+    differences = np.stack([means[a] - means[b] for a, b in pairs])
+    error = np.array([(variance * (1 / len(runs[a]) + 1 / len(runs[b]))) ** 0.5 for a, b in pairs])
+    observed = differences.mean(1)
+    rng = np.random.default_rng(seed)
+    null = _flipped(differences, resamples, rng)
+    null += error * rng.standard_t(freedom, size=null.shape)
+    extreme = (np.abs(null) >= np.abs(observed) - 1e-12).sum(0)
+    p = (extreme + 1) / (resamples + 1)
+    reach = np.quantile(np.abs(null - null.mean(0)), 0.95, axis=0)
+    deviation = differences.std(1, ddof=1)
+    return [
+        Pair(
+            a,
+            b,
+            float(observed[k]),
+            float(observed[k] - reach[k]),
+            float(observed[k] + reach[k]),
+            float(observed[k] / deviation[k]) if deviation[k] else 0.0,
+            float((differences[k] > 0).mean()),
+            float((differences[k] < 0).mean()),
+            float(p[k]),
+            float(adjusted),
+        )
+        for k, ((a, b), adjusted) in enumerate(zip(pairs, holm(p), strict=True))
+    ]
+
+
+def _seed_variance(runs: Sequence[Values]) -> tuple[float, int]:
+    """Variance of a run's mean over seeds, pooled over strategies, and its degrees of freedom."""
+    freedom = sum(len(values) - 1 for values in runs)
+    squares = sum(float(((m := values.mean(1)) - m.mean()).__pow__(2).sum()) for values in runs)
+    return squares / freedom, freedom
+
+
+def _flipped(differences: Values, resamples: int, rng: np.random.Generator) -> Values:
+    """[resamples, pairs] means of ``differences`` [pairs, Q], every query's sign drawn anew, alike for all pairs."""
+    queries = differences.shape[1]
+    scaled = (differences.T / queries).astype(np.float32)
+    null = np.empty((resamples, len(differences)))
+    for start in range(0, resamples, BLOCK):
+        rows = min(BLOCK, resamples - start)
+        bits = np.unpackbits(np.frombuffer(rng.bytes(rows * -(-queries // 8)), dtype=np.uint8))
+        signs = bits.reshape(rows, -1)[:, :queries].astype(np.float32) * 2 - 1
+        null[start : start + rows] = signs @ scaled
+    return null
+
+
+def holm(p: Sequence[float] | Values) -> Values:
+    """Holm's step-down adjustment: reject where it is at most the level, and the family-wise error stays below it."""
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    stepped = np.maximum.accumulate(values[order] * (len(values) - np.arange(len(values))))
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted
