@@ -34,19 +34,26 @@ class Cell:
 
 
 def cells(records: Iterable[Record]) -> list[Cell]:
-    """The cells of ``records``, by strategy and then as they come; of two runs with one seed the later counts."""
+    """The cells of ``records``, by strategy and then as they come; of two runs with one seed the later counts.
+
+    A setting that is null in one cell and not in another is told of the other alone.
+    """
     settings = group(records, lambda r: canonical([r.strategy, r.knobs, setting(r.config)]))
     runs = [one_a_seed(found) for found in settings.values()]
     common = [
-        {key: value for key, value in setting(found[0].config).items() if not key.startswith("strategy.")}
+        {key: value for key, value in _set(setting(found[0].config)).items() if not key.startswith("strategy.")}
         for found in runs
     ]
     labels = dict(zip(map(id, runs), differences(common), strict=True))
     made = []
     for name, same in group(runs, lambda found: found[0].strategy).items():
-        for found, knobs in zip(same, differences([f[0].knobs for f in same]), strict=True):
+        for found, knobs in zip(same, differences([_set(f[0].knobs) for f in same]), strict=True):
             made.append(Cell(name, f"{knobs} {labels[id(found)]}".strip(), tuple(found)))
     return made
+
+
+def _set(tree: Mapping[str, object]) -> dict[str, object]:
+    return {key: value for key, value in tree.items() if value is not None}
 
 
 def differences(trees: Sequence[Mapping[str, object]]) -> list[str]:

@@ -38,7 +38,8 @@ def _settings(record: Record) -> dict[str, tuple[str, ...]]:
     """Every setting of a record and the words that mean its value."""
     found: dict[str, tuple[str, ...]] = {key: (word(value),) for key, value in flat(record.config)}
     for name, value in (("data", record.data["name"]), ("encoder", record.encoder.get("name", ""))):
-        found[name] = (str(value), PurePath(str(value)).name)
+        given = str(found.get(f"{name}.name", (value,))[0])
+        found[name] = (str(value), given, PurePath(given).name)
     found["strategy"] = (record.strategy,)
     found["fingerprint"] = (record.data["fingerprint"],)
     return found

@@ -111,10 +111,19 @@ def paired(runs: Sequence[Values], seed: int = 0, resamples: int = RESAMPLES) ->
 
 
 def _seed_variance(runs: Sequence[Values]) -> tuple[float, int]:
-    """Variance of a run's mean over seeds, pooled over strategies, and its degrees of freedom."""
+    """Variance between runs that seeds alone explain, pooled over strategies, and its degrees of freedom.
+
+    The means of runs differ by what a seed does to a run and by the noise of its single values; the second part is
+    taken off, because the queries' differences have it already.
+    """
     freedom = sum(len(values) - 1 for values in runs)
-    squares = sum(float(((m := values.mean(1)) - m.mean()).__pow__(2).sum()) for values in runs)
-    return squares / freedom, freedom
+    between = noise = 0.0
+    for values in runs:
+        means = values.mean(1, keepdims=True)
+        between += float(np.square(means - means.mean()).sum())
+        rest = values - means - values.mean(0) + values.mean()
+        noise += float(np.square(rest).sum()) / max(1, values.shape[1] - 1)
+    return max(0.0, between - noise / runs[0].shape[1]) / freedom, freedom
 
 
 def _flipped(differences: Values, resamples: int, rng: np.random.Generator) -> Values:

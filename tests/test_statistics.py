@@ -1,0 +1,148 @@
+"""Intervals and paired tests: known cases from scipy, what must not matter, how often nothing is called something."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.compare.comparison import letters_of
+from bench.compare.statistics import Values, holm, interval, paired
+
+
+def simulated(
+    rng: np.random.Generator,
+    strategies: int = 4,
+    seeds: int = 3,
+    queries: int = 150,
+    query: float = 0.0,
+    seed: float = 0.0,
+    noise: float = 1.0,
+    lead: float = 0.0,
+) -> list[Values]:
+    """Runs whose strategies differ in the first's ``lead`` alone.
+
+    ``query`` is the deviation of what a strategy makes of a query, ``seed`` of what a seed does to a run,
+    ``noise`` of a single value; a query's own difficulty is common to all.
+    """
+    difficulty = rng.normal(0, 3, queries)
+    return [
+        difficulty
+        + rng.normal(0, query, queries)
+        + rng.normal(0, seed, (seeds, 1))
+        + rng.normal(0, noise, (seeds, queries))
+        + (lead if number == 0 else 0)
+        for number in range(strategies)
+    ]
+
+
+def test_the_interval_is_student_s() -> None:
+    values = [61.2, 63.9, 60.4, 62.2]
+    found = interval(values)
+    low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    assert (found.n, found.mean, found.sd) == (4, pytest.approx(np.mean(values)), pytest.approx(np.std(values, ddof=1)))
+
+
+def test_one_seed_has_no_interval() -> None:
+    found = interval([61.2])
+    assert (found.n, found.mean, found.sd, found.low, found.high) == (1, 61.2, None, None, None)
+
+
+def test_holm_is_the_step_down_rule() -> None:
+    p = [0.01, 0.04, 0.03, 0.005, 0.9]
+    adjusted = holm(p)
+    for level in (0.01, 0.02, 0.05, 0.1, 0.5):
+        rejected = set()
+        for place, k in enumerate(sorted(range(5), key=lambda k: p[k])):
+            if p[k] > level / (5 - place):
+                break
+            rejected.add(k)
+        assert {k for k in range(5) if adjusted[k] <= level} == rejected
+    assert holm([]).tolist() == []
+
+
+def test_without_seed_noise_it_is_scipy_s_permutation_test() -> None:
+    rng = np.random.default_rng(0)
+    queries = rng.normal(0.3, 1, 40)
+    runs = [np.stack([queries, queries]), np.zeros((2, 40))]
+    (pair,) = paired(runs, resamples=20_000)
+    expected = stats.permutation_test(
+        (queries,), np.mean, permutation_type="samples", n_resamples=20_000, rng=np.random.default_rng(1)
+    )
+    assert pair.p == pytest.approx(expected.pvalue, abs=0.01)
+    assert pair.difference == pytest.approx(queries.mean())
+    assert pair.effect == pytest.approx(queries.mean() / queries.std(ddof=1))
+    assert (pair.wins, pair.losses) == ((queries > 0).mean(), (queries < 0).mean())
+
+
+def test_without_query_noise_it_is_the_t_test_of_the_seeds() -> None:
+    first, second = np.array([1.0, 1.4, 0.9]), np.array([0.6, 1.0, 0.3])
+    runs = [np.repeat(seeds[:, None], 50, axis=1) for seeds in (first, second)]
+    (pair,) = paired(runs, resamples=200_000)
+    # Signs flip the one difference that all queries have, so they add its own size over the root of 50 at most.
+    assert pair.p == pytest.approx(stats.ttest_ind(first, second).pvalue, abs=0.02)
+
+
+def test_order_and_unit_of_the_runs_do_not_matter() -> None:
+    runs = simulated(np.random.default_rng(3), strategies=3, query=0.3, seed=0.1, lead=0.4)
+    plain = {(p.first, p.second): p for p in paired(runs)}
+    turned = {(2 - p.second, 2 - p.first): p for p in paired(runs[::-1])}
+    scaled = {(p.first, p.second): p for p in paired([100 * values for values in runs])}
+    for key, pair in plain.items():
+        assert turned[key].difference == pytest.approx(-pair.difference) or turned[key].difference == pair.difference
+        assert turned[key].p == pytest.approx(pair.p, abs=0.02)
+        assert scaled[key].p == pytest.approx(pair.p, abs=0.01)
+        assert scaled[key].difference == pytest.approx(100 * pair.difference)
+
+
+def test_numbers_of_seeds_may_differ_but_one_is_too_few() -> None:
+    rng = np.random.default_rng(0)
+    assert len(paired([rng.normal(size=(2, 30)), rng.normal(size=(5, 30)), rng.normal(size=(3, 30))])) == 3
+    with pytest.raises(ValueError, match="one seed"):
+        paired([rng.normal(size=(1, 30)), rng.normal(size=(3, 30))])
+
+
+@pytest.mark.parametrize(("query", "seed"), [(0.0, 0.0), (0.5, 0.0), (0.0, 0.3), (0.5, 0.05), (1.0, 0.3)])
+def test_where_nothing_differs_one_in_twenty_comparisons_at_most_says_so(query: float, seed: float) -> None:
+    """Queries, seeds, both or neither may be what varies; each comparison is of 4 strategies, 6 pairs."""
+    rng = np.random.default_rng(1)
+    wrong = sum(
+        any(pair.adjusted <= 0.05 for pair in paired(simulated(rng, query=query, seed=seed), resamples=400))
+        for _ in range(1000)
+    )
+    assert wrong <= 50
+
+
+def test_a_test_of_queries_alone_would_say_so_far_more_often() -> None:
+    """Why the seeds are in it: with seeds that matter, these very models do differ."""
+    rng = np.random.default_rng(1)
+    wrong = 0
+    for _ in range(200):
+        first, second = simulated(rng, strategies=2, seed=0.3)
+        wrong += stats.ttest_rel(first.mean(0), second.mean(0)).pvalue <= 0.05
+    assert wrong > 60
+
+
+def test_a_real_difference_is_found() -> None:
+    rng = np.random.default_rng(2)
+    found = 0
+    for _ in range(50):
+        pairs = paired(simulated(rng, query=0.3, seed=0.05, lead=0.6), resamples=400)
+        found += all(pair.adjusted <= 0.05 for pair in pairs if pair.first == 0)
+    assert found >= 45
+
+
+def test_rows_share_a_letter_exactly_when_they_are_not_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        rows = list(range(6))
+        told = {(a, b) for a, b in product(rows, rows) if a < b and rng.random() < 0.5}
+        letters = letters_of(rows, told)
+        for a, b in product(rows, rows):
+            if a < b:
+                assert bool(set(letters[a]) & set(letters[b])) == ((a, b) not in told)
+        assert all(letters[row] for row in rows)
+    assert letters_of([], set()) == {}
