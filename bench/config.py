@@ -29,6 +29,7 @@ from bench.negatives import MiningConfig
 from bench.record.identity import flat
 from bench.run import RunConfig
 from bench.search import IndexConfig
+from bench.train.budget import BudgetConfig
 from bench.train.config import TrainConfig
 from strategies import Strategy, find, registered
 from strategies.chain import JOIN
@@ -48,6 +49,7 @@ class _Schema:
     data: DataConfig = field(default_factory=DataConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
     mining: MiningConfig = field(default_factory=MiningConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
@@ -114,12 +116,12 @@ def resolve(overrides: Sequence[str]) -> RunConfig:
 def rebuild(tree: dict[str, Any]) -> RunConfig:
     """The configuration whose recorded tree this is: the inverse of :meth:`RunConfig.tree`.
 
-    Raises :class:`UserError` when the tree has not just the settings that are known here.
+    A setting that came after the record has its default. Raises :class:`UserError` for one that is not known here.
     """
     base = resolve([f"strategy={tree['strategy']['name']}"])
-    differ = {key for key, _ in flat(base.tree())} ^ {key for key, _ in flat(tree)}
-    if differ:
-        raise UserError(f"recorded by another version, whose settings differ: {', '.join(sorted(differ))}")
+    unknown = {key for key, _ in flat(tree)} - {key for key, _ in flat(base.tree())}
+    if unknown:
+        raise UserError(f"recorded by another version, whose settings are not known: {', '.join(sorted(unknown))}")
     return cast(RunConfig, _filled(base, tree))
 
 
@@ -127,7 +129,8 @@ def _filled(node: Any, tree: dict[str, Any]) -> Any:
     """A configuration like ``node`` with the values of a recorded tree."""
     values = {}
     for f in fields(node):
-        part, value = getattr(node, f.name), tree[f.name]
+        part = getattr(node, f.name)
+        value = tree.get(f.name, {} if is_dataclass(part) else part)
         values[f.name] = (
             _filled(part, value) if is_dataclass(part) else tuple(value) if isinstance(value, list) else value
         )

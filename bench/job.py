@@ -183,6 +183,7 @@ class Job:
             "search_s": result.search_s,
             "exact_s": result.exact_s,
             "pairs_per_s": done.pairs / done.seconds if done.seconds else None,
+            "examples": float(done.pairs),
             "texts_encoded": float(done.texts + done.mined.texts),
             "mine_texts": float(done.mined.texts),
             "peak_memory_mb": peak_memory_mb(str(self.device)),

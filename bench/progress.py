@@ -64,7 +64,7 @@ class Display:
         """Show that training has come to ``step`` of ``total`` at ``rate`` pairs a second."""
         if self._training is None:
             self._training = self._bars.add_task(f"{self.title}train", total=total, rate="")
-        self._bars.update(self._training, completed=step, rate=f"{rate:.0f} pairs/s")
+        self._bars.update(self._training, completed=step, total=total, rate=f"{rate:.0f} pairs/s")
         self._line(f"{self.title}train: step {step}/{total}, {rate:.0f} pairs/s")
 
     def _line(self, text: str) -> None:

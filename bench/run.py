@@ -24,6 +24,7 @@ from bench.record.record import Record
 from bench.record.store import RunDirectory
 from bench.record.tracker import MODES, make_tracker
 from bench.search import IndexConfig
+from bench.train.budget import BudgetConfig
 from bench.train.config import TrainConfig
 from strategies import Strategy
 
@@ -36,6 +37,7 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
     mining: MiningConfig = field(default_factory=MiningConfig)
     index: IndexConfig = field(default_factory=IndexConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
@@ -52,6 +54,11 @@ class RunConfig:
         if not self.runs_dir:
             raise UserError("runs_dir= is empty; name a directory, such as runs_dir=runs")
         self.index.check(self.eval.retrieve)
+        if self.budget.declared and (self.train.max_steps or self.train.stage_steps):
+            name = "max_steps" if self.train.max_steps else "stage_steps"
+            raise UserError(f"train.{name} and a budget both say when training ends; give one of them")
+        if self.train.warmup >= 1 and (self.budget.texts or self.budget.seconds):
+            raise UserError(f"train.warmup={self.train.warmup:g} counts steps, the budget does not; give a share")
         steps, stages = self.train.stage_steps, len(self.strategy.stages())
         if steps is not None and len(steps) != stages:
             raise UserError(

@@ -20,8 +20,9 @@ from bench.model.presets import build
 from bench.negatives import Cost, Reader, Setting, source, view
 from bench.progress import Display
 from bench.record.store import RunDirectory
+from bench.train.budget import Plan
 from bench.train.config import TrainConfig
-from bench.train.loop import Hooks, Trainer, total_steps
+from bench.train.loop import Hooks, Trainer
 from bench.train.material import NOBODY, Material, material
 from bench.train.state import Progress
 from strategies import Strategy
@@ -66,13 +67,11 @@ class Stages:
     def carry_out(self) -> Trained:
         """Train every stage, from its checkpoint where there is one. Raises what :meth:`Trainer.fit` raises."""
         stages = self.config.strategy.stages()
-        materials = [self._material(stage) for stage in stages]
-        budgets = [self._budget(number, found) for number, found in enumerate(materials)]
-        totals = [total_steps(budget, len(found.pairs)) for budget, found in zip(budgets, materials, strict=True)]
-        result = Trained()
+        result, before = Trained(), 0
         for number, stage in enumerate(stages):
             name = f"{_field(self.config.strategy, number)}/" if len(stages) > 1 else ""
-            done, mined = self._stage(number, stage, materials[number], budgets[number], totals)
+            before = result.steps
+            done, mined = self._stage(number, stage, result)
             result.steps += done.step
             result.pairs += done.pairs
             result.texts += done.texts
@@ -84,36 +83,51 @@ class Stages:
         result.selection = {
             "split": "dev" if chosen else None,
             "metric": self.config.eval.selection if chosen else None,
-            "step": sum(totals[:-1]) + (done.best_step if done.best_step is not None else done.step),
+            "step": before + (done.best_step if done.best_step is not None else done.step),
             "value": done.best_value,
             "steps": result.steps,
         }
         return result
 
-    def _stage(
-        self, number: int, stage: Strategy, found: Material, budget: TrainConfig, totals: Sequence[int]
-    ) -> tuple[Progress, Cost]:
+    def _stage(self, number: int, stage: Strategy, so_far: Trained) -> tuple[Progress, Cost]:
         """Train one stage; what it came to, and what was spent before its first step."""
-        if not totals[number]:
+        found = self._material(stage)
+        train = self._settings(number, found)
+        if not train.epochs or train.max_steps == 0:
             return Progress(), Cost()
-        before, total = sum(totals[:number]), sum(totals)
+        before = so_far.steps
         place = self.directory.stage(number)
         hooks = Hooks(
             event=lambda row: self.event({**row, "step": before + row["step"]}),
-            progress=lambda step, _, rate: self.display.training(before + step, total, rate),
+            progress=lambda step, total, rate: self.display.training(before + step, before + total, rate),
             evaluate=self.evaluate,
             selection=self.config.eval.selection,
             resumed=partial(self._resumed, number, before),
         )
         setting = self._setting(place)
         negatives = source(stage.negatives, setting)
-        guide = None
+        guide, cost = None, negatives.cost
         if asked := stage.guide or self._judge(stage):
             guide = view(asked, setting, np.union1d(found.pairs.positive, negatives.reach()))
+            cost += guide.cost if stage.guide is not None else Cost()
+        plan = self._plan(number, so_far, cost) if self.config.budget.declared else None
         seed, precision = self.config.seed, self.start.precision
-        encoder = self.start.encoder
-        trainer = Trainer(encoder, stage, found, negatives, budget, precision, seed, place, hooks, view=guide)
-        return trainer.fit(), negatives.cost + (Cost() if guide is None or stage.guide is None else guide.cost)
+        trainer = Trainer(
+            self.start.encoder, stage, found, negatives, train, precision, seed, place, hooks, view=guide, plan=plan
+        )
+        return trainer.fit(), cost
+
+    def _plan(self, number: int, so_far: Trained, cost: Cost) -> Plan:
+        """When a stage ends whose mining and guides have ``cost`` already."""
+        spent = Progress(
+            step=so_far.steps,
+            texts=so_far.texts,
+            seconds=so_far.seconds,
+            mine_s=so_far.mined.seconds + cost.seconds,
+            mine_texts=so_far.mined.texts + cost.texts,
+        )
+        part = (number + 1) / len(self.config.strategy.stages())
+        return self.config.budget.plan(part, self.config.train.batch_size, spent)
 
     def _judge(self, stage: Strategy) -> Guide | None:
         """Who estimates false negatives of a stage on labelled pairs; it is no part of what the run costs."""
@@ -132,7 +146,7 @@ class Stages:
         start, longest, seed = self.start, self.config.encoder.max_passage_tokens, self.config.seed
         return material(stage.examples, self.data, start.queries, start.passages, self._cut, longest, seed)
 
-    def _budget(self, number: int, found: Material) -> TrainConfig:
+    def _settings(self, number: int, found: Material) -> TrainConfig:
         """The training settings of one stage: with ``stage_steps``, as many epochs as its steps need."""
         train = self.config.train
         if train.stage_steps is None or not train.epochs or train.max_steps == 0:

@@ -17,6 +17,7 @@ from bench.errors import UserError
 from bench.model.encoder import Encoder, Narrowed
 from bench.negatives import Source, View
 from bench.train import checkpoint
+from bench.train.budget import Plan
 from bench.train.config import TrainConfig
 from bench.train.gather import Gather, alone
 from bench.train.material import Material
@@ -69,11 +70,12 @@ class Trainer:
     hooks: Hooks = field(default_factory=Hooks)
     gather: Gather = alone
     view: View | None = None
+    plan: Plan | None = None
 
     @property
-    def total(self) -> int:
-        """Optimiser steps of the whole training."""
-        return total_steps(self.config, len(self.material.pairs))
+    def ends(self) -> Plan:
+        """When training ends: by its own plan, else after the epochs and steps of ``config``."""
+        return self.plan or Plan("steps", total_steps(self.config, len(self.material.pairs)))
 
     def fit(self) -> Progress:
         """Train to the end, from the last checkpoint where there is one; leaves the best weights in place.
@@ -98,7 +100,7 @@ class Trainer:
         return done
 
     def _run(self, narrowed: Narrowed) -> Progress:
-        config, encoder, total = self.config, self.encoder, self.total
+        config, encoder, plan = self.config, self.encoder, self.ends
         encoder.train()
         torch.manual_seed(self.seed)
         optimizer = adamw(encoder.parameters(), config.lr, config.weight_decay)
@@ -116,7 +118,7 @@ class Trainer:
         stepper.texts_encoded = done.texts
         pairs = self.material.pairs
         before, since = done.seconds, perf_counter()
-        while done.step < total:
+        while not plan.over(done):
             if self.source.due(done.step):
                 with narrowed.widened():
                     cost = self.source.refresh(done.step)
@@ -125,7 +127,7 @@ class Trainer:
                 checkpoint.write(last, state.write())  # a resume needs the search that goes with its step
                 self.source.settle(done.step)
                 before, since = done.seconds, perf_counter()
-            lr = lr_at(done.step, total, config.lr, config.warmup)
+            lr = lr_at(plan.spent(done), plan.total, config.lr, config.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = lr
             rows = batch_rows(len(pairs), config.batch_size, self.seed, done.step)
@@ -147,11 +149,12 @@ class Trainer:
             done.texts = stepper.texts_encoded
             done.seconds = before + perf_counter() - since
             window.add({"loss": loss.value.detach(), "gradient_norm": norm, **measure(batch, loss, drawn)})
-            if done.step % config.log_every == 0 or done.step == total:
+            over = plan.over(done)
+            if done.step % config.log_every == 0 or over:
                 self._tell(window, done, lr)
-            self.hooks.progress(done.step, total, done.pairs / max(done.seconds, 1e-9))
-            evaluated = self._evaluate_if_due(done, narrowed)
-            if done.step % config.save_every == 0 or done.step == total or evaluated:
+            self.hooks.progress(done.step, plan.steps(done), done.pairs / max(done.seconds, 1e-9))
+            evaluated = self._evaluate_if_due(done, over, narrowed)
+            if done.step % config.save_every == 0 or over or evaluated:
                 checkpoint.write(last, state.write())
             before, since = done.seconds, perf_counter()
         return done
@@ -179,12 +182,12 @@ class Trainer:
                 f"train.precision=fp32 (it is {self.precision})"
             )
 
-    def _evaluate_if_due(self, done: Progress, narrowed: Narrowed) -> bool:
+    def _evaluate_if_due(self, done: Progress, over: bool, narrowed: Narrowed) -> bool:
         """Search the dev set when it is time, keep the weights if they are the best so far."""
         every = self.config.eval_every
         if every is None:
             every = steps_per_epoch(len(self.material.pairs), self.config.batch_size)
-        due = every and (done.step % every == 0 or done.step == self.total)
+        due = every and (done.step % every == 0 or over)
         if self.hooks.evaluate is None or not due:
             return False
         with narrowed.widened():

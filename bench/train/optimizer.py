@@ -18,10 +18,11 @@ def adamw(parameters: Iterable[nn.Parameter], lr: float, weight_decay: float) ->
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, fused=True)
 
 
-def lr_at(step: int, total: int, lr: float, warmup: float) -> float:
+def lr_at(step: float, total: float, lr: float, warmup: float) -> float:
     """Learning rate of ``step`` (from 0) of ``total``: linearly up over the warm-up, then linearly to zero.
 
-    ``warmup`` below 1 is a share of ``total``, else a number of steps. The first step already learns.
+    ``warmup`` below 1 is a share of ``total``, else a number of steps. The first step already learns. Both may
+    count anything else that training spends.
     """
     warm = int(warmup * total) if warmup < 1 else int(warmup)
     if step < warm:

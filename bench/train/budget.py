@@ -1,0 +1,80 @@
+"""What a run may spend, and how that ends a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from bench.errors import UserError, at_least
+from bench.train.state import Progress
+
+Unit = Literal["steps", "texts", "seconds"]
+
+
+@dataclass(frozen=True)
+class BudgetConfig:
+    """What a run may spend on training, mining and guides included, over all stages; at most one of them is set.
+
+    ``steps`` of the optimiser, ``examples`` (pairs, each as often as it is met), ``texts`` encoded, or
+    ``seconds``. The pairs are gone through as often as that takes. Stages have equal parts. The step during
+    which the budget runs out is the last.
+    """
+
+    steps: int | None = None
+    examples: int | None = None
+    texts: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        declared = [f.name for f in fields(self) if getattr(self, f.name) is not None]
+        if len(declared) > 1:
+            raise UserError(f"budget.{declared[0]} and budget.{declared[1]} are both set; one of them ends a run")
+        for name in declared:
+            at_least(f"budget.{name}", getattr(self, name), 1)
+
+    @property
+    def declared(self) -> bool:
+        """Whether anything is set; otherwise epochs and steps of ``train`` decide."""
+        return any(getattr(self, f.name) is not None for f in fields(self))
+
+    def plan(self, part: float, batch_size: int, spent: Progress) -> Plan:
+        """The plan of a stage that ends at the share ``part`` of the budget, of which ``spent`` is gone before it.
+
+        Raises :class:`UserError` when nothing is left for it.
+        """
+        if self.texts is not None:
+            plan = Plan("texts", self.texts * part - Plan("texts", 0).spent(spent))
+        elif self.seconds is not None:
+            plan = Plan("seconds", self.seconds * part - Plan("seconds", 0).spent(spent))
+        else:
+            steps = self.steps if self.steps is not None else -(-(self.examples or 0) // batch_size)
+            plan = Plan("steps", int(steps * part) - spent.step)
+        if plan.total <= 0:
+            raise UserError(
+                f"the budget is spent before the first step: mining, guides and earlier stages took "
+                f"{plan.spent(spent):g} {plan.unit}; give more, or a strategy that costs less"
+            )
+        return plan
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A training that ends when ``total`` of ``unit`` is spent; the learning rate follows what is spent, too."""
+
+    unit: Unit
+    total: float
+
+    def spent(self, done: Progress) -> float:
+        """How much of the unit training and its mining have spent."""
+        if self.unit == "steps":
+            return done.step
+        return done.texts + done.mine_texts if self.unit == "texts" else done.seconds + done.mine_s
+
+    def over(self, done: Progress) -> bool:
+        """Whether it has ended."""
+        return self.spent(done) >= self.total
+
+    def steps(self, done: Progress) -> int:
+        """Steps that it will have had in the end, as far as can be told."""
+        spent = self.spent(done)
+        return round(self.total) if self.unit == "steps" else round(done.step * max(1.0, self.total / max(spent, 1e-9)))
