@@ -92,15 +92,41 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Write into this file instead.")] = None,
 ) -> None:
     """Compare finished runs: intervals over seeds, which differences are real, and at what price."""
-    from bench import commands
+    from bench import answers
 
-    commands.compare(words or [], runs_dir, metric, [name for name in allow.split(",") if name], every_pair, out)
+    answers.compare(words or [], runs_dir, metric, [name for name in allow.split(",") if name], every_pair, out)
+
+
+@app.command(epilog="Example: bench study margin --trials 20 data=my_data strategy=in_batch,hardest_neg")
+def study(
+    name: Annotated[str, typer.Argument(help="Which question: see bench list studies.")],
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings of every run; strategy=a,b is a list.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Trials of each strategy.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds after which no trial is begun.")] = None,
+    storage: Annotated[
+        str | None, typer.Option(metavar="URL", help="A database that several machines share; else a file.")
+    ] = None,
+    sampler: Annotated[str, typer.Option(help="tpe or random.")] = "tpe",
+) -> None:
+    """Answer one question by many runs. The same command goes on after a kill; on several machines they share it."""
+    from bench import answers
+
+    given = list(words or [])
+    options = {"trials": trials, "timeout": timeout, "storage": storage, "sampler": sampler}
+    for word in given:  # trials=20 is as good as --trials 20
+        key, _, value = word.partition("=")
+        if key in options:
+            options[key] = value
+    answers.study(name, [w for w in given if w.partition("=")[0] not in options], **answers.study_options(options))
 
 
 class Listed(StrEnum):
     """What can be listed."""
 
     STRATEGIES = "strategies"
+    STUDIES = "studies"
 
 
 @app.command("list", epilog="Example: bench list strategies")
@@ -108,10 +134,13 @@ def list_registered(
     what: Annotated[Listed, typer.Argument(help="What to list.")] = Listed.STRATEGIES,
     markdown: Annotated[bool, typer.Option("--markdown", help="As the page docs/strategies.md.")] = False,
 ) -> None:
-    """List the strategies: what each does, its negatives, its knobs with their ranges and sources."""
-    from bench import commands
+    """List the strategies (what each does, its negatives, its knobs with ranges and sources) or the studies."""
+    from bench import answers, commands
 
-    commands.list_strategies(markdown)
+    if what is Listed.STUDIES:
+        answers.list_studies()
+    else:
+        commands.list_strategies(markdown)
 
 
 @new_app.command("strategy", epilog="Example: bench new strategy soft_hinge")

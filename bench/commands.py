@@ -37,13 +37,13 @@ class _Stderr(logging.Handler):
         print(self.format(record), file=sys.stderr)
 
 
-def _console() -> Console:
+def console() -> Console:
     """Standard out, of one width when piped; brackets and colons in texts are themselves."""
     width = None if sys.stdout.isatty() else PIPED_WIDTH
     return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
-def _logging() -> None:
+def show_logs() -> None:
     """This project's log lines on standard error, and of other libraries errors only."""
     logging.basicConfig(level=logging.ERROR, format="%(message)s", handlers=[_Stderr()])
     logging.getLogger("bench").setLevel(logging.INFO)
@@ -51,7 +51,7 @@ def _logging() -> None:
 
 def run_all(overrides: Sequence[str], force: bool = False) -> bool:
     """Carry out every run the overrides ask for; whether all went well. A failed run does not stop the others."""
-    _logging()
+    show_logs()
     from bench.config import expand, resolve
     from bench.data import load
     from bench.progress import Display
@@ -118,7 +118,7 @@ def show(records: Sequence[Record]) -> None:
         seconds = record.cost.get("train_s") or 0.0
         values = (_percent(record.metrics.get(c)) for c in columns)
         table.add_row(record.strategy, str(record.seed), *values, f"{seconds:.0f}")
-    _console().print(table)
+    console().print(table)
 
 
 def _percent(value: float | None) -> str:
@@ -136,12 +136,12 @@ def print_config(overrides: Sequence[str]) -> None:
             table.add_column(column, overflow="fold")
         for key, value, origin in sources(resolve(words), words):
             table.add_row(key, word(value), origin)
-        _console().print(table)
+        console().print(table)
 
 
 def repeat(identity: str, overrides: Sequence[str]) -> bool:
     """Run a recorded configuration again in ``runs_dir/again``, print both results; whether they are equal."""
-    _logging()
+    show_logs()
     from bench.config import expand, rebuild, resolve
     from bench.data import load
     from bench.progress import Display
@@ -197,32 +197,6 @@ def report(runs_dir: Path, out: Path | None) -> None:
     print(out / "report.md")
 
 
-def compare(
-    words: Sequence[str], runs_dir: Path, metric: str, allowed: Sequence[str], everything: bool, out: Path | None
-) -> None:
-    """Print the comparison of the records that ``words`` choose, or write it to the file ``out``."""
-    from bench.compare.comparison import compare
-    from bench.compare.fair import ASPECTS
-    from bench.compare.ranks import of_runs
-    from bench.compare.select import select
-    from bench.record.ledger import read
-    from reports.comparison import render_comparison
-
-    if unknown := [name for name in allowed if name not in ASPECTS]:
-        raise UserError(f"--allow {unknown[0]}: only {', '.join(ASPECTS)} can be allowed to differ")
-    ledger = read(runs_dir)
-    for path, why in ledger.skipped:
-        print(f"left out: {path}: {why}", file=sys.stderr)
-    text = render_comparison(compare(select(ledger.records, words), of_runs(runs_dir), metric, allowed), everything)
-    if out is None:
-        print(text, end="")
-        return
-    with refusals(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
-    print(out)
-
-
 def list_strategies(markdown: bool) -> None:
     """Print each strategy with its summary and knobs, or the page of them."""
     from bench.catalogue import allowed, page, source, summary, wanted
@@ -231,12 +205,12 @@ def list_strategies(markdown: bool) -> None:
     if markdown:
         print(page(), end="")
         return
-    console = _console()
+    out = console()
     for name, strategy in registered().items():
-        console.print(f"{name}: {summary(strategy)}")
-        console.print(f"    {wanted(strategy)}; {source(strategy)}")
+        out.print(f"{name}: {summary(strategy)}")
+        out.print(f"    {wanted(strategy)}; {source(strategy)}")
         for knob in strategy.knobs():
-            console.print(f"    strategy.{knob.name}={knob.default}  ({allowed(knob)}; {knob.source})")
+            out.print(f"    strategy.{knob.name}={knob.default}  ({allowed(knob)}; {knob.source})")
 
 
 def inspect(name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -25,6 +26,7 @@ from bench.model.files import save
 from bench.model.precision import resolve_precision
 from bench.model.presets import build, weights_digest
 from bench.negatives import Reader
+from bench.negatives.vectors import embed
 from bench.progress import Display
 from bench.record.environment import environment, peak_memory_mb, reset_peak_memory
 from bench.record.identity import flat
@@ -33,6 +35,7 @@ from bench.record.record import Record, now
 from bench.record.store import RunDirectory
 from bench.record.tracker import Tracker
 from bench.record.untrained import Untrained
+from bench.role import ALONE, Role
 from bench.stages import Stages, Trained
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ class Job:
     directory: RunDirectory
     tracker: Tracker
     display: Display
+    role: Role = ALONE
 
     def __post_init__(self) -> None:
         self.started = now()
@@ -69,8 +73,8 @@ class Job:
         config, data = self.config, self.data
         self.directory.write_config(config.tree())
         resume = self.directory.begun(0)
-        group = config.strategy.name
-        self.tracker.start(identity, config.tree(), group=group, tags=(data.name, config.encoder.name), resume=resume)
+        group, tags = self.role.group or config.strategy.name, (data.name, config.encoder.name)
+        self.tracker.start(identity, config.tree(), group, tags, self.role.job_type, resume)
         reset_peak_memory(str(self.device))
         with self.display.task("encoder and tokens"):
             self.encoder = self._encoder()
@@ -78,7 +82,7 @@ class Job:
         if config.eval.untrained:
             self.baseline = self._untrained()
         done = self._train()
-        result = self._evaluate("evaluate", self.encoder)
+        result = self._evaluate("evaluate", start=done.steps == 0)
         self.metrics = result.metrics
         self._costs(done, result)
         with refusals(self.directory.model):
@@ -131,6 +135,8 @@ class Job:
     def _event(self, row: dict[str, Any]) -> None:
         self.directory.append_history(row)
         self.tracker.log({name: value for name, value in row.items() if name != "step"}, row["step"])
+        if dev := {name.removeprefix("dev/"): value for name, value in row.items() if name.startswith("dev/")}:
+            self.role.watch(row["step"], dev)
 
     def _untrained(self) -> Mapping[str, float | None]:
         """Metrics of the encoder before training, computed once for all runs that start from it."""
@@ -146,25 +152,35 @@ class Job:
         known = Untrained(self.config.root, key)
         metrics = known.read()
         if metrics is None:
-            metrics = self._evaluate("evaluate untrained", self.encoder).metrics
+            metrics = self._evaluate("evaluate untrained", start=True).metrics
             known.write(metrics)
         return metrics
 
-    def _evaluate(self, name: str, encoder: Encoder) -> Retrieval:
-        """Encode the split's queries and the whole corpus, search both ways, measure."""
-        split = self.data.splits[self.split]
-        corpus = np.arange(self.data.corpus_size)
-        start, texts = perf_counter(), len(split) + len(corpus)
+    def _evaluate(self, name: str, start: bool = False) -> Retrieval:
+        """Encode the split's queries and the corpus, search both ways, measure.
+
+        What the encoder makes of texts before training (``start``) is kept, for miners and for the next run.
+        """
+        split, corpus = self.data.splits[self.split], np.arange(self.data.corpus_size)
+        if self.config.eval.max_corpus is not None:
+            split, corpus = bounded(split, len(split), self.config.eval.max_corpus, len(corpus))
+        texts, seconds = len(split) + len(corpus), 0.0
+        vectors = []
         with self.display.task(name, texts) as advance:
-            vectors = [
-                encode(encoder, tokens, self.precision, rows, advance)
-                for tokens, rows in ((self.queries, split.queries), (self.passages, corpus))
-            ]
-        seconds = perf_counter() - start
+            for tokens, rows in ((self.queries, split.queries), (self.passages, corpus)):
+                began = perf_counter()
+                if start:
+                    reader = Reader(self.encoder, self.queries, self.passages, self.precision)
+                    kept, cost = embed(reader, tokens, np.unique(rows), cache_dir(), lambda *_: nullcontext(advance))
+                    vectors.append(kept.take(rows))
+                    seconds += cost.seconds
+                else:
+                    vectors.append(encode(self.encoder, tokens, self.precision, rows, advance))
+                    seconds += perf_counter() - began
         self.cost |= {"encode_s": seconds, "texts_per_s": texts / seconds}
         parts = {name: rows for name, (of, rows) in self.data.parts.items() if of == self.split}
         with self.display.task("search"):
-            return evaluate(
+            found = evaluate(
                 vectors[0],
                 vectors[1],
                 split,
@@ -174,6 +190,9 @@ class Job:
                 str(self.device),
                 self.config.seed,
             )
+        for column in ("passages", "exact/passages"):
+            found.ranks[column] = [corpus[ids] for ids in found.ranks[column]]
+        return found
 
     def _costs(self, done: Trained, result: Retrieval) -> None:
         self.cost |= {

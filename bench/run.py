@@ -23,6 +23,7 @@ from bench.record.identity import run_id
 from bench.record.record import Record
 from bench.record.store import RunDirectory
 from bench.record.tracker import MODES, make_tracker
+from bench.role import ALONE, Pruned, Role
 from bench.search import IndexConfig
 from bench.train.budget import BudgetConfig
 from bench.train.config import TrainConfig
@@ -86,6 +87,11 @@ class Outcome:
     skipped: bool = False
 
 
+def run_id_of(config: RunConfig, fingerprint: str) -> str:
+    """The name of the run of ``config`` on the data of a fingerprint."""
+    return run_id(config.tree(), fingerprint)
+
+
 def run(
     config: RunConfig,
     command: str,
@@ -93,6 +99,7 @@ def run(
     force: bool = False,
     display: Display | None = None,
     load: Callable[[DataConfig], DataSet] = load_data,
+    role: Role = ALONE,
 ) -> Outcome:
     """Carry out one run, go on with an interrupted one, or find that it is finished already.
 
@@ -106,14 +113,15 @@ def run(
             data = load(config.data)
         split = _final_split(data, config.eval.split)
         _check(config, data)
-        identity = run_id(config.tree(), data.fingerprint)
+        identity = run_id_of(config, data.fingerprint)
         with RunDirectory.open(config.root, identity) as directory:
             if directory.finished and not force:
+                directory.drop_checkpoints()  # a kill may have come between the record and this
                 return Outcome(directory.read_record(), directory.path, skipped=True)
             if force:
                 directory.clear()
             tracker = make_tracker(config.track, config.root)
-            job = Job(config, command, data, split, device, directory, tracker, shown)
+            job = Job(config, command, data, split, device, directory, tracker, shown, role)
             ok = False
             try:
                 record = job.carry_out(identity)
@@ -125,6 +133,10 @@ def run(
                 )
                 directory.write_record(job.record(identity, status="failed", error=str(told)))
                 raise told from error
+            except Pruned:
+                directory.write_record(job.record(identity, status="pruned"))
+                directory.drop_checkpoints()
+                raise
             except Exception as error:
                 directory.write_record(job.record(identity, status="failed", error=str(error)))
                 raise

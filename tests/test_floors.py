@@ -20,6 +20,7 @@ FLOORS = {
     # Leaves that import nothing of the project: any floor may raise an error, write a file, tell how far it is.
     "bench": 0,
     "bench.errors": 0,
+    "bench.role": 0,
     "bench.disk": 0,
     "bench.progress": 0,
     "bench.data": 1,
@@ -40,6 +41,7 @@ FLOORS = {
     "reports": 4,
     "bench.config": 5,
     "bench.commands": 5,
+    "bench.answers": 5,
     "bench.cli": 5,
 }
 

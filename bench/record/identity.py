@@ -29,7 +29,7 @@ SAME_METRICS = (*SAME_RESULT, "eval.untrained", "eval.recall_file")
 """And those that only add to what a run leaves behind."""
 
 
-LATER = ("budget.",)
+LATER = ("budget.", "eval.max_corpus")
 """Settings that came after the first records: while they are null they do not count, as if not there."""
 
 

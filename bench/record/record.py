@@ -48,7 +48,7 @@ class Record:
     data: Mapping[str, Any]
     encoder: Mapping[str, Any]
     seed: int
-    status: Literal["running", "finished", "failed"]
+    status: Literal["running", "finished", "failed", "pruned"]
     command: str
     config: Mapping[str, Any]
     split: str

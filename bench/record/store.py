@@ -76,6 +76,18 @@ class RunDirectory:
         return (self.stage(number) / "last.pt").exists()
 
     @property
+    def held(self) -> bool:
+        """Whether a process, this one too, has the run open."""
+        try:
+            with (self.path / ".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    @property
     def finished(self) -> bool:
         """Whether the record is there and says so. A broken record is not finished."""
         try:

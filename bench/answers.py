@@ -1,0 +1,95 @@
+"""What the commands do that answer questions by many runs: comparing records, and studies."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.commands import command, console, show_logs
+from bench.disk import refusals
+from bench.errors import UserError
+from bench.record.record import Record
+
+if TYPE_CHECKING:
+    from bench.run import RunConfig
+
+
+def compare(
+    words: Sequence[str], runs_dir: Path, metric: str, allowed: Sequence[str], everything: bool, out: Path | None
+) -> None:
+    """Print the comparison of the records that ``words`` choose, or write it to the file ``out``."""
+    from bench.compare.comparison import compare
+    from bench.compare.fair import ASPECTS
+    from bench.compare.ranks import of_runs
+    from bench.compare.select import select
+    from bench.record.ledger import read
+    from reports.comparison import render_comparison
+
+    if unknown := [name for name in allowed if name not in ASPECTS]:
+        raise UserError(f"--allow {unknown[0]}: only {', '.join(ASPECTS)} can be allowed to differ")
+    ledger = read(runs_dir)
+    for path, why in ledger.skipped:
+        print(f"left out: {path}: {why}", file=sys.stderr)
+    text = render_comparison(compare(select(ledger.records, words), of_runs(runs_dir), metric, allowed), everything)
+    if out is None:
+        print(text, end="")
+        return
+    with refusals(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text, encoding="utf-8")
+    print(out)
+
+
+def study(
+    name: str, words: Sequence[str], trials: int | None, timeout: float | None, storage: str | None, sampler: str
+) -> None:
+    """Carry out the study ``name``, or go on with it, and print what it found."""
+    show_logs()
+    from bench.config import expand, resolve
+    from bench.data import load
+    from bench.progress import Display
+    from bench.role import Role
+    from bench.run import run
+    from bench.study.begin import begin
+    from reports.study import render_study
+
+    load_once = lru_cache(maxsize=1)(load)
+
+    def execute(config: RunConfig, line: Sequence[str], role: Role) -> Record:
+        title = f"{role.job_type} {config.strategy.name}: "
+        return run(config, command(line), display=Display(title), load=load_once, role=role).record
+
+    single = list(expand(words))
+    if len(single) > 1:
+        strategies = [line.removeprefix("strategy=").split(",") for line in words if line.startswith("strategy=")]
+        if not strategies or len(single) != len(strategies[0]):
+            raise UserError("a study varies what it asks about; only strategy= may be a list here")
+    path, told = begin(name, words, trials, timeout, storage, sampler, resolve=resolve, execute=execute, load=load_once)
+    text = render_study(path, told)
+    print(text, end="")
+
+
+def study_options(given: Mapping[str, object]) -> dict[str, Any]:
+    """The options of a study in their types, whether they came as options or as ``key=value``."""
+    kinds: dict[str, Callable[[str], object]] = {"trials": int, "timeout": float, "storage": str, "sampler": str}
+    found: dict[str, object] = {}
+    for name, value in given.items():
+        try:
+            found[name] = None if value is None else kinds[name](str(value))
+        except ValueError:
+            raise UserError(f"{name}={value} is not a number") from None
+    return found
+
+
+def list_studies() -> None:
+    """Print each study with its question and what it varies."""
+    from studies import questions
+
+    shown = console()
+    for name, question in questions().items():
+        varied = ", ".join(d.key for d in question.vary) or "strategies"
+        shown.print(f"{name}: {question.asks}")
+        shown.print(f"    {question.protocol} over {varied}; {', '.join(question.strategies)}")

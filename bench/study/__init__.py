@@ -1,0 +1,1 @@
+"""Studies: what a question declares, and carrying it out so that nothing is lost."""

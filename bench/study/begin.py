@@ -1,0 +1,93 @@
+"""From a study's name and the words of a command line to its result."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.compare.comparison import compare
+from bench.compare.ranks import of_runs
+from bench.data import DataConfig, DataSet
+from bench.errors import UserError, nearest
+from bench.record.plain import canonical
+from bench.run import RunConfig
+from bench.study.carry import Execute, Study
+from bench.study.question import Question
+from bench.study.result import write
+from bench.study.storage import open_storage
+from bench.study.sweep import SAMPLERS
+from strategies import find
+from studies import questions
+
+_ENDS = ("budget.", "train.max_steps", "train.stage_steps", "train.epochs")
+_NO_PART = ("runs_dir=", "track=", "mining.", "device=", "train.save_every=", "train.log_every=")
+
+
+def begin(
+    name: str,
+    given: Sequence[str],
+    trials: int | None,
+    timeout: float | None,
+    storage: str | None,
+    sampler: str,
+    resolve: Callable[[Sequence[str]], RunConfig],
+    execute: Execute,
+    load: Callable[[DataConfig], DataSet],
+) -> tuple[Path, dict[str, Any]]:
+    """Carry out the study ``name`` with the overrides ``given``; the directory of its result, and the result.
+
+    Raises :class:`UserError` for what cannot be, before anything is trained.
+    """
+    question, base = _asked(name, given, trials)
+    if sampler not in SAMPLERS:
+        raise UserError(f"sampler={sampler} is not one of {', '.join(SAMPLERS)}")
+    for strategy in question.strategies:
+        own = strategy.split()
+        config = resolve([f"strategy={own[0]}", *base, *own[1:]])
+        try:
+            question.dimensions(find(own[0]))
+        except ValueError as error:
+            raise UserError(f"study {name}: {error}") from error
+    data = load(config.data)
+    if question.protocol == "search" and "dev" not in data.splits:
+        raise UserError(f"study {name} selects on dev, and data set {data.name} has no dev split")
+    part = [word for word in base if not word.startswith(_NO_PART)]
+    asked = canonical([question.strategies, sorted(part), question.seeds, sampler, data.fingerprint])
+    digits = hashlib.sha256(asked.encode()).hexdigest()[:8]
+    title = f"{name}-{re.sub(r'[^A-Za-z0-9_.]+', '_', data.name)[:24]}-{digits}"
+    directory = config.root / "studies" / title
+    kept = open_storage(storage, directory)
+    study = Study(title, question, tuple(base), kept, resolve, execute, data, sampler, timeout)
+    arms, records = study.carry_out()
+    comparison = compare(records, of_runs(config.root), question.report, question.differs)
+    command = " ".join(["bench study", name, *([f"trials={trials}"] if trials else []), *given])
+    return directory, write(directory, question, title, command, arms, comparison)
+
+
+def _asked(name: str, given: Sequence[str], trials: int | None) -> tuple[Question, list[str]]:
+    """The question as the command line has it, and the overrides of every run."""
+    known = questions()
+    if name not in known:
+        raise UserError(f"there is no study {name!r}{nearest(name, known)}")
+    question = known[name]
+    chosen = next((word.partition("=")[2].split(",") for word in given if word.startswith("strategy=")), None)
+    if chosen is not None:
+        own = {strategy.split()[0]: strategy for strategy in question.strategies}
+        question = replace(question, strategies=tuple(own.get(strategy, strategy) for strategy in chosen))
+    if trials is not None:
+        if trials < 1:
+            raise UserError(f"trials={trials} must be at least 1")
+        if question.protocol == "grid":
+            raise UserError(f"study {name} tries every combination; trials= is for a search")
+        question = replace(question, trials=trials)
+    words = [word for word in given if not word.startswith("strategy=")]
+    keys = {word.partition("=")[0] for word in words}
+    if "seed" in keys:
+        raise UserError("seed= is the study's to choose")
+    ends = any(key.startswith(_ENDS) for key in keys)
+    hold = [w for w in question.hold if w.partition("=")[0] not in keys and not (ends and w.startswith(_ENDS))]
+    return question, [*hold, *words]

@@ -1,0 +1,104 @@
+"""What a study asks: what varies, what is held, over which strategies, and what decides. Declarations only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, Literal
+
+from bench.compare.cells import word
+from strategies import Strategy
+
+DIGITS = 4  # of a searched number; more would be noise in a command
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One setting that varies: from ``low`` to ``high`` (with ``log`` evenly in the logarithm), or over ``choices``."""
+
+    key: str
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    whole: bool = False
+    choices: tuple[Any, ...] = ()
+
+    def shown(self, value: Any) -> Any:
+        """The value as it is used and told."""
+        if self.choices or self.whole:
+            return value
+        return 0.0 if value == 0 else round(value, DIGITS - 1 - math.floor(math.log10(abs(value))))
+
+
+def knob(name: str) -> Dimension:
+    """The knob ``name`` of whatever strategy is studied, over the range that the strategy declares."""
+    return Dimension(f"strategy.{name}")
+
+
+EVERY_KNOB = Dimension("strategy.*")
+"""All knobs of a strategy that have a range or choices."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One study. The file ``studies/NAME.py`` holds it as ``QUESTION``.
+
+    ``asks`` is the question in one sentence. Every strategy of ``strategies`` (a name, with overrides of its own
+    behind it) gets ``trials`` trials. With ``protocol`` ``search`` a trial has settings that a sampler proposes, runs
+    with ``seeds`` and the overrides ``judged``, and counts by ``metric``; the best, and with ``against_default`` the
+    strategy as it is, run again with the ``fresh`` seeds on the split that ``eval.split`` names. With ``grid`` every
+    combination of the choices runs with ``seeds`` and is reported; nothing is selected. ``hold`` are overrides of every
+    run, which those of the command line replace. ``differs`` says in what the runs compared differ on purpose.
+    """
+
+    asks: str
+    vary: tuple[Dimension, ...]
+    strategies: tuple[str, ...]
+    hold: tuple[str, ...] = ("budget.steps=100", "train.eval_every=0", "encoder.max_passage_tokens=64")
+    trials: int = 20
+    seeds: tuple[int, ...] = (1,)
+    fresh: tuple[int, ...] = (101, 102, 103)
+    judged: tuple[str, ...] = ("eval.split=dev", "eval.max_corpus=5000", "eval.untrained=false")
+    metric: str = "exact/mrr@10"
+    report: str = "recall@1"
+    protocol: Literal["search", "grid"] = "search"
+    against_default: bool = True
+    differs: tuple[str, ...] = ()
+
+    def dimensions(self, strategy: type[Strategy]) -> tuple[Dimension, ...]:
+        """What varies of ``strategy``, its knobs over their ranges. Raises ``ValueError`` for one it does not have."""
+        found: list[Dimension] = []
+        for wanted in self.vary:
+            if not wanted.key.startswith("strategy.") or wanted.choices or wanted.low is not None:
+                found.append(wanted)
+                continue
+            known = {d.key: d for d in _declared(strategy)}
+            if wanted == EVERY_KNOB:
+                found += known.values()
+            elif wanted.key in known:
+                found.append(known[wanted.key])
+            else:
+                raise ValueError(f"strategy {strategy.name} has no knob {wanted.key.partition('.')[2]} with a range")
+        return tuple(found)
+
+
+def _declared(strategy: type[Strategy]) -> Iterator[Dimension]:
+    for k in strategy.knobs():
+        key = f"strategy.{k.name}"
+        if k.choices is not None and len(k.choices) > 1:
+            yield Dimension(key, choices=k.choices)
+        elif k.low is not None and k.high is not None:
+            yield Dimension(key, k.low, k.high, k.log, isinstance(k.default, int) and not isinstance(k.default, bool))
+
+
+def grid(dimensions: tuple[Dimension, ...]) -> list[dict[str, int]]:
+    """Every combination of the dimensions' choices by their places, the last varying fastest."""
+    places = product(*(range(len(d.choices)) for d in dimensions))
+    return [dict(zip((d.key for d in dimensions), place, strict=True)) for place in places]
+
+
+def words(values: Mapping[str, Any]) -> list[str]:
+    """Overrides that set ``values``."""
+    return [f"{key}={word(value)}" for key, value in values.items()]

@@ -1,0 +1,107 @@
+"""What a study leaves behind: ``study.json``, all trials as parquet, and what the final runs say."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from bench.compare.comparison import Comparison
+from bench.disk import refusals, write_whole
+from bench.record.plain import plain
+from bench.study.carry import Arm
+from bench.study.question import Question
+
+
+def write(
+    directory: Path, question: Question, name: str, command: str, arms: Sequence[Arm], comparison: Comparison
+) -> dict[str, Any]:
+    """Write ``study.json`` and ``trials.parquet`` into ``directory``; what the first holds."""
+    import pandas as pd
+
+    told = {
+        "name": name,
+        "asks": question.asks,
+        "command": command,
+        "protocol": question.protocol,
+        "selected_by": f"dev {question.metric}" if question.protocol == "search" else None,
+        "arms": [_arm(arm) for arm in arms],
+        "comparison": {
+            "metric": comparison.metric,
+            "rows": [
+                {
+                    "label": row.cell.label,
+                    "seeds": row.cell.seeds,
+                    "commands": [record.command for record in row.cell.records],
+                    "metrics": {metric: asdict(value) for metric, value in row.metrics.items()},
+                    "cost": row.cost,
+                    "letters": row.letters,
+                }
+                for row in comparison.rows
+            ],
+            "pairs": [asdict(pair) for pair in comparison.pairs],
+            "best": comparison.best,
+            "notes": comparison.notes,
+        },
+    }
+    with refusals(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+    write_whole(directory / "study.json", (json.dumps(plain(told), indent=1, ensure_ascii=False) + "\n").encode())
+    trials = [
+        {
+            "strategy": arm.strategy,
+            "number": trial.number,
+            "state": trial.state.name.lower(),
+            "value": trial.value if trial.state == TrialState.COMPLETE else None,
+            "started": trial.datetime_start,
+            "ended": trial.datetime_complete,
+            **values,
+        }
+        for arm in arms
+        for trial, values in zip(arm.trials, arm.values, strict=True)
+    ]
+    frame = pd.DataFrame(trials)
+    for column in frame.columns[6:]:  # a setting may be a number here and a word there
+        if frame[column].map(type).nunique() > 1:
+            frame[column] = frame[column].map(lambda v: None if v is None else str(v))
+    with refusals(directory):
+        frame.to_parquet(directory / "trials.parquet", index=False)
+    return told
+
+
+def shown(line: Sequence[str]) -> str:
+    """The command of a run with these overrides, here."""
+    return shlex.join(["bench", "run", *(word for word in line if not word.startswith(("runs_dir=", "track=")))])
+
+
+def _arm(arm: Arm) -> dict[str, Any]:
+    states = [trial.state for trial in arm.trials]
+    return {
+        "strategy": arm.strategy,
+        "trials": len(arm.trials),
+        "complete": states.count(TrialState.COMPLETE),
+        "pruned": states.count(TrialState.PRUNED),
+        "failed": states.count(TrialState.FAIL),
+        "importances": importances(arm),
+        "finals": {what: shown(line) for what, line in arm.finals.items()},
+    }
+
+
+def importances(arm: Arm) -> dict[str, float]:
+    """How much each setting decides among the better trials (PED-ANOVA); nothing where too few trials can tell."""
+    complete = [trial for trial in arm.trials if trial.state == TrialState.COMPLETE]
+    if len(complete) < 8 or len(complete[0].params) < 2:
+        return {}
+    twin = optuna.create_study(direction="maximize")
+    twin.add_trials(complete)
+    try:
+        found = optuna.importance.get_param_importances(twin, evaluator=optuna.importance.PedAnovaImportanceEvaluator())
+    except (RuntimeError, ValueError):  # all trials alike
+        return {}
+    return dict(found)

@@ -1,0 +1,134 @@
+"""The trials of one strategy in one study: who does which, with which settings, exactly once."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
+from optuna.storages import (
+    BaseStorage,
+    InMemoryStorage,
+    RDBStorage,
+    RetryHeartbeatStaleTrialCallback,
+    fail_stale_trials,
+)
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from bench.study.question import Dimension, grid
+
+SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=5),
+    "random": lambda seed: RandomSampler(seed=seed),
+}
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass
+class Sweep:
+    """At most ``wanted`` trials of an Optuna study over ``dimensions``, on a grid or proposed by a sampler.
+
+    What is proposed follows from ``seed``, the trial's number and the trials that ended before it, not from the
+    history of a process: a study that was killed and goes on proposes what it would have proposed. ``held`` tells of a
+    trial that counts as running whether a process of this machine is at it.
+    """
+
+    study: optuna.Study
+    storage: BaseStorage
+    dimensions: tuple[Dimension, ...]
+    wanted: int
+    on_grid: bool
+    sampler: str
+    seed: int
+    held: Callable[[dict[str, Any]], bool]
+
+    def claim(self) -> Trial | None:
+        """A trial to do: one that a dead process left, or a new one. None when there is nothing to begin."""
+        if isinstance(self.storage, RDBStorage):
+            fail_stale_trials(self.study)
+            if any(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))):
+                return self._with_params(self.study.ask())
+        else:
+            for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                trial = self._with_params(Trial(self.study, frozen._trial_id))
+                if not self.held(self.values(trial)):
+                    return trial
+        if len(self.counted()) >= self.wanted:
+            return None
+        trial = self.study.ask()
+        if self._place(trial) >= self.wanted:  # another worker was quicker
+            self.study.tell(trial, state=TrialState.FAIL)
+            return None
+        return self._with_params(trial)
+
+    def counted(self) -> list[FrozenTrial]:
+        """The trials there are, each once: without those that were begun again under another number."""
+        trials = self.study.get_trials(deepcopy=False)
+        again = {number for t in trials for number in RetryHeartbeatStaleTrialCallback.retry_history(t)}
+        return [t for t in trials if t.number not in again and (t.state != TrialState.FAIL or t.params)]
+
+    def running(self) -> bool:
+        """Whether somebody is still at a trial."""
+        return any(t.state in (TrialState.RUNNING, TrialState.WAITING) for t in self.counted())
+
+    def values(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
+        """The settings of a trial as they are used and told."""
+        return {d.key: d.shown(self._choice(d, trial.params[d.key])) for d in self.dimensions}
+
+    def _place(self, trial: Trial) -> int:
+        """How many counted trials were there before this one."""
+        return sum(t.number < trial.number for t in self.counted())
+
+    def _with_params(self, trial: Trial) -> Trial:
+        """The trial with all its settings in the storage; those that are there already stay."""
+        distributions = {d.key: distribution(d) for d in self.dimensions}
+        if distributions.keys() <= trial.params.keys():
+            return trial
+        number = self._original(trial)
+        params = grid(self.dimensions)[number] if self.on_grid else self._proposed(number, distributions)
+        self.study.sampler = PartialFixedSampler(params, RandomSampler(seed=0))
+        for key, kind in distributions.items():
+            _suggest(trial, key, kind)
+        return trial
+
+    def _proposed(self, number: int, distributions: dict[str, BaseDistribution]) -> dict[str, Any]:
+        """What a fresh sampler proposes that knows the trials before this one and nothing else."""
+        seed = zlib.crc32(f"{self.seed} {self.study.study_name} {number}".encode())
+        twin = optuna.create_study(
+            direction="maximize", storage=InMemoryStorage(), sampler=SAMPLERS[self.sampler](seed)
+        )
+        before = [t for t in self.counted() if t.state in ENDED and t.number < number]
+        twin.add_trials(before)
+        return dict(twin.ask(distributions).params)
+
+    def _original(self, trial: Trial) -> int:
+        """The number under which the trial was first begun."""
+        frozen = self.study.get_trials(deepcopy=False)[trial.number]
+        first = RetryHeartbeatStaleTrialCallback.retried_trial_number(frozen)
+        return trial.number if first is None else first
+
+    def _choice(self, dimension: Dimension, value: Any) -> Any:
+        return dimension.choices[value] if dimension.choices else value
+
+
+def distribution(dimension: Dimension) -> BaseDistribution:
+    """Optuna's word for a dimension; a choice goes by its place, since a list is no category to Optuna."""
+    if dimension.choices:
+        return CategoricalDistribution(tuple(range(len(dimension.choices))))
+    assert dimension.low is not None and dimension.high is not None
+    if dimension.whole:
+        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log and dimension.low > 0)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+
+
+def _suggest(trial: Trial, key: str, kind: BaseDistribution) -> None:
+    if isinstance(kind, FloatDistribution):
+        trial.suggest_float(key, kind.low, kind.high, log=kind.log)
+    elif isinstance(kind, IntDistribution):
+        trial.suggest_int(key, kind.low, kind.high, log=kind.log)
+    elif isinstance(kind, CategoricalDistribution):
+        trial.suggest_categorical(key, kind.choices)

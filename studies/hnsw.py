@@ -1,0 +1,12 @@
+"""What does the HNSW index lose, and for how much time?"""
+
+from bench.study.question import Dimension, Question
+
+QUESTION = Question(
+    asks="How much recall does the index lose at which M and ef, and what does it save?",
+    vary=(Dimension("index.m", choices=(8, 32, 100)), Dimension("index.ef", choices=(50, 100, 400))),
+    strategies=("mnr",),
+    hold=("train.max_steps=0", "eval.untrained=false", "encoder.max_passage_tokens=64"),
+    protocol="grid",
+    differs=("evaluation",),
+)

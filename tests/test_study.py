@@ -1,0 +1,253 @@
+"""Studies: what they declare, and that nothing that happens to their processes changes what they find."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from tiny import bench, words_for, write_data
+
+from bench.study.question import EVERY_KNOB, Dimension, Question, grid, knob
+from strategies import find, registered
+from studies import questions
+
+KILLS = 20
+TRIALS = 5
+
+# A process that imports once and lets children carry out the study, each of which kills itself at a given moment:
+# before or after a trial's storage, a checkpoint, a record or a history row is written, or a step is made.
+DYING = """
+import json, os, signal, sys
+from bench import cli, commands, disk
+import bench.config, bench.study.begin, bench.run, bench.train.loop, bench.record.store, bench.train.checkpoint
+from optuna.storages.journal import JournalFileBackend
+from bench.record.store import RunDirectory
+from bench.train import checkpoint
+from bench.train.step import Stepper
+
+def mortal(owner, name, lives):
+    plain = getattr(owner, name)
+    def wrapped(*args, **kwargs):
+        lives[0] -= 1
+        if lives[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        done = plain(*args, **kwargs)
+        lives[0] -= 1
+        if lives[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return done
+    setattr(owner, name, wrapped)
+
+moments, words = json.loads(sys.argv[1]), sys.argv[2:]
+killed = 0
+for moment in [*moments, 10**9]:
+    child = os.fork()
+    if not child:
+        lives = [moment]
+        for owner, name in ((JournalFileBackend, "append_logs"), (checkpoint, "write"), (Stepper, "backward"),
+                            (RunDirectory, "write_record"), (RunDirectory, "append_history")):
+            mortal(owner, name, lives)
+        try:
+            cli.main(words)
+        except SystemExit as end:
+            os._exit(end.code or 0)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        killed += 1
+    else:
+        assert status == 0, status
+        break
+print("killed", killed)
+"""
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("study") / "tiny")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEGBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "study-cache"))
+
+
+def words(data: Path, runs: Path, *more: str) -> list[str]:
+    settings = words_for(data, runs)
+    del settings["train.max_steps"], settings["train.epochs"]
+    return [*(f"{key}={word}" for key, word in settings.items()), "budget.steps=4", *more]
+
+
+def result(runs: Path) -> dict[str, Any]:
+    (path,) = runs.glob("studies/*/study.json")
+    told: dict[str, Any] = json.loads(path.read_text())
+    return told
+
+
+def trials(runs: Path) -> pd.DataFrame:
+    (path,) = runs.glob("studies/*/trials.parquet")
+    return pd.read_parquet(path)
+
+
+@pytest.fixture(scope="session")
+def margin(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study, for tests that only look."""
+    runs = tmp_path_factory.mktemp("margin")
+    assert bench("study", "margin", f"trials={TRIALS}", *words(data, runs)) == 0
+    return runs
+
+
+# What is asked
+
+
+@pytest.mark.parametrize("name", sorted(questions()))
+def test_every_study_asks_of_what_its_strategies_have(name: str) -> None:
+    question = questions()[name]
+    assert question.asks.endswith("?")
+    for strategy in question.strategies:
+        dimensions = question.dimensions(find(strategy.split()[0]))
+        assert len({d.key for d in dimensions}) == len(dimensions)
+        if question.protocol == "grid":
+            assert all(d.choices for d in dimensions)
+            assert len(grid(dimensions)) >= 1
+        else:
+            assert dimensions
+            assert "eval.split=dev" in question.judged
+
+
+@pytest.mark.parametrize("name", sorted(registered()))
+def test_every_knob_of_every_strategy_can_be_tuned(name: str) -> None:
+    dimensions = Question("?", (EVERY_KNOB,), (name,)).dimensions(registered()[name])
+    assert dimensions
+    for d in dimensions:
+        assert d.choices or (d.low is not None and d.high is not None and d.low < d.high)
+
+
+def test_a_knob_that_a_strategy_does_not_have_is_named() -> None:
+    with pytest.raises(ValueError, match="mnr has no knob margin"):
+        Question("?", (knob("margin"),), ("mnr",)).dimensions(registered()["mnr"])
+
+
+def test_numbers_are_told_with_as_many_digits_as_matter() -> None:
+    dimension = Dimension("x", 0.0, 100.0)
+    assert [dimension.shown(v) for v in (0.123456, 12.34567, 0.0, 0.000123456)] == [0.1235, 12.35, 0.0, 0.0001235]
+
+
+# What is found
+
+
+def test_selection_is_on_dev_and_the_report_on_test_with_other_seeds(margin: Path) -> None:
+    told, tried = result(margin), trials(margin)
+    assert len(tried) == TRIALS
+    assert tried.number.tolist() == list(range(TRIALS))
+    records = [json.loads(path.read_text()) for path in margin.glob("*/record.json")]
+    by_split = {split: [r for r in records if r["split"] == split] for split in ("dev", "test")}
+    assert {r["seed"] for r in by_split["dev"]} == {1}
+    assert {r["seed"] for r in by_split["test"]} == {101, 102, 103}
+    best = tried.loc[tried.value.idxmax()]
+    (arm,) = told["arms"]
+    assert f"strategy.margin={best['strategy.margin']:g}" in arm["finals"]["best"]
+    assert (arm["trials"], arm["complete"]) == (TRIALS, TRIALS)
+    values = {round(r["metrics"]["exact/mrr@10"], 9) for r in by_split["dev"]}
+    assert values == set(tried.value.round(9))
+
+
+def test_the_same_command_finds_it_finished_and_more_trials_go_on(
+    data: Path, margin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in margin.glob("*/record.json")}
+    assert bench("study", "margin", f"trials={TRIALS}", *words(data, margin)) == 0
+    assert {path: path.stat().st_mtime_ns for path in margin.glob("*/record.json")} == before
+    assert "in_batch" in capsys.readouterr().out
+
+
+def test_a_grid_runs_every_combination_with_every_seed(data: Path, tmp_path: Path) -> None:
+    assert bench("study", "pooling", *words(data, tmp_path)) == 0
+    told = result(tmp_path)
+    assert len(told["comparison"]["rows"]) == 3
+    assert all(row["seeds"] == [1, 2, 3] for row in told["comparison"]["rows"])
+    assert {json.loads(p.read_text())["split"] for p in tmp_path.glob("*/record.json")} == {"test"}
+
+
+def test_strategies_of_a_showdown_get_the_same_number_of_trials(data: Path, tmp_path: Path) -> None:
+    chosen = words(data, tmp_path, "strategy=in_batch,mnr,hardest_neg", "trials=2")
+    assert bench("study", "showdown", *chosen) == 0
+    told = result(tmp_path)
+    assert [(arm["strategy"], arm["trials"]) for arm in told["arms"]] == [
+        ("in_batch", 2),
+        ("mnr", 2),
+        ("hardest_neg", 2),
+    ]
+    assert len(told["comparison"]["rows"]) == 3
+
+
+def test_settings_that_cannot_be_are_failed_trials(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ranks are searched from 60 on, and the data has 60 passages."""
+    assert bench("study", "tune", "trials=3", *words(data, tmp_path, "strategy=mined_hard")) == 2
+    assert "no trial of mined_hard came to an end" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*/record.json"))
+
+
+def test_killed_twenty_times_it_finds_the_same(data: Path, margin: Path, tmp_path: Path) -> None:
+    rng = random.Random(0)
+    moments = [rng.randint(1, 24) for _ in range(KILLS)]
+    command = ["study", "margin", f"trials={TRIALS}", *words(data, tmp_path, "train.save_every=1")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", DYING, json.dumps(moments), *command],
+        capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f"killed {KILLS}" in done.stdout
+    columns = ["strategy", "number", "state", "value", "strategy.margin"]
+    pd.testing.assert_frame_equal(trials(tmp_path)[columns], trials(margin)[columns])
+    for one, other in zip(result(tmp_path)["comparison"]["rows"], result(margin)["comparison"]["rows"], strict=True):
+        exact = [{k: v for k, v in row["metrics"].items() if "exact" in k} for row in (one, other)]
+        assert exact[0] == exact[1]
+    runs = [{path.parent.name for path in root.glob("*/record.json")} for root in (tmp_path, margin)]
+    assert runs[0] == runs[1]
+    assert not list(tmp_path.glob("*/checkpoints"))
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("words_", "message"),
+    [
+        (["margn"], "no study 'margn'.*margin"),
+        (["margin", "strategy=mnr"], "study margin: strategy mnr has no knob margin"),
+        (["margin", "seed=1"], "seed= is the study's"),
+        (["margin", "trials=0"], "trials=0 must be at least 1"),
+        (["margin", "trials=many"], "trials=many is not a number"),
+        (["pooling", "trials=3"], "tries every combination"),
+        (["margin", "sampler=guess"], "sampler=guess is not one of tpe, random"),
+        (["margin", "train.weight_decay=0,0.1"], "only strategy= may be a list"),
+        (["margin", "storage=nosuch://host/db"], "storage=nosuch://host/db"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_trained(
+    data: Path, tmp_path: Path, words_: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import re
+
+    name, *more = words_
+    assert bench("study", name, *words(data, tmp_path, *more)) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+    assert not list(tmp_path.glob("*/record.json"))
+
+
+def test_studies_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench("list", "studies") == 0
+    out = capsys.readouterr().out
+    assert all(f"{name}: " in out for name in questions())
