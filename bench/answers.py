@@ -44,16 +44,25 @@ def compare(
 
 
 def study(
-    name: str, words: Sequence[str], trials: int | None, timeout: float | None, storage: str | None, sampler: str
+    name: str,
+    words: Sequence[str],
+    trials: int | None,
+    timeout: float | None,
+    storage: str | None,
+    sampler: str,
+    out: Path | None,
 ) -> None:
-    """Carry out the study ``name``, or go on with it, and print what it found."""
+    """Carry out the study ``name``, or go on with it, and print what it found; table and figure also go to ``out``."""
     show_logs()
+    import pandas as pd
+
     from bench.config import expand, resolve
     from bench.data import load
     from bench.progress import Display
     from bench.role import Role
     from bench.run import run
     from bench.study.begin import begin
+    from reports.response import draw
     from reports.study import render_study
 
     load_once = lru_cache(maxsize=1)(load)
@@ -69,6 +78,13 @@ def study(
             raise UserError("a study varies what it asks about; only strategy= may be a list here")
     path, told = begin(name, words, trials, timeout, storage, sampler, resolve=resolve, execute=execute, load=load_once)
     text = render_study(path, told)
+    into = [path, *([out] if out is not None else [])]
+    for directory in into:
+        with refusals(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            (directory / "study.md").write_text(text, encoding="utf-8")
+    with refusals(into[-1]):
+        draw(pd.read_parquet(path / "trials.parquet"), told, into)
     print(text, end="")
 
 

@@ -109,6 +109,7 @@ def study(
         str | None, typer.Option(metavar="URL", help="A database that several machines share; else a file.")
     ] = None,
     sampler: Annotated[str, typer.Option(help="tpe or random.")] = "tpe",
+    out: Annotated[Path | None, typer.Option(help="Put the table and the figure into this directory too.")] = None,
 ) -> None:
     """Answer one question by many runs. The same command goes on after a kill; on several machines they share it."""
     from bench import answers
@@ -119,7 +120,9 @@ def study(
         key, _, value = word.partition("=")
         if key in options:
             options[key] = value
-    answers.study(name, [w for w in given if w.partition("=")[0] not in options], **answers.study_options(options))
+    answers.study(
+        name, [w for w in given if w.partition("=")[0] not in options], **answers.study_options(options), out=out
+    )
 
 
 class Listed(StrEnum):

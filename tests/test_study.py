@@ -159,6 +159,13 @@ def test_selection_is_on_dev_and_the_report_on_test_with_other_seeds(margin: Pat
     assert values == set(tried.value.round(9))
 
 
+def test_it_leaves_a_table_and_a_figure(margin: Path) -> None:
+    (directory,) = margin.glob("studies/*")
+    assert (directory / "study.md").read_text().startswith("# margin-tiny")
+    assert (directory / "response.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (directory / "response.svg").read_text()
+
+
 def test_the_same_command_finds_it_finished_and_more_trials_go_on(
     data: Path, margin: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -216,6 +223,33 @@ def test_killed_twenty_times_it_finds_the_same(data: Path, margin: Path, tmp_pat
     runs = [{path.parent.name for path in root.glob("*/record.json")} for root in (tmp_path, margin)]
     assert runs[0] == runs[1]
     assert not list(tmp_path.glob("*/checkpoints"))
+
+
+RESIDENT = """
+import sys
+from pathlib import Path
+from bench import cli
+import bench.study.carry as carry
+plain = carry.Study._trial
+def trial(self, *arguments):
+    plain(self, *arguments)
+    print("resident", Path("/proc/self/statm").read_text().split()[1], file=sys.stderr)
+carry.Study._trial = trial
+cli.main(sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
+def test_memory_does_not_grow_from_trial_to_trial(data: Path, tmp_path: Path) -> None:
+    command = ["study", "margin", "trials=30", *words(data, tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-c", RESIDENT, *command],
+        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    pages = [int(line.split()[1]) for line in done.stderr.splitlines() if line.startswith("resident")]
+    assert len(pages) == 30
+    assert pages[-1] <= 1.05 * pages[2], pages
 
 
 # What is refused

@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from bench.compare.cells import word
 from bench.compare.comparison import Comparison
 from bench.disk import refusals, write_whole
 from bench.record.plain import plain
@@ -68,8 +69,9 @@ def write(
     ]
     frame = pd.DataFrame(trials)
     for column in frame.columns[6:]:  # a setting may be a number here and a word there
-        if frame[column].map(type).nunique() > 1:
-            frame[column] = frame[column].map(lambda v: None if v is None else str(v))
+        there = frame[column].dropna()
+        if there.map(type).nunique() > 1:
+            frame[column] = there.map(word)
     with refusals(directory):
         frame.to_parquet(directory / "trials.parquet", index=False)
     return told

@@ -1,0 +1,58 @@
+"""How a study's measure answers to what was varied: one panel a setting, one colour a strategy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+_NO_SETTING = ("strategy", "number", "state", "value", "started", "ended")
+
+
+def draw(trials: pd.DataFrame, told: Mapping[str, Any], into: Sequence[Path]) -> None:
+    """Draw ``response.svg`` and ``response.png`` into the directories ``into``; nothing where no number was varied.
+
+    ``trials`` is a study's ``trials.parquet``, ``told`` its ``study.json``. The best of a strategy has a ring.
+    """
+    complete = trials[trials.state == "complete"]
+    settings = [column for column in map(str, trials) if column not in _NO_SETTING and complete[column].nunique() > 1]
+    if not settings:
+        return
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(settings))
+    rows = -(-len(settings) // columns)
+    figure = Figure(figsize=(3.6 * columns + 0.6, 2.9 * rows + 0.7), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axis, setting in zip(axes.flat, settings, strict=False):
+        for number, (strategy, of_strategy) in enumerate(complete.groupby("strategy")):
+            shown = of_strategy.dropna(subset=[setting])
+            if shown.empty:
+                continue
+            numeric = pd.api.types.is_numeric_dtype(shown[setting])
+            x = shown[setting].to_list() if numeric else shown[setting].map(str).to_list()
+            y = shown.value.to_list()
+            axis.scatter(x, y, s=22, color=f"C{number}", label=str(strategy), alpha=0.85)
+            if not numeric:
+                axis.tick_params(axis="x", rotation=20)
+            best = y.index(max(y))
+            axis.scatter([x[best]], [y[best]], s=90, facecolors="none", edgecolors=f"C{number}")
+        numbers = complete[setting].dropna()
+        if pd.api.types.is_numeric_dtype(numbers) and numbers.min() > 0 and numbers.max() > 20 * numbers.min():
+            axis.set_xscale("log")
+        axis.set_xlabel(setting.removeprefix("strategy."))
+        axis.grid(alpha=0.25)
+    for axis in axes.flat[len(settings) :]:
+        axis.set_visible(False)
+    measure = told["selected_by"] or told["comparison"]["metric"]
+    for row in axes:
+        row[0].set_ylabel(f"{measure}, percent")
+    if complete.strategy.nunique() > 1:
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    figure.suptitle(told["asks"], fontsize=10)
+    for directory in into:
+        figure.savefig(directory / "response.svg", metadata={"Date": None})
+        figure.savefig(directory / "response.png", dpi=130)
