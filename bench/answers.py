@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.commands import command, console, show_logs
 from bench.disk import refusals
-from bench.errors import UserError
+from bench.errors import UserError, nearest
 from bench.record.record import Record
 
 if TYPE_CHECKING:
@@ -43,15 +43,7 @@ def compare(
     print(out)
 
 
-def study(
-    name: str,
-    words: Sequence[str],
-    trials: int | None,
-    timeout: float | None,
-    storage: str | None,
-    sampler: str,
-    out: Path | None,
-) -> None:
+def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Path | None) -> None:
     """Carry out the study ``name``, or go on with it, and print what it found; table and figure also go to ``out``."""
     show_logs()
     import pandas as pd
@@ -62,6 +54,7 @@ def study(
     from bench.role import Role
     from bench.run import run
     from bench.study.begin import begin
+    from bench.study.options import Options
     from reports.response import draw
     from reports.study import render_study
 
@@ -76,7 +69,7 @@ def study(
         strategies = [line.removeprefix("strategy=").split(",") for line in words if line.startswith("strategy=")]
         if not strategies or len(single) != len(strategies[0]):
             raise UserError("a study varies what it asks about; only strategy= may be a list here")
-    path, told = begin(name, words, trials, timeout, storage, sampler, resolve=resolve, execute=execute, load=load_once)
+    path, told = begin(name, words, Options.of(given), resolve=resolve, execute=execute, load=load_once)
     text = render_study(path, told)
     into = [path, *([out] if out is not None else [])]
     for directory in into:
@@ -88,16 +81,20 @@ def study(
     print(text, end="")
 
 
-def study_options(given: Mapping[str, object]) -> dict[str, Any]:
-    """The options of a study in their types, whether they came as options or as ``key=value``."""
-    kinds: dict[str, Callable[[str], object]] = {"trials": int, "timeout": float, "storage": str, "sampler": str}
-    found: dict[str, object] = {}
-    for name, value in given.items():
-        try:
-            found[name] = None if value is None else kinds[name](str(value))
-        except ValueError:
-            raise UserError(f"{name}={value} is not a number") from None
-    return found
+def dashboard(name: str, runs_dir: Path, storage: str | None, port: int) -> None:
+    """Serve Optuna's dashboard of the study whose directory is ``name``, until interrupted."""
+    directory = runs_dir / "studies" / name
+    if not (directory / "trials.log").exists() and storage is None:
+        there = sorted(path.parent.name for path in runs_dir.glob("studies/*/trials.log"))
+        raise UserError(f"there is no study at {directory}{nearest(name, there)}")
+    try:
+        from optuna_dashboard import run_server
+    except ImportError:
+        raise UserError("Optuna's dashboard is not installed: pip install 'negbench[dashboard]'") from None
+    from bench.study.storage import open_storage
+
+    print(f"http://localhost:{port} shows {name}; Ctrl-C ends it", file=sys.stderr)
+    run_server(open_storage(storage, directory), host="localhost", port=port)
 
 
 def list_studies() -> None:

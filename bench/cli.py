@@ -104,6 +104,7 @@ def study(
         list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings of every run; strategy=a,b is a list.")
     ] = None,
     trials: Annotated[int | None, typer.Option(help="Trials of each strategy.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Seeds of each trial, 1 to this.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which no trial is begun.")] = None,
     storage: Annotated[
         str | None, typer.Option(metavar="URL", help="A database that several machines share; else a file.")
@@ -115,14 +116,31 @@ def study(
     from bench import answers
 
     given = list(words or [])
-    options = {"trials": trials, "timeout": timeout, "storage": storage, "sampler": sampler}
+    options: dict[str, object] = {
+        "trials": trials,
+        "seeds": seeds,
+        "timeout": timeout,
+        "storage": storage,
+        "sampler": sampler,
+    }
     for word in given:  # trials=20 is as good as --trials 20
         key, _, value = word.partition("=")
         if key in options:
             options[key] = value
-    answers.study(
-        name, [w for w in given if w.partition("=")[0] not in options], **answers.study_options(options), out=out
-    )
+    answers.study(name, [word for word in given if word.partition("=")[0] not in options], options, out)
+
+
+@app.command(epilog="Example: bench dashboard margin-docstrings-1a2b3c4d")
+def dashboard(
+    name: Annotated[str, typer.Argument(metavar="STUDY", help="The study's directory under runs/studies.")],
+    runs_dir: RunsDir = Path("runs"),
+    storage: Annotated[str | None, typer.Option(metavar="URL", help="Where its trials are, if in a database.")] = None,
+    port: Annotated[int, typer.Option(help="Where to listen.")] = 8080,
+) -> None:
+    """Look at a study's trials in Optuna's dashboard."""
+    from bench import answers
+
+    answers.dashboard(name, runs_dir, storage, port)
 
 
 class Listed(StrEnum):

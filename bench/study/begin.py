@@ -16,10 +16,10 @@ from bench.errors import UserError, nearest
 from bench.record.plain import canonical
 from bench.run import RunConfig
 from bench.study.carry import Execute, Study
+from bench.study.options import Options
 from bench.study.question import Question
 from bench.study.result import write
 from bench.study.storage import open_storage
-from bench.study.sweep import SAMPLERS
 from strategies import find
 from studies import questions
 
@@ -30,10 +30,7 @@ _NO_PART = ("runs_dir=", "track=", "mining.", "device=", "train.save_every=", "t
 def begin(
     name: str,
     given: Sequence[str],
-    trials: int | None,
-    timeout: float | None,
-    storage: str | None,
-    sampler: str,
+    options: Options,
     resolve: Callable[[Sequence[str]], RunConfig],
     execute: Execute,
     load: Callable[[DataConfig], DataSet],
@@ -42,9 +39,7 @@ def begin(
 
     Raises :class:`UserError` for what cannot be, before anything is trained.
     """
-    question, base = _asked(name, given, trials)
-    if sampler not in SAMPLERS:
-        raise UserError(f"sampler={sampler} is not one of {', '.join(SAMPLERS)}")
+    question, base = _asked(name, given, options)
     for strategy in question.strategies:
         own = strategy.split()
         config = resolve([f"strategy={own[0]}", *base, *own[1:]])
@@ -56,19 +51,19 @@ def begin(
     if question.protocol == "search" and "dev" not in data.splits:
         raise UserError(f"study {name} selects on dev, and data set {data.name} has no dev split")
     part = [word for word in base if not word.startswith(_NO_PART)]
-    asked = canonical([question.strategies, sorted(part), question.seeds, sampler, data.fingerprint])
+    asked = canonical([question.strategies, sorted(part), question.seeds, options.sampler, data.fingerprint])
     digits = hashlib.sha256(asked.encode()).hexdigest()[:8]
     title = f"{name}-{re.sub(r'[^A-Za-z0-9_.]+', '_', data.name)[:24]}-{digits}"
     directory = config.root / "studies" / title
-    kept = open_storage(storage, directory)
-    study = Study(title, question, tuple(base), kept, resolve, execute, data, sampler, timeout)
+    kept = open_storage(options.storage, directory)
+    study = Study(title, question, tuple(base), kept, resolve, execute, data, options)
     arms, records = study.carry_out()
     comparison = compare(records, of_runs(config.root), question.report, question.differs)
-    command = " ".join(["bench study", name, *([f"trials={trials}"] if trials else []), *given])
+    command = " ".join(["bench study", name, *options.told(), *given])
     return directory, write(directory, question, title, command, arms, comparison)
 
 
-def _asked(name: str, given: Sequence[str], trials: int | None) -> tuple[Question, list[str]]:
+def _asked(name: str, given: Sequence[str], options: Options) -> tuple[Question, list[str]]:
     """The question as the command line has it, and the overrides of every run."""
     known = questions()
     if name not in known:
@@ -78,12 +73,12 @@ def _asked(name: str, given: Sequence[str], trials: int | None) -> tuple[Questio
     if chosen is not None:
         own = {strategy.split()[0]: strategy for strategy in question.strategies}
         question = replace(question, strategies=tuple(own.get(strategy, strategy) for strategy in chosen))
-    if trials is not None:
-        if trials < 1:
-            raise UserError(f"trials={trials} must be at least 1")
+    if options.trials is not None:
         if question.protocol == "grid":
             raise UserError(f"study {name} tries every combination; trials= is for a search")
-        question = replace(question, trials=trials)
+        question = replace(question, trials=options.trials)
+    if options.seeds is not None:
+        question = replace(question, seeds=tuple(range(1, options.seeds + 1)))
     words = [word for word in given if not word.startswith("strategy=")]
     keys = {word.partition("=")[0] for word in words}
     if "seed" in keys:

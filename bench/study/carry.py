@@ -23,6 +23,7 @@ from bench.record.record import Record
 from bench.record.store import RunDirectory
 from bench.role import Pruned, Role
 from bench.run import RunConfig, run_id_of
+from bench.study.options import Options
 from bench.study.question import Question, grid, words
 from bench.study.sweep import Sweep
 from bench.train.loop import TrainingStopped
@@ -60,8 +61,7 @@ class Study:
     resolve: Callable[[Sequence[str]], RunConfig]
     execute: Execute
     data: DataSet
-    sampler: str = "tpe"
-    timeout: float | None = None
+    options: Options = field(default_factory=Options)
     seed: int = 0
     started: float = field(default_factory=monotonic)
 
@@ -78,7 +78,7 @@ class Study:
 
     def _arm(self, strategy: str) -> Arm:
         sweep = self._sweep(strategy)
-        while self.timeout is None or monotonic() - self.started < self.timeout:
+        while self.options.timeout is None or monotonic() - self.started < self.options.timeout:
             trial = sweep.claim()
             if trial is None:
                 if not sweep.running():
@@ -108,7 +108,7 @@ class Study:
             lines = (self._line(line, [f"seed={seed}"], self._judged()) for seed in q.seeds)
             return any(self._held(self.resolve(line)) for line in lines)
 
-        return Sweep(study, self.storage, dimensions, wanted, on_grid, self.sampler, self.seed, held)
+        return Sweep(study, self.storage, dimensions, wanted, on_grid, self.options.sampler, self.seed, held)
 
     def _pruner(self) -> BasePruner:
         """Over several seeds a signed-rank test of their values; over one, the median of earlier dev evaluations."""

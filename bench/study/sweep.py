@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from bench.study.question import Dimension, grid
 
-SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=5),
     "random": lambda seed: RandomSampler(seed=seed),
 }
@@ -99,7 +99,7 @@ class Sweep:
         """What a fresh sampler proposes that knows the trials before this one and nothing else."""
         seed = zlib.crc32(f"{self.seed} {self.study.study_name} {number}".encode())
         twin = optuna.create_study(
-            direction="maximize", storage=InMemoryStorage(), sampler=SAMPLERS[self.sampler](seed)
+            direction="maximize", storage=InMemoryStorage(), sampler=_SAMPLERS[self.sampler](seed)
         )
         before = [t for t in self.counted() if t.state in ENDED and t.number < number]
         twin.add_trials(before)
