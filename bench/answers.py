@@ -13,6 +13,8 @@ from bench.disk import refusals
 from bench.errors import UserError, nearest
 from bench.record.record import Record
 
+LEFT_OUT = 3  # records that are named as left out
+
 if TYPE_CHECKING:
     from bench.run import RunConfig
 
@@ -31,8 +33,10 @@ def compare(
     if unknown := [name for name in allowed if name not in ASPECTS]:
         raise UserError(f"--allow {unknown[0]}: only {', '.join(ASPECTS)} can be allowed to differ")
     ledger = read(runs_dir)
-    for path, why in ledger.skipped:
+    for path, why in ledger.skipped[:LEFT_OUT]:
         print(f"left out: {path}: {why}", file=sys.stderr)
+    if (more := len(ledger.skipped) - LEFT_OUT) > 0:
+        print(f"left out: {more} more, which bench report names", file=sys.stderr)
     text = render_comparison(compare(select(ledger.records, words), of_runs(runs_dir), metric, allowed), everything)
     if out is None:
         print(text, end="")

@@ -39,7 +39,7 @@ class _Stderr(logging.Handler):
 
 def console() -> Console:
     """Standard out, of one width when piped; brackets and colons in texts are themselves."""
-    width = None if sys.stdout.isatty() else PIPED_WIDTH
+    width = None if sys.stdout is not None and sys.stdout.isatty() else PIPED_WIDTH
     return Console(width=width, highlight=False, markup=False, emoji=False)
 
 
@@ -114,7 +114,7 @@ def show(records: Sequence[Record]) -> None:
         base = record.baseline_metrics
         if base is not None and base not in shown:
             shown.append(base)
-            table.add_row("untrained", "", *(_percent(base.get(c)) for c in columns), "")
+            table.add_row("before training", "", *(_percent(base.get(c)) for c in columns), "")
         seconds = record.cost.get("train_s") or 0.0
         values = (_percent(record.metrics.get(c)) for c in columns)
         table.add_row(record.strategy, str(record.seed), *values, f"{seconds:.0f}")

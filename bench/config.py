@@ -83,7 +83,9 @@ def expand(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _chained(word: str) -> str:
-    return f"strategy={JOIN.join(word.removeprefix(STAGES).split(','))}" if word.startswith(STAGES) else word
+    return (
+        f"strategy={JOIN.join(word.removeprefix(STAGES).strip('[]').split(','))}" if word.startswith(STAGES) else word
+    )
 
 
 def resolve(overrides: Sequence[str]) -> RunConfig:
@@ -189,6 +191,8 @@ def _strategy(overrides: Sequence[str]) -> type[Strategy]:
         return find(name)
     except KeyError as error:
         unknown = str(error.args[0])
+        if unknown.endswith("(a chain itself)"):
+            raise UserError(f"strategy={name}: {unknown} cannot be a stage of a chain; name its stages") from None
         where = "" if unknown == name else f" in {name}"
         raise UserError(f"strategy={unknown}{where} is not registered{nearest(unknown, registered())}") from None
 

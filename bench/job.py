@@ -257,7 +257,8 @@ def _weights(start: str, config: RunConfig) -> Path:
             raise UserError(f"train.init_from={start}: neither a finished run in {config.root} nor a directory")
         return Path(start)
     recorded = run.read_record().encoder
-    for key, value in (("name", config.encoder.name), ("layers", config.encoder.layers)):
+    for key in ("name", "layers", "output_dim"):
+        value = getattr(config.encoder, key)
         if canonical(recorded[key]) != canonical(value):
             raise UserError(
                 f"train.init_from={start}: that run has encoder.{key}={recorded[key]}, this one {value}; "

@@ -55,6 +55,8 @@ class RunConfig:
         if not self.runs_dir:
             raise UserError("runs_dir= is empty; name a directory, such as runs_dir=runs")
         self.index.check(self.eval.retrieve)
+        if self.train.stage_steps and self.train.max_steps:
+            raise UserError("train.stage_steps and train.max_steps both say when training ends; give one of them")
         if self.budget.declared and (self.train.max_steps or self.train.stage_steps):
             name = "max_steps" if self.train.max_steps else "stage_steps"
             raise UserError(f"train.{name} and a budget both say when training ends; give one of them")

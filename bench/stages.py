@@ -16,6 +16,7 @@ from bench.data.cache import cache_dir
 from bench.data.order import steps_per_epoch
 from bench.data.pairs import Pairs
 from bench.data.tokens import Tokens
+from bench.errors import UserError
 from bench.model.presets import build
 from bench.negatives import Cost, Reader, Setting, source, view
 from bench.progress import Display
@@ -169,7 +170,12 @@ class Stages:
         settings = type(own)(
             name=name, max_query_tokens=own.max_query_tokens, max_passage_tokens=own.max_passage_tokens
         )
-        encoder = build(settings, self.data.passages, self.start.encoder.device, self.config.seed)
+        try:
+            encoder = build(settings, self.data.passages, self.start.encoder.device, self.config.seed)
+        except UserError as error:
+            raise UserError(
+                f"{self.config.strategy.name} or mining.judge asks for the encoder {name!r}: {error}"
+            ) from error
         tokens = [
             tokenize(texts, encoder.tokenizer, longest, cache=cache_dir())
             for texts, longest in (

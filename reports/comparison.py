@@ -28,7 +28,7 @@ def render_comparison(comparison: Comparison, everything: bool = False) -> str:
 
 
 def _main(comparison: Comparison) -> str:
-    header = ["strategy", comparison.metric, "sd", "95 %", "n", "told apart", "untrained", "points per 10,000 texts"]
+    header = ["strategy", comparison.metric, "sd", "95 %", "n", "told apart", "before", "points per 10,000 texts"]
     body = []
     for number, row in enumerate(comparison.rows):
         value = row.metrics[comparison.metric]

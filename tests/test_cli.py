@@ -136,7 +136,7 @@ def test_weights_of_another_shape(run: Callable[..., int], tmp_path: Path, capsy
     (model,) = (tmp_path / "runs").glob("*/model")
     capsys.readouterr()
     status = run(f"train.init_from={model.parent.name}", "encoder.output_dim=32")
-    refused(status, capsys, r"encoder\.output_dim=32, but .* has a projection to 16")
+    refused(status, capsys, r"that run has encoder\.output_dim=16, this one 32")
 
 
 def test_debug_shows_the_traceback(run: Callable[..., int]) -> None:
@@ -277,5 +277,5 @@ def test_piped_output_is_plain_and_fits(
     for line in (table.out + rest.out).splitlines():
         assert len(line) <= WIDTH or line.startswith("/"), line  # a path is not broken
     header, *rows = table.out.splitlines()[1:]
-    assert [row.split()[0] for row in rows[:3]] == ["untrained", "in_batch", "hardest_neg"]
+    assert [row.split()[0] for row in rows[:3]] == ["before", "in_batch", "hardest_neg"]
     assert header.split()[:3] == ["strategy", "seed", "R@1"]

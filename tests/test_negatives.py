@@ -328,7 +328,7 @@ BARE = replace(
         ("distil", {"teacher": "data"}, "gives no"),
         ("simcse", {}, "no unlabelled texts; texts=corpus"),
         ("simcse_ibn", {}, "strategy simcse: .*no unlabelled texts"),
-        ("mined_hard", {}, "ranks up to 210 .* 80 passages, up to 2 .* at most 78"),
+        ("mined_hard", {}, "ranks up to 210 .* 80 passages, up to 2 .* 78 ranks"),
         ("ance", {}, "ranks up to 200"),
         ("random_global", {"group": 81}, "80 negatives cannot be had from the 80 passages"),
         ("random_global", {"pool": 90}, "a pool of 90 passages cannot be had"),

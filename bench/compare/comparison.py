@@ -35,7 +35,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows by falling mean of ``metric``; ``pairs`` name rows by their place.
+    """Rows by falling mean of ``metric``, those of one seed last; ``pairs`` name rows by their place.
 
     ``best`` is the row that is better than every other for real, or None: within noise nobody is best.
     ``notes`` say what the comparison does not hold still, and which rows could not be tested.
@@ -71,14 +71,13 @@ def compare(
     if not found:
         raise UserError("there is no finished run to compare")
     notes = refuse_unfair(found, allowed)
-    rows = sorted((_row(cell, metric) for cell in found), key=lambda row: -row.metrics[metric].mean)
+    rows = [_row(cell, metric) for cell in found]
+    rows.sort(key=lambda row: (row.metrics[metric].n < 2, -row.metrics[metric].mean))  # one seed stands last
     alone = [row.cell.label for row in rows if row.metrics[metric].n < 2]
     if alone:
         notes.append(f"n=1, so neither interval nor test, and it cannot win: {', '.join(alone)}")
-    tested = [number for number, row in enumerate(rows) if row.metrics[metric].n > 1]
-    values, why = _values([rows[number].cell for number in tested], per_query, metric)
-    if why:
-        notes.append(why)
+    tested, values, untested = _values(rows, per_query, metric)
+    notes += untested
     pairs = [
         replace(pair, first=tested[pair.first], second=tested[pair.second])
         for pair in paired(values, resamples=resamples)
@@ -108,23 +107,29 @@ def _over(measured: Sequence[Metrics]) -> dict[str, list[float]]:
     return {name: [v for v in found if v is not None] for name, found in values.items() if None not in found}
 
 
-def _values(tested: Sequence[Cell], per_query: PerQuery, metric: str) -> tuple[list[Values], str]:
-    """Of each cell the per-query values [seeds, Q]; or none, and why they cannot be paired."""
-    if len(tested) < 2:
-        return [], "nothing was tested: that takes two rows of two seeds or more"
+def _values(rows: Sequence[Row], per_query: PerQuery, metric: str) -> tuple[list[int], list[Values], list[str]]:
+    """The rows that can be tested with their per-query values [seeds, Q], and why others cannot."""
+    tested: list[int] = []
+    found: list[Values] = []
+    notes: list[str] = []
     asked: Values | None = None
-    found = []
-    for cell in tested:
-        of_cell = []
-        for record in cell.records:
-            queries, values = per_query(record, metric)
-            if asked is None:
-                asked = queries
-            elif not np.array_equal(asked, queries):
-                return [], "nothing was tested: the runs were not asked the same queries"
-            of_cell.append(values)
-        found.append(np.stack(of_cell))
-    return found, ""
+    for number, row in enumerate(rows):
+        if row.metrics[metric].n < 2:
+            continue
+        try:
+            queries, values = zip(*(per_query(record, metric) for record in row.cell.records), strict=True)
+        except UserError as error:
+            notes.append(f"{row.cell.label} is not tested: {error}")
+            continue
+        asked = queries[0] if asked is None else asked
+        if not all(np.array_equal(asked, of_run) for of_run in queries):
+            notes.append(f"{row.cell.label} is not tested: its runs were not asked the same queries as the rows above")
+            continue
+        tested.append(number)
+        found.append(np.stack(values))
+    if len(tested) < 2:
+        notes.append("nothing is tested: that takes two rows of two seeds or more")
+    return tested, found, notes
 
 
 def letters_of(rows: Sequence[int], told: set[tuple[int, int]]) -> dict[int, str]:

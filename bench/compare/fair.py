@@ -13,6 +13,8 @@ from bench.record.record import Record
 
 _EVALUATION = ("eval.", "index.")
 _BUDGET = "budget."
+MOST = 5  # ways to differ that are told
+WIDE = 90  # characters of one
 
 
 def _data(record: Record) -> dict[str, Any]:
@@ -69,7 +71,9 @@ def refuse_unfair(cells: Sequence[Cell], allowed: Sequence[str]) -> list[str]:
     if refused:
         lines = [f"these runs cannot be compared, they differ in {', '.join(refused)}:"]
         for name, ways in refused.items():
-            lines += [f"  {name}: {what} ({_listed(labels)})" for what, labels in ways]
+            lines += [f"  {name}: {_short(what)} ({_listed(labels)})" for what, labels in ways[:MOST]]
+            if len(ways) > MOST:
+                lines.append(f"  {name}: and {len(ways) - MOST} more")
         lines.append(f"choose some of them (data=..., strategy=..., any key=value), or --allow {','.join(refused)}")
         raise UserError("\n".join(lines))
     return [
@@ -78,6 +82,10 @@ def refuse_unfair(cells: Sequence[Cell], allowed: Sequence[str]) -> list[str]:
     ]
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= WIDE else f"{text[: WIDE - 3]}..."
+
+
 def _listed(labels: Sequence[str], most: int = 4) -> str:
     more = len(labels) - most
-    return ", ".join(labels[:most]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(_short, labels[:most])) + (f" and {more} more" if more > 0 else "")

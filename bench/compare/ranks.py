@@ -22,8 +22,10 @@ def of_runs(root: Path) -> PerQuery:
 
         try:
             table = parquet.read_table(path, columns=["query", metric])
+        except FileNotFoundError:
+            raise UserError(f"{path} is missing, which holds the values of single queries") from None
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: the values of single queries cannot be read ({error})") from error
+            raise UserError(f"{path}, which holds the values of single queries, cannot be read ({error})") from error
         if metric not in table.column_names:
             raise UserError(f"{path}: has no values of {metric} for single queries; choose a metric of the whole split")
         return table["query"].to_numpy(), np.asarray(table[metric].to_numpy(), dtype=np.float64)

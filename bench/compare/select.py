@@ -20,18 +20,29 @@ def select(records: Iterable[Record], words: Sequence[str]) -> list[Record]:
     left = list(records)
     for text in words:
         key, sign, values = text.partition("=")
+        if key == "runs_dir":
+            raise UserError(f"{text}: records are looked for where --runs-dir says")
         if not sign:
             raise UserError(f"{text!r} is not key=value, such as data=medquad or strategy=in_batch,mnr")
         known = {name for record in left for name in _settings(record)}
         if left and key not in known:
             raise UserError(f"no record has the setting {key!r}{nearest(key, known)}")
         wanted = [values] if values.startswith("[") else values.split(",")
-        kept = [record for record in left if set(_settings(record).get(key, ())) & set(wanted)]
+        same = {_plain(value) for value in wanted}
+        kept = [record for record in left if same & set(map(_plain, _settings(record).get(key, ())))]
         if left and not kept:
             there = sorted({value for record in left for value in _settings(record).get(key, ())})
             raise UserError(f"no record has {text}; there is {', '.join(there)}")
         left = kept
     return left
+
+
+def _plain(value: str) -> str | float:
+    """A number as a number, so that 5e-4 is 0.0005."""
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 def _settings(record: Record) -> dict[str, tuple[str, ...]]:

@@ -4,7 +4,8 @@ Two things could have come out otherwise: which queries were asked, and how the 
 looks at queries alone takes these very models for the strategies; one that looks at seeds alone forgets that
 another set of queries would rank them differently. Here the null distribution has both: signs of the queries'
 differences are flipped at random, and to each mean that gives, a draw of Student's t is added at the standard
-error that the seeds show.
+error that the seeds show. What a seed does to a single query is in both; it is taken off the queries' part, where
+there are many values to know it by.
 """
 
 from __future__ import annotations
@@ -86,8 +87,11 @@ def paired(runs: Sequence[Values], seed: int = 0, resamples: int = RESAMPLES) ->
     differences = np.stack([means[a] - means[b] for a, b in pairs])
     error = np.array([(variance * (1 / len(runs[a]) + 1 / len(runs[b]))) ** 0.5 for a, b in pairs])
     observed = differences.mean(1)
+    noise = [_noise(values) / len(values) for values in runs]
+    whole = differences.var(1, ddof=1)
+    queries = np.array([1 - (noise[a] + noise[b]) / w if w else 0.0 for (a, b), w in zip(pairs, whole, strict=True)])
     rng = np.random.default_rng(seed)
-    null = _flipped(differences, resamples, rng)
+    null = _flipped(differences, resamples, rng) * np.sqrt(np.maximum(queries, 0.0))
     null += error * rng.standard_t(freedom, size=null.shape)
     extreme = (np.abs(null) >= np.abs(observed) - 1e-12).sum(0)
     p = (extreme + 1) / (resamples + 1)
@@ -111,19 +115,16 @@ def paired(runs: Sequence[Values], seed: int = 0, resamples: int = RESAMPLES) ->
 
 
 def _seed_variance(runs: Sequence[Values]) -> tuple[float, int]:
-    """Variance between runs that seeds alone explain, pooled over strategies, and its degrees of freedom.
-
-    The means of runs differ by what a seed does to a run and by the noise of its single values; the second part is
-    taken off, because the queries' differences have it already.
-    """
+    """Variance of a run's mean over seeds, pooled over strategies, and its degrees of freedom."""
     freedom = sum(len(values) - 1 for values in runs)
-    between = noise = 0.0
-    for values in runs:
-        means = values.mean(1, keepdims=True)
-        between += float(np.square(means - means.mean()).sum())
-        rest = values - means - values.mean(0) + values.mean()
-        noise += float(np.square(rest).sum()) / max(1, values.shape[1] - 1)
-    return max(0.0, between - noise / runs[0].shape[1]) / freedom, freedom
+    squares = sum(float(np.square(values.mean(1) - values.mean()).sum()) for values in runs)
+    return squares / freedom, freedom
+
+
+def _noise(values: Values) -> float:
+    """Variance of a single value that neither its run nor its query explains."""
+    rest = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
+    return float(np.square(rest).sum() / (len(values) - 1) / max(1, values.shape[1] - 1))
 
 
 def _flipped(differences: Values, resamples: int, rng: np.random.Generator) -> Values:

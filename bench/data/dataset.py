@@ -114,4 +114,6 @@ class DataSet:
         for name, split in self.splits.items():
             counts[f"{name}_queries"] = len(split)
             counts[f"{name}_pairs"] = len(split.relevant.values)
+            if split.negatives is not None:
+                counts[f"{name}_negatives"] = len(split.negatives.values)
         return counts

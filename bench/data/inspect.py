@@ -126,7 +126,9 @@ def _splits(inspection: Inspection) -> list[str]:
     for split in [key.removesuffix("_queries") for key in counts if key.endswith("_queries")]:
         lines.append(f"{split:<12}{counts[f'{split}_queries']:>10,}{counts[f'{split}_pairs']:>10,}")
     lines += [f"{part:<12}{number:>10,}" for part, number in inspection.parts.items()]
-    return [*lines, "", *(f"{key:<12}{counts[key]:>10,}" for key in ("corpus", "passages", "unlabelled"))]
+    own = {key.replace("_", " "): number for key, number in counts.items() if key.endswith("_negatives")}
+    rest = {key: counts[key] for key in ("corpus", "passages", "unlabelled")} | own
+    return [*lines, "", *(f"{key:<16}{number:>6,}" for key, number in rest.items())]
 
 
 def _wrapped(lines: Sequence[str]) -> list[str]:

@@ -57,7 +57,7 @@ def _mined(declaration: Mined, data: DataSet) -> None:
     if declaration.last > there:
         raise UserError(
             f"ranks up to {declaration.last} are asked for, but {data.name} has {len(data.passages)} passages, "
-            f"up to {labelled} of them relevant to one query; give last ranks of at most {there}"
+            f"up to {labelled} of them relevant to one query, so there are {there} ranks"
         )
 
 
@@ -65,7 +65,10 @@ def _mined(declaration: Mined, data: DataSet) -> None:
 def _provided(declaration: Provided, data: DataSet) -> None:
     train = data.splits.get("train")
     if train is None or train.negatives is None or not len(train.negatives.values):
-        raise UserError(f"data set {data.name} gives no negatives of its own (FlagEmbedding jsonl with `neg` does)")
+        raise UserError(
+            f"data set {data.name} gives no negatives of its own; a third column of train.tsv does, "
+            "or `neg` in FlagEmbedding jsonl"
+        )
 
 
 @_check.register

@@ -18,6 +18,7 @@ from bench.model.encoder import Encoder, Narrowed
 from bench.negatives import Source, View
 from bench.train import checkpoint
 from bench.train.budget import Plan
+from bench.train.complaints import complaints
 from bench.train.config import TrainConfig
 from bench.train.gather import Gather, alone
 from bench.train.material import Material
@@ -151,7 +152,7 @@ class Trainer:
             window.add({"loss": loss.value.detach(), "gradient_norm": norm, **measure(batch, loss, drawn)})
             over = plan.over(done)
             if done.step % config.log_every == 0 or over:
-                self._tell(window, done, lr)
+                self._tell(window, done, lr, over)
             self.hooks.progress(done.step, plan.steps(done), done.pairs / max(done.seconds, 1e-9))
             evaluated = self._evaluate_if_due(done, over, narrowed)
             if done.step % config.save_every == 0 or over or evaluated:
@@ -159,7 +160,7 @@ class Trainer:
             before, since = done.seconds, perf_counter()
         return done
 
-    def _tell(self, window: Window, done: Progress, lr: float) -> None:
+    def _tell(self, window: Window, done: Progress, lr: float, over: bool) -> None:
         """Give the history a row; stop when all embeddings are one, warn when nothing is left to learn from."""
         row = window.means(done.totals)
         self.hooks.event({"step": done.step, "lr": lr, **row})
@@ -168,12 +169,10 @@ class Trainer:
                 f"all embeddings have become one by step {done.step} (the cosines of a query differ by "
                 f"{row['spread']:.1e}); lower train.lr={self.config.lr:g}"
             )
-        if row["active"] == 0 and not done.warnings:
-            done.warnings.append(
-                f"from step {done.step} on no query had a loss: {self.strategy.name} finds no negative that is hard "
-                "enough; a larger margin, a larger batch or mined negatives would give it some"
-            )
-            log.warning(done.warnings[-1])
+        for told in complaints(self.strategy, row, done.step, over):
+            if not any(told.partition(":")[0] == before.partition(":")[0] for before in done.warnings):
+                done.warnings.append(told)
+                log.warning(told)
 
     def _stop_unless_finite(self, what: str, value: torch.Tensor, step: int) -> None:
         if not np.isfinite(value.item()):
