@@ -15,7 +15,9 @@ if it is better than every other row for real."""
 
 def render_comparison(comparison: Comparison, everything: bool = False) -> str:
     """Tables of the main metric, of the differences (from the best row, or of every pair), the price and the index."""
+    first = comparison.rows[0].cell.records[0]
     parts = [
+        f"## {first.data['name']}, {first.split}: {first.encoder.get('name', '')}",
         _main(comparison),
         _NOTES.format(level=LEVEL),
         "\n".join(f"- {note}" for note in comparison.notes),

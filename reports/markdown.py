@@ -23,6 +23,16 @@ _COSTS = {
     "search_s": "search s",
     "peak_memory_mb": "peak MB",
 }
+_TOLD = {
+    "negatives": "negatives",
+    "effective_negatives": "effective",
+    "hardest_similarity": "hardest cosine",
+    "positive_rank": "positive's rank",
+    "active": "active",
+    "labelled_masked": "masked by label",
+    "drawn_above": "above by miner",
+    "guide_above": "above by guide",
+}
 _NOTES = """\
 Percent, of the HNSW index; *exact* is exhaustive search over the same vectors. *n* is the number of seeds:
 with n=1 nothing here says whether a difference would be seen again; otherwise mean±standard deviation over
@@ -76,6 +86,7 @@ def _section(rows: pd.DataFrame) -> str:
             f"Data `{first['fingerprint'][:12]}`.",
             _main(rows),
             _parts(rows),
+            _negatives(rows),
             _cost(rows),
             _commands(rows),
         )
@@ -102,7 +113,7 @@ def _main(rows: pd.DataFrame) -> str:
 def _parts(rows: pd.DataFrame) -> str:
     """Each part of the split beside the whole of it, metric by metric."""
     prefixes = {str(name).partition("/")[0] for name in rows if "@" in str(name) and "/" in str(name)}
-    parts = sorted(prefixes - {"exact", "cost"})
+    parts = sorted(prefixes - {"exact", "cost", "told"})
     shown = [name for name in _metrics(rows) if name in ("recall@1", "recall@10", "mrr@10")]
     if not parts or not shown:
         return ""
@@ -114,6 +125,31 @@ def _parts(rows: pd.DataFrame) -> str:
         for _, row in rows.iterrows()
     ]
     return "### Parts\n\n" + pipe_table(header, body)
+
+
+def _negatives(rows: pd.DataFrame) -> str:
+    """How hard the negatives were, how many pulled, and how many were answers."""
+    trained = rows[rows["strategy"] != UNTRAINED]
+    told = [name for name in _TOLD if f"told/{name}" in trained]
+    if not told:
+        return ""
+    header = ["strategy", *(_TOLD[name] for name in told)]
+    shares = ("active", "labelled_masked", "drawn_above", "guide_above")
+    body = [
+        [_label(row), *(_share(row[f"told/{n}"]) if n in shares else _amount(row[f"told/{n}"]) for n in told)]
+        for _, row in trained.iterrows()
+    ]
+    note = (
+        "Means over the training: of the batch's negatives, how many there are for a query and how many of them pull; "
+        "the cosine of the hardest; shares of queries with a loss, of candidates masked as labelled answers, of "
+        "sampled negatives above the positive by the miner's score, and of all negatives above it by a guide's or a "
+        "judge's."
+    )
+    return f"### Negatives\n\n{fill(note, 118)}\n\n" + pipe_table(header, body)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None or pd.isna(value) else f"{value:.2%}"
 
 
 def _cost(rows: pd.DataFrame) -> str:

@@ -25,9 +25,9 @@ def summarise(records: Iterable[Record]) -> pd.DataFrame:
 
     Columns: ``section`` (its number), ``data``, ``fingerprint``, ``backbone``, ``encoder``, ``split``,
     ``strategy``, ``seeds`` (a tuple), ``n``, ``commands`` (a tuple), ``device``; ``encoder`` and ``setting`` hold
-    only what tells the row from its neighbours. Then ``NAME`` and ``NAME sd`` for each metric and ``cost/NAME``
-    for each cost: the mean over seeds, missing when a seed has no value, and the sample standard deviation,
-    missing when there is one seed.
+    only what tells the row from its neighbours. Then ``NAME`` and ``NAME sd`` for each metric, ``cost/NAME`` for
+    each cost and ``told/NAME`` for each scalar of telemetry: the mean over seeds, missing when a seed has no
+    value, and the sample standard deviation, missing when there is one seed.
     """
     rows: list[dict[str, object]] = []
     sections = group(sorted(records, key=_order), _section)
@@ -67,9 +67,16 @@ def _trained(members: Sequence[Record]) -> list[dict[str, object]]:
             "device": "; ".join(dict.fromkeys(str(r.environment.get("device", "")) for r in cell.records)),
             **_over_seeds(cell.records, lambda record: record.metrics),
             **{f"cost/{name}": value for name, (value, _) in _means([r.cost for r in cell.records]).items()},
+            **{f"told/{name}": value for name, (value, _) in _means([_told(r) for r in cell.records]).items()},
         }
         for cell in cells(members)
     ]
+
+
+def _told(record: Record) -> dict[str, float]:
+    """The telemetry of a run, of its last stage where there are several."""
+    telemetry = record.training.get("telemetry", {})
+    return {name.rpartition("/")[2]: value for name, value in telemetry.items()}
 
 
 def _untrained(members: Sequence[Record]) -> list[dict[str, object]]:

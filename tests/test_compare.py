@@ -172,7 +172,7 @@ def test_the_command_says_who_is_how_good_how_sure_and_at_what_price(
     assert bench("compare", "--runs-dir", str(runs_dir)) == 0
     out = capsys.readouterr().out
     assert "**" not in out
-    first = [[cell.strip() for cell in line.split("|")] for line in out.splitlines()[2:5]]
+    first = [[cell.strip() for cell in line.split("|")] for line in out.splitlines()[4:7]]
     assert {cells[1]: cells[6] for cells in first} == {"mined_hard": "a", "in_batch": "a", "mnr": "b"}
     for title in ("### Against the first row", "### Price", "the index beside exact search", "### Every metric"):
         assert title in out
