@@ -184,6 +184,8 @@ def test_the_same_command_finds_it_finished_and_more_trials_go_on(
 def test_a_grid_runs_every_combination_with_every_seed(data: Path, tmp_path: Path) -> None:
     assert bench("study", "pooling", *words(data, tmp_path)) == 0
     told = result(tmp_path)
+    assert "encoder.pooling=mean,cls,first_last_mean" in told["arms"][0]["finals"]["every one"]
+    assert told["arms"][0]["finals"]["every one"].endswith("seed=1,2,3")
     assert len(told["comparison"]["rows"]) == 3
     assert all(row["seeds"] == [1, 2, 3] for row in told["comparison"]["rows"])
     assert {json.loads(p.read_text())["split"] for p in tmp_path.glob("*/record.json")} == {"test"}
@@ -299,6 +301,7 @@ def test_memory_does_not_grow_from_trial_to_trial(data: Path, tmp_path: Path) ->
     [
         (["margn"], "no study 'margn'.*margin"),
         (["margin", "strategy=mnr"], "study margin: strategy mnr has no knob margin"),
+        (["margin", "strategy.margin=0.1"], "strategy.margin=0.1: that is what study margin varies"),
         (["margin", "seed=1"], "seed= is the study's"),
         (["margin", "trials=0"], "trials=0 must be at least 1"),
         (["margin", "trials=many"], "trials=many is not a number"),

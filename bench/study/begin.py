@@ -44,9 +44,11 @@ def begin(
         own = strategy.split()
         config = resolve([f"strategy={own[0]}", *base, *own[1:]])
         try:
-            question.dimensions(find(own[0]))
+            varied = {dimension.key for dimension in question.dimensions(find(own[0]))}
         except ValueError as error:
             raise UserError(f"study {name}: {error}") from error
+        if fixed := [word for word in given if word.partition("=")[0] in varied]:
+            raise UserError(f"{fixed[0]}: that is what study {name} varies")
     data = load(config.data)
     if question.protocol == "search" and "dev" not in data.splits:
         raise UserError(f"study {name} selects on dev, and data set {data.name} has no dev split")

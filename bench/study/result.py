@@ -32,7 +32,7 @@ def write(
         "command": command,
         "protocol": question.protocol,
         "selected_by": f"dev {question.metric}" if question.protocol == "search" else None,
-        "arms": [_arm(arm) for arm in arms],
+        "arms": [_arm(arm, question) for arm in arms],
         "comparison": {
             "metric": comparison.metric,
             "rows": [
@@ -77,13 +77,28 @@ def write(
     return told
 
 
-def shown(line: Sequence[str]) -> str:
-    """The command of a run with these overrides, here."""
-    return shlex.join(["bench", "run", *(word for word in line if not word.startswith(("runs_dir=", "track=")))])
+def shown(lines: Sequence[Sequence[str]], seeds: Sequence[int]) -> str:
+    """One command that repeats the runs of all ``lines`` with all ``seeds``: what differs between them as a sweep."""
+    values: dict[str, list[str]] = {}
+    for line in lines:
+        for word in line:
+            key, _, value = word.partition("=")
+            known = values.setdefault(key, [])
+            if value not in known:
+                known.append(value)
+    values["seed"] = [str(seed) for seed in seeds]
+    words = [f"{key}={','.join(of_key)}" for key, of_key in values.items() if key not in ("runs_dir", "track")]
+    return shlex.join(["bench", "run", *words])
 
 
-def _arm(arm: Arm) -> dict[str, Any]:
+def _arm(arm: Arm, question: Question) -> dict[str, Any]:
     states = [trial.state for trial in arm.trials]
+    lines, on_grid = list(arm.finals.values()), question.protocol == "grid"
+    commands = (
+        {"every one": shown(lines, question.seeds)}
+        if on_grid
+        else {what: shown([line], question.fresh) for what, line in arm.finals.items()}
+    )
     return {
         "strategy": arm.strategy,
         "trials": len(arm.trials),
@@ -91,7 +106,7 @@ def _arm(arm: Arm) -> dict[str, Any]:
         "pruned": states.count(TrialState.PRUNED),
         "failed": states.count(TrialState.FAIL),
         "importances": importances(arm),
-        "finals": {what: shown(line) for what, line in arm.finals.items()},
+        "finals": commands,
     }
 
 
