@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial
 from tiny import bench, words_for, write_data
 
 from bench.record.ledger import read
+from bench.record.tracker import NullTracker
 from bench.study import carry as carry_module
 from bench.study.question import EVERY_KNOB, Dimension, Question, grid, knob
 from strategies import find, registered
@@ -163,6 +164,25 @@ def test_selection_is_on_dev_and_the_report_on_test_with_other_seeds(margin: Pat
     assert (arm["trials"], arm["complete"]) == (TRIALS, TRIALS)
     values = {round(r["metrics"]["exact/mrr@10"], 9) for r in by_split["dev"]}
     assert values == set(tried.value.round(9))
+
+
+def test_a_trial_is_one_tracked_run_of_the_study_s_group(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, str | None, str]] = []
+
+    class Watching(NullTracker):
+        def start(
+            self, run_id: str, config: Any, group: Any = None, tags: Any = (), job_type: str = "", resume: bool = False
+        ) -> None:
+            seen.append((run_id, group, job_type))
+
+    monkeypatch.setattr("bench.run.make_tracker", lambda mode, root: Watching())
+    assert bench("study", "margin", "trials=2", *words(data, tmp_path)) == 0
+    (directory,) = tmp_path.glob("studies/*")
+    assert {group for _, group, _ in seen} == {directory.name}
+    assert [kind for _, _, kind in seen] == ["trial"] * 2 + ["final"] * 6
+    assert len({run_id for run_id, _, _ in seen}) == 8
 
 
 def test_it_leaves_a_table_and_a_figure(margin: Path) -> None:

@@ -81,8 +81,8 @@ def shown(lines: Sequence[Sequence[str]], seeds: Sequence[int]) -> str:
     """One command that repeats the runs of all ``lines`` with all ``seeds``: what differs between them as a sweep."""
     values: dict[str, list[str]] = {}
     for line in lines:
-        for word in line:
-            key, _, value = word.partition("=")
+        for override in line:
+            key, _, value = override.partition("=")
             known = values.setdefault(key, [])
             if value not in known:
                 known.append(value)
