@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+class Held(UserError):
+    """Another process is at a run."""
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """The files of run ``run_id`` under ``root``; making one touches nothing, :meth:`open` is for writing.
@@ -39,8 +43,8 @@ class RunDirectory:
     def open(cls, root: Path, run_id: str) -> Iterator[RunDirectory]:
         """Make the directory and hold it: ``with RunDirectory.open(runs_dir, run_id) as run: ...``.
 
-        The lock is the kernel's, so it ends with the process, however that ends. Raises :class:`UserError`
-        when another process holds the run.
+        The lock is the kernel's, so it ends with the process, however that ends. Raises :class:`Held` when
+        another process holds the run.
         """
         run = cls(Path(root), run_id)
         with refusals(run.path):
@@ -50,7 +54,7 @@ class RunDirectory:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UserError(
+                raise Held(
                     f"{run.path}: another process is writing this run; wait for it, or change the seed"
                 ) from None
             yield run

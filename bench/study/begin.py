@@ -40,11 +40,11 @@ def begin(
     Raises :class:`UserError` for what cannot be, before anything is trained.
     """
     question, base = _asked(name, given, options)
-    for strategy in question.strategies:
-        own = strategy.split()
-        config = resolve([f"strategy={own[0]}", *base, *own[1:]])
+    for entry in question.strategies:
+        strategy, *own = entry.split()
+        config = resolve([f"strategy={strategy}", *base, *own])
         try:
-            varied = {dimension.key for dimension in question.dimensions(find(own[0]))}
+            varied = {dimension.key for dimension in question.dimensions(find(strategy))}
         except ValueError as error:
             raise UserError(f"study {name}: {error}") from error
         if fixed := [word for word in given if word.partition("=")[0] in varied]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import Any
@@ -20,7 +19,7 @@ from bench.data import DataSet
 from bench.errors import UserError
 from bench.negatives import check
 from bench.record.record import Record
-from bench.record.store import RunDirectory
+from bench.record.store import Held, RunDirectory
 from bench.role import Pruned, Role
 from bench.run import RunConfig, run_id_of
 from bench.study.options import Options
@@ -67,7 +66,7 @@ class Study:
 
     def carry_out(self) -> tuple[list[Arm], list[Record]]:
         """All trials and final runs; the arms and the records of the final runs."""
-        arms = [self._arm(name) for name in self.question.strategies]
+        arms = [self._arm(*entry.split()) for entry in self.question.strategies]
         records = [
             self._until_free(line, Role(self.name, "final"))
             for arm in arms
@@ -76,26 +75,28 @@ class Study:
         ]
         return arms, records
 
-    def _arm(self, strategy: str) -> Arm:
-        sweep = self._sweep(strategy)
+    def _arm(self, strategy: str, *own: str) -> Arm:
+        """All trials of one strategy, which has overrides of its ``own``."""
+        start = (f"strategy={strategy}", *own)
+        sweep = self._sweep(strategy, start)
         while self.options.timeout is None or monotonic() - self.started < self.options.timeout:
             trial = sweep.claim()
-            if trial is None:
-                if not sweep.running():
-                    break
+            if trial is not None:
+                self._trial(sweep, start, trial)
+            elif sweep.running():
                 sleep(WAIT_S)  # what others are at may yet come back
-                continue
-            self._trial(sweep, strategy, trial)
-        trials = sweep.counted()
+            else:
+                break
+        trials = [trial for trial in sweep.counted() if sweep.known(trial)]
         values = [sweep.values(trial) for trial in trials]
-        return Arm(strategy.split()[0], trials, values, self._finals(strategy, sweep, trials))
+        return Arm(strategy, trials, values, self._finals(start, trials, values))
 
-    def _sweep(self, strategy: str) -> Sweep:
+    def _sweep(self, strategy: str, start: Sequence[str]) -> Sweep:
         q = self.question
-        dimensions = q.dimensions(find(strategy.split()[0]))
+        dimensions = q.dimensions(find(strategy))
         on_grid = q.protocol == "grid"
         study = optuna.create_study(
-            study_name=f"{self.name}/{strategy.split()[0]}",
+            study_name=f"{self.name}/{strategy}",
             storage=self.storage,
             direction="maximize",
             pruner=self._pruner(),
@@ -104,9 +105,12 @@ class Study:
         wanted = len(grid(dimensions)) if on_grid else q.trials
 
         def held(values: dict[str, Any]) -> bool:
-            line = self._words(strategy, values)
-            lines = (self._line(line, [f"seed={seed}"], self._judged()) for seed in q.seeds)
-            return any(self._held(self.resolve(line)) for line in lines)
+            try:
+                configs = [self.resolve(self._judged(start, values, seed)) for seed in q.seeds]
+            except UserError:  # settings that cannot be, of a trial that was to be told so
+                return False
+            directories = (RunDirectory(c.root, run_id_of(c, self.data.fingerprint)) for c in configs)
+            return any(directory.held for directory in directories)
 
         return Sweep(study, self.storage, dimensions, wanted, on_grid, self.options.sampler, self.seed, held)
 
@@ -117,7 +121,7 @@ class Study:
         several = len(self.question.seeds) > 1
         return WilcoxonPruner(p_threshold=0.1) if several else MedianPruner(n_startup_trials=5)
 
-    def _trial(self, sweep: Sweep, strategy: str, trial: Trial) -> None:
+    def _trial(self, sweep: Sweep, start: Sequence[str], trial: Trial) -> None:
         """Do one trial, or leave it to another process that is at it."""
         q, several = self.question, len(self.question.seeds) > 1
         values = sweep.values(trial)
@@ -130,19 +134,18 @@ class Study:
                 raise Pruned
 
         role = Role(self.name, "trial") if several or q.protocol == "grid" else Role(self.name, "trial", watch)
-        with self._beating(trial):
+        with get_heartbeat_thread(trial._trial_id, self.storage):
             for place, seed in enumerate(q.seeds):
-                line = self._line(self._words(strategy, values), [f"seed={seed}"], self._judged())
                 try:
-                    record = self._execute(line, role)
-                except Busy:
+                    record = self._execute(self._judged(start, values, seed), role)
+                except Held:
                     sleep(WAIT_S)
                     return
                 except Pruned:
                     state = TrialState.PRUNED
                     break
                 except (TrainingStopped, Impossible) as error:
-                    log.warning("trial %d of %s: %s", trial.number, strategy, error)
+                    log.warning("trial %d: %s", trial.number + 1, error)
                     state = TrialState.FAIL
                     break
                 found.append(float(record.metrics[self._judge()] or 0.0))
@@ -154,42 +157,40 @@ class Study:
             value = sum(found) / len(found) if state == TrialState.COMPLETE else None
             sweep.study.tell(trial, value, state, skip_if_finished=True)
         shown = f"{self._judge()} {value:.2f}" if value is not None else state.name.lower()
-        said = " ".join([strategy.split()[0], *words(values)])
-        log.info("trial %d of %d, %s: %s", trial.number + 1, sweep.wanted, said, shown)
+        log.info("trial %d of %d, %s: %s", trial.number + 1, sweep.wanted, " ".join([*start, *words(values)]), shown)
 
-    def _finals(self, strategy: str, sweep: Sweep, trials: Sequence[FrozenTrial]) -> dict[str, list[str]]:
+    def _finals(
+        self, start: Sequence[str], trials: Sequence[FrozenTrial], values: Sequence[dict[str, Any]]
+    ) -> dict[str, list[str]]:
         """The words of what is reported, less the seed."""
-        if self.question.protocol == "grid":
-            every = (sweep.values(trial) for trial in trials)
-            return {" ".join(words(values)): self._words(strategy, values) for values in every}
-        complete = [t for t in trials if t.state == TrialState.COMPLETE]
+        complete = [(t, v) for t, v in zip(trials, values, strict=True) if t.state == TrialState.COMPLETE]
         if not complete:
-            raise UserError(f"no trial of {strategy} came to an end; see the log, or give more trials or time")
-        best = max(complete, key=lambda t: (t.value or 0.0, -t.number))
-        found = {"best": self._words(strategy, sweep.values(best))}
+            raise UserError(
+                f"no trial of {start[0].removeprefix('strategy=')} came to an end; see the log, or give more trials or time"
+            )
+        if self.question.protocol == "grid":
+            return {" ".join(words(settings)): self._words(start, settings) for _, settings in complete}
+        _, best = max(complete, key=lambda pair: (pair[0].value or 0.0, -pair[0].number))
+        found = {"best": self._words(start, best)}
         if self.question.against_default:
-            found["default"] = self._words(strategy, {})
+            found["default"] = self._words(start, {})
         return found
 
-    def _words(self, strategy: str, values: dict[str, Any]) -> list[str]:
-        name, *own = strategy.split()
-        return self._line([f"strategy={name}", *own], self.base, words(values))
+    def _words(self, start: Sequence[str], values: dict[str, Any]) -> list[str]:
+        return _merged(start, self.base, words(values))
 
-    def _line(self, *parts: Sequence[str]) -> list[str]:
-        """One list of overrides; of two with one key the later stands."""
-        return list({word.partition("=")[0]: word for part in parts for word in part}.values())
+    def _judged(self, start: Sequence[str], values: dict[str, Any], seed: int) -> list[str]:
+        """The words of one run of a trial; of a search it never sees the split that is reported."""
+        judged = self.question.judged if self.question.protocol == "search" else ()
+        return _merged(self._words(start, values), [f"seed={seed}"], judged)
+
+    def _judge(self) -> str:
+        return self.question.metric if self.question.protocol == "search" else self.question.report
 
     def _seeded(self, words_of: Sequence[str]) -> Iterator[list[str]]:
         q = self.question
         for seed in q.seeds if q.protocol == "grid" else q.fresh:
             yield [*words_of, f"seed={seed}"]
-
-    def _judged(self) -> tuple[str, ...]:
-        """A trial of a search never sees the split that is reported."""
-        return self.question.judged if self.question.protocol == "search" else ()
-
-    def _judge(self) -> str:
-        return self.question.metric if self.question.protocol == "search" else self.question.report
 
     def _execute(self, line: Sequence[str], role: Role) -> Record:
         try:
@@ -197,8 +198,6 @@ class Study:
             check(config.strategy, self.data)
         except UserError as error:
             raise Impossible(error) from error
-        if self._held(config):
-            raise Busy
         return self.execute(config, line, role)
 
     def _until_free(self, line: Sequence[str], role: Role) -> Record:
@@ -206,22 +205,14 @@ class Study:
         while True:
             try:
                 return self._execute(line, role)
-            except Busy:
+            except Held:
                 sleep(WAIT_S)
-
-    def _held(self, config: RunConfig) -> bool:
-        return RunDirectory(config.root, run_id_of(config, self.data.fingerprint)).held
-
-    @contextmanager
-    def _beating(self, trial: Trial) -> Iterator[None]:
-        """Tell a shared storage that this worker lives, while it does."""
-        with get_heartbeat_thread(trial._trial_id, self.storage):
-            yield
-
-
-class Busy(Exception):
-    """Another process is at this run."""
 
 
 class Impossible(UserError):
     """Settings that do not go together, or not with the data."""
+
+
+def _merged(*parts: Sequence[str]) -> list[str]:
+    """One list of overrides; of two with one key the later stands."""
+    return list({word.partition("=")[0]: word for part in parts for word in part}.values())

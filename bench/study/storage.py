@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import warnings
 from pathlib import Path
+from time import sleep
 from typing import IO
 
 import optuna
@@ -12,11 +13,13 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
+from sqlalchemy.exc import IntegrityError
 
 from bench.disk import refusals
 from bench.errors import UserError
 
 HEARTBEAT_S = 10
+ATTEMPTS = 5
 GRACE_S = 60  # a worker that is silent for so long is dead, and its trial is somebody else's
 
 
@@ -51,14 +54,21 @@ def open_storage(url: str | None, directory: Path) -> BaseStorage:
         with refusals(path):
             directory.mkdir(parents=True, exist_ok=True)
             return JournalStorage(JournalFileBackend(str(path), _Lock(directory / ".lock")))
-    try:
-        return RDBStorage(
-            url,
-            heartbeat_interval=HEARTBEAT_S,
-            grace_period=GRACE_S,
-            heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True),
-        )
-    except ImportError as error:
-        raise UserError(f"storage={url}: {error}; pip install 'negbench[postgres]' has a driver") from error
-    except Exception as error:  # SQLAlchemy's and the drivers' own
-        raise UserError(f"storage={url} cannot be opened: {str(error).splitlines()[0]}") from error
+    warnings.filterwarnings("ignore", "Heartbeat of storage is supposed to be used with")  # ours beats beside `ask`
+    tried = 0
+    while True:
+        try:
+            return RDBStorage(
+                url,
+                heartbeat_interval=HEARTBEAT_S,
+                grace_period=GRACE_S,
+                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True),
+            )
+        except ImportError as error:
+            raise UserError(f"storage={url}: {error}; pip install 'negbench[postgres]' has a driver") from error
+        except Exception as error:  # SQLAlchemy's and the drivers' own
+            tried += 1
+            if isinstance(error, IntegrityError) and tried < ATTEMPTS:  # another worker makes the tables just now
+                sleep(1.0)
+                continue
+            raise UserError(f"storage={url} cannot be opened: {str(error).splitlines()[0]}") from error

@@ -79,15 +79,19 @@ class Sweep:
         """The settings of a trial as they are used and told."""
         return {d.key: d.shown(self._choice(d, trial.params[d.key])) for d in self.dimensions}
 
+    def known(self, trial: Trial | FrozenTrial) -> bool:
+        """Whether all settings of a trial are in the storage."""
+        return {d.key for d in self.dimensions} <= trial.params.keys()
+
     def _place(self, trial: Trial) -> int:
         """How many counted trials were there before this one."""
         return sum(t.number < trial.number for t in self.counted())
 
     def _with_params(self, trial: Trial) -> Trial:
         """The trial with all its settings in the storage; those that are there already stay."""
-        distributions = {d.key: distribution(d) for d in self.dimensions}
-        if distributions.keys() <= trial.params.keys():
+        if self.known(trial):
             return trial
+        distributions = {d.key: distribution(d) for d in self.dimensions}
         number = self._original(trial)
         params = grid(self.dimensions)[number] if self.on_grid else self._proposed(number, distributions)
         self.study.sampler = PartialFixedSampler(params, RandomSampler(seed=0))
