@@ -168,58 +168,6 @@ class Study:
             name = start[0].removeprefix("strategy=")
             raise UserError(f"no trial of {name} came to an end; see the log, or give more trials or time")
         if self.question.protocol == "grid":
-            return NopPruner()
-        several = len(self.question.seeds) > 1
-        return WilcoxonPruner(p_threshold=0.1) if several else MedianPruner(n_startup_trials=5)
-
-    def _trial(self, sweep: Sweep, start: Sequence[str], trial: Trial) -> None:
-        """Do one trial, or leave it to another process that is at it."""
-        q, several = self.question, len(self.question.seeds) > 1
-        values = sweep.values(trial)
-        found: list[float] = []
-        state = TrialState.COMPLETE
-
-        def watch(step: int, metrics: dict[str, float]) -> None:
-            trial.report(metrics[q.metric], step)
-            if trial.should_prune():
-                raise Pruned
-
-        role = Role(self.name, "trial") if several or q.protocol == "grid" else Role(self.name, "trial", watch)
-        with get_heartbeat_thread(trial._trial_id, self.storage):
-            for place, seed in enumerate(q.seeds):
-                try:
-                    record = self._execute(self._judged(start, values, seed), role)
-                except Held:
-                    sleep(WAIT_S)
-                    return
-                except Pruned:
-                    state = TrialState.PRUNED
-                    break
-                except (TrainingStopped, Impossible) as error:
-                    log.warning("trial %d: %s", trial.number + 1, error)
-                    state = TrialState.FAIL
-                    break
-                found.append(float(record.metrics[self._judge()] or 0.0))
-                if several:
-                    trial.report(found[-1], place)
-                    if trial.should_prune():
-                        state = TrialState.PRUNED
-                        break
-            value = sum(found) / len(found) if state == TrialState.COMPLETE else None
-            sweep.study.tell(trial, value, state, skip_if_finished=True)
-        shown = f"{self._judge()} {value:.2f}" if value is not None else state.name.lower()
-        log.info("trial %d of %d, %s: %s", trial.number + 1, sweep.wanted, " ".join([*start, *words(values)]), shown)
-
-    def _finals(
-        self, start: Sequence[str], trials: Sequence[FrozenTrial], values: Sequence[dict[str, Any]]
-    ) -> dict[str, list[str]]:
-        """The words of what is reported, less the seed."""
-        complete = [(t, v) for t, v in zip(trials, values, strict=True) if t.state == TrialState.COMPLETE]
-        if not complete:
-            raise UserError(
-                f"no trial of {start[0].removeprefix('strategy=')} came to an end; see the log, or give more trials or time"
-            )
-        if self.question.protocol == "grid":
             return {" ".join(words(settings)): self._words(start, settings) for _, settings in complete}
         _, best = max(complete, key=lambda pair: (pair[0].value or 0.0, -pair[0].number))
         found = {"best": self._words(start, best)}
