@@ -54,7 +54,8 @@ def source(strategy: type[Strategy]) -> str:
     """Where a strategy is from: the first words after ``Source:`` in its docstring."""
     found = re.search(r"Source: (.*?)(?:[:;,]|(?<!\bal)\.)(?:\s|$)", cleandoc(strategy.__doc__ or ""), re.DOTALL)
     told = " ".join(found[1].replace("``", "").split()) if found else ""
-    return told.rpartition(" (")[0] if told.count("(") > told.count(")") else told
+    told = told.rpartition(" (")[0] if told.count("(") > told.count(")") else told
+    return f'{told}"' if told.count('"') % 2 else told
 
 
 def summary(strategy: type[Strategy]) -> str:

@@ -14,7 +14,7 @@ if it is better than every other row for real."""
 
 
 def render_comparison(comparison: Comparison, everything: bool = False) -> str:
-    """Tables of the main metric, of the differences (from the best row, or of every pair), the price and the index."""
+    """Tables of the main metric with its price, of the differences (from the first row or of every pair), the index."""
     first = comparison.rows[0].cell.records[0]
     parts = [
         f"## {first.data['name']}, {first.split}: {first.encoder.get('name', '')}",
@@ -22,7 +22,6 @@ def render_comparison(comparison: Comparison, everything: bool = False) -> str:
         _NOTES.format(level=LEVEL),
         "\n".join(f"- {note}" for note in comparison.notes),
         _differences(comparison, everything),
-        _price(comparison),
         _index(comparison),
         _metrics(comparison),
     ]
@@ -30,7 +29,9 @@ def render_comparison(comparison: Comparison, everything: bool = False) -> str:
 
 
 def _main(comparison: Comparison) -> str:
-    header = ["strategy", comparison.metric, "sd", "95 %", "n", "told apart", "before", "points per 10,000 texts"]
+    """Quality and price of every row."""
+    costs = [name for name in _PRICE if any(row.cost.get(name) is not None for row in comparison.rows)]
+    header = ["strategy", comparison.metric, "sd", "95 %", "n", "told apart", "before", *(_PRICE[n] for n in costs)]
     body = []
     for number, row in enumerate(comparison.rows):
         value = row.metrics[comparison.metric]
@@ -38,8 +39,9 @@ def _main(comparison: Comparison) -> str:
         before, texts = row.before.get(comparison.metric), row.cost.get("texts_encoded")
         gain = "" if before is None or not texts else f"{(value.mean - before) / texts * 1e4:.2f}"
         shown = "" if before is None else f"{before:.2f}"
-        body.append([row.cell.label, mean, _sd(value), _range(value), f"n={value.n}", row.letters, shown, gain])
-    return pipe_table(header, body)
+        quality = [row.cell.label, mean, _sd(value), _range(value), f"n={value.n}", row.letters, shown]
+        body.append([*quality, *(_amount(row, name) for name in costs), gain])
+    return pipe_table([*header, "points per 10,000 texts"], body)
 
 
 def _differences(comparison: Comparison, everything: bool) -> str:
@@ -62,13 +64,6 @@ def _differences(comparison: Comparison, everything: bool) -> str:
     ]
     title = "### Every pair" if everything else "### Against the first row"
     return f"{title}\n\n" + pipe_table(header, body, words=2)
-
-
-def _price(comparison: Comparison) -> str:
-    costs = [name for name in _PRICE if any(row.cost.get(name) is not None for row in comparison.rows)]
-    header = ["strategy", *(_PRICE[name] for name in costs)]
-    body = [[row.cell.label, *(_amount(row, name) for name in costs)] for row in comparison.rows]
-    return "### Price\n\n" + pipe_table(header, body)
 
 
 def _amount(row: Row, name: str) -> str:

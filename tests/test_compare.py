@@ -174,7 +174,8 @@ def test_the_command_says_who_is_how_good_how_sure_and_at_what_price(
     assert "**" not in out
     first = [[cell.strip() for cell in line.split("|")] for line in out.splitlines()[4:7]]
     assert {cells[1]: cells[6] for cells in first} == {"mined_hard": "a", "in_batch": "a", "mnr": "b"}
-    for title in ("### Against the first row", "### Price", "the index beside exact search", "### Every metric"):
+    assert "| texts |" in out and "points per 10,000 texts" in out
+    for title in ("### Against the first row", "the index beside exact search", "### Every metric"):
         assert title in out
     assert bench("compare", "strategy=mnr,mined_hard", "--runs-dir", str(runs_dir), "--every-pair") == 0
     out = capsys.readouterr().out

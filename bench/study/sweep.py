@@ -25,6 +25,7 @@ _SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=5),
     "random": lambda seed: RandomSampler(seed=seed),
 }
+SURPLUS = "surplus"  # marks a trial that was begun when there were enough
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -32,8 +33,8 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 class Sweep:
     """At most ``wanted`` trials of an Optuna study over ``dimensions``, on a grid or proposed by a sampler.
 
-    What is proposed follows from ``seed``, the trial's number and the trials that ended before it, not from the
-    history of a process: a study that was killed and goes on proposes what it would have proposed. ``held`` tells of a
+    What is proposed follows from ``seed``, the trial's place and the trials that have ended, not from the history of
+    a process: a study that was killed and goes on proposes what it would have proposed. ``held`` tells of a
     trial that counts as running whether a process of this machine is at it.
     """
 
@@ -61,6 +62,7 @@ class Sweep:
             return None
         trial = self.study.ask()
         if self._place(trial) >= self.wanted:  # another worker was quicker
+            trial.set_user_attr(SURPLUS, True)
             self.study.tell(trial, state=TrialState.FAIL)
             return None
         return self._with_params(trial)
@@ -69,7 +71,7 @@ class Sweep:
         """The trials there are, each once: without those that were begun again under another number."""
         trials = self.study.get_trials(deepcopy=False)
         again = {number for t in trials for number in RetryHeartbeatStaleTrialCallback.retry_history(t)}
-        return [t for t in trials if t.number not in again and (t.state != TrialState.FAIL or t.params)]
+        return [t for t in trials if t.number not in again and SURPLUS not in t.user_attrs]
 
     def running(self) -> bool:
         """Whether somebody is still at a trial."""
@@ -84,36 +86,35 @@ class Sweep:
         return {d.key for d in self.dimensions} <= trial.params.keys()
 
     def _place(self, trial: Trial) -> int:
-        """How many counted trials were there before this one."""
-        return sum(t.number < trial.number for t in self.counted())
+        """Which of the wanted trials this is, from 0; one that is tried again under another number keeps its place."""
+        trials = self.study.get_trials(deepcopy=False)
+        first = RetryHeartbeatStaleTrialCallback.retried_trial_number(trials[trial.number])
+        number = trial.number if first is None else first
+        before = trials[:number]
+        return sum(
+            not RetryHeartbeatStaleTrialCallback.retry_history(t) and SURPLUS not in t.user_attrs for t in before
+        )
 
     def _with_params(self, trial: Trial) -> Trial:
         """The trial with all its settings in the storage; those that are there already stay."""
         if self.known(trial):
             return trial
         distributions = {d.key: distribution(d) for d in self.dimensions}
-        number = self._original(trial)
-        params = grid(self.dimensions)[number] if self.on_grid else self._proposed(number, distributions)
+        place = self._place(trial)
+        params = grid(self.dimensions)[place] if self.on_grid else self._proposed(place, distributions)
         self.study.sampler = PartialFixedSampler(params, RandomSampler(seed=0))
         for key, kind in distributions.items():
             _suggest(trial, key, kind)
         return trial
 
-    def _proposed(self, number: int, distributions: dict[str, BaseDistribution]) -> dict[str, Any]:
+    def _proposed(self, place: int, distributions: dict[str, BaseDistribution]) -> dict[str, Any]:
         """What a fresh sampler proposes that knows the trials before this one and nothing else."""
-        seed = zlib.crc32(f"{self.seed} {self.study.study_name} {number}".encode())
+        seed = zlib.crc32(f"{self.seed} {self.study.study_name} {place}".encode())
         twin = optuna.create_study(
             direction="maximize", storage=InMemoryStorage(), sampler=_SAMPLERS[self.sampler](seed)
         )
-        before = [t for t in self.counted() if t.state in ENDED and t.number < number]
-        twin.add_trials(before)
+        twin.add_trials([t for t in self.counted() if t.state in ENDED])
         return dict(twin.ask(distributions).params)
-
-    def _original(self, trial: Trial) -> int:
-        """The number under which the trial was first begun."""
-        frozen = self.study.get_trials(deepcopy=False)[trial.number]
-        first = RetryHeartbeatStaleTrialCallback.retried_trial_number(frozen)
-        return trial.number if first is None else first
 
     def _choice(self, dimension: Dimension, value: Any) -> Any:
         return dimension.choices[value] if dimension.choices else value
