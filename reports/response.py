@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import pandas as pd
@@ -39,8 +40,7 @@ def draw(trials: pd.DataFrame, told: Mapping[str, Any], into: Sequence[Path]) ->
                 axis.tick_params(axis="x", rotation=20)
             best = y.index(max(y))
             axis.scatter([x[best]], [y[best]], s=90, facecolors="none", edgecolors=f"C{number}")
-        numbers = complete[setting].dropna()
-        if pd.api.types.is_numeric_dtype(numbers) and numbers.min() > 0 and numbers.max() > 20 * numbers.min():
+        if setting in told["logarithmic"]:
             axis.set_xscale("log")
         axis.set_xlabel(setting.removeprefix("strategy."))
         axis.grid(alpha=0.25)
@@ -52,7 +52,7 @@ def draw(trials: pd.DataFrame, told: Mapping[str, Any], into: Sequence[Path]) ->
     if complete.strategy.nunique() > 1:
         handles, labels = axes[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    figure.suptitle(told["asks"], fontsize=10)
+    figure.suptitle(fill(told["asks"], 52 * columns), fontsize=10)
     for directory in into:
         figure.savefig(directory / "response.svg", metadata={"Date": None})
         figure.savefig(directory / "response.png", dpi=130)

@@ -18,6 +18,7 @@ from bench.disk import refusals, write_whole
 from bench.record.plain import plain
 from bench.study.carry import Arm
 from bench.study.question import Question
+from strategies import find
 
 
 def write(
@@ -32,6 +33,7 @@ def write(
         "command": command,
         "protocol": question.protocol,
         "selected_by": f"dev {question.metric}" if question.protocol == "search" else None,
+        "logarithmic": sorted({d.key for arm in arms for d in question.dimensions(find(arm.strategy)) if d.log}),
         "arms": [_arm(arm, question) for arm in arms],
         "comparison": {
             "metric": comparison.metric,
