@@ -26,7 +26,7 @@ def read(runs_dir: Path) -> Ledger:
     there is no such directory.
     """
     if not runs_dir.is_dir():
-        raise UserError(f"no runs at {runs_dir}: `bench run` makes one, runs_dir says where")
+        raise UserError(f"no runs at {runs_dir}: `bench run` makes them, --runs-dir says where they are")
     ledger = Ledger([], [])
     for path in sorted(runs_dir.glob("*/record.json")):
         run = RunDirectory(runs_dir, path.parent.name)
