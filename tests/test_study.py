@@ -137,6 +137,13 @@ def test_every_knob_of_every_strategy_can_be_tuned(name: str) -> None:
         assert d.choices or (d.low is not None and d.high is not None and d.low < d.high)
 
 
+def test_a_knob_that_is_given_is_not_tuned() -> None:
+    question = Question("?", (EVERY_KNOB,), ("simcse",))
+    every = {d.key for d in question.dimensions(registered()["simcse"])}
+    left = {d.key for d in question.dimensions(registered()["simcse"], {"strategy.texts"})}
+    assert every - left == {"strategy.texts"}
+
+
 def test_a_knob_that_a_strategy_does_not_have_is_named() -> None:
     with pytest.raises(ValueError, match="mnr has no knob margin"):
         Question("?", (knob("margin"),), ("mnr",)).dimensions(registered()["mnr"])

@@ -17,7 +17,7 @@ from bench.record.plain import canonical
 from bench.run import RunConfig
 from bench.study.carry import Execute, Study
 from bench.study.options import Options
-from bench.study.question import Question
+from bench.study.question import Question, keys_of
 from bench.study.result import write
 from bench.study.storage import open_storage
 from strategies import find
@@ -44,9 +44,10 @@ def begin(
         strategy, *own = entry.split()
         config = resolve([f"strategy={strategy}", *base, *own])
         try:
-            varied = {dimension.key for dimension in question.dimensions(find(strategy))}
+            dimensions = question.dimensions(find(strategy), keys_of([*base, *own]))
         except ValueError as error:
             raise UserError(f"study {name}: {error}") from error
+        varied = {dimension.key for dimension in dimensions}
         if fixed := [word for word in given if word.partition("=")[0] in varied]:
             raise UserError(f"{fixed[0]}: that is what study {name} varies")
     data = load(config.data)
@@ -82,7 +83,7 @@ def _asked(name: str, given: Sequence[str], options: Options) -> tuple[Question,
     if options.seeds is not None:
         question = replace(question, seeds=tuple(range(1, options.seeds + 1)))
     words = [word for word in given if not word.startswith("strategy=")]
-    keys = {word.partition("=")[0] for word in words}
+    keys = keys_of(words)
     if "seed" in keys:
         raise UserError("seed= is the study's to choose")
     ends = any(key.startswith(_ENDS) for key in keys)

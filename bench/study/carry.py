@@ -23,7 +23,7 @@ from bench.record.store import Held, RunDirectory
 from bench.role import Pruned, Role
 from bench.run import RunConfig, run_id_of
 from bench.study.options import Options
-from bench.study.question import Question, grid, words
+from bench.study.question import Question, grid, keys_of, words
 from bench.study.sweep import Sweep
 from bench.train.loop import TrainingStopped
 from strategies import find
@@ -93,7 +93,7 @@ class Study:
 
     def _sweep(self, strategy: str, start: Sequence[str]) -> Sweep:
         q = self.question
-        dimensions = q.dimensions(find(strategy))
+        dimensions = q.dimensions(find(strategy), keys_of([*start, *self.base]))
         on_grid = q.protocol == "grid"
         study = optuna.create_study(
             study_name=f"{self.name}/{strategy}",

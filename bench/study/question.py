@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, Literal
@@ -67,8 +67,11 @@ class Question:
     against_default: bool = True
     differs: tuple[str, ...] = ()
 
-    def dimensions(self, strategy: type[Strategy]) -> tuple[Dimension, ...]:
-        """What varies of ``strategy``, its knobs over their ranges. Raises ``ValueError`` for one it does not have."""
+    def dimensions(self, strategy: type[Strategy], fixed: Collection[str] = ()) -> tuple[Dimension, ...]:
+        """What varies of ``strategy``, its knobs over their ranges; of every knob those that are not ``fixed``.
+
+        Raises ``ValueError`` for a knob that it does not have.
+        """
         found: list[Dimension] = []
         for wanted in self.vary:
             if not wanted.key.startswith("strategy.") or wanted.choices or wanted.low is not None:
@@ -76,7 +79,7 @@ class Question:
                 continue
             known = {d.key: d for d in _declared(strategy)}
             if wanted == EVERY_KNOB:
-                found += known.values()
+                found += (d for key, d in known.items() if key not in fixed)
             elif wanted.key in known:
                 found.append(known[wanted.key])
             else:
@@ -97,6 +100,11 @@ def grid(dimensions: tuple[Dimension, ...]) -> list[dict[str, int]]:
     """Every combination of the dimensions' choices by their places, the last varying fastest."""
     places = product(*(range(len(d.choices)) for d in dimensions))
     return [dict(zip((d.key for d in dimensions), place, strict=True)) for place in places]
+
+
+def keys_of(overrides: Collection[str]) -> set[str]:
+    """The settings that overrides set."""
+    return {word.partition("=")[0] for word in overrides}
 
 
 def words(values: Mapping[str, Any]) -> list[str]:
