@@ -413,7 +413,7 @@ def test_repeated_tokens_stand_in_place_and_special_ones_once(
 
 def test_two_views_draw_their_own_repetitions() -> None:
     training = Training(registered()["simcse"](repetition=0.5))
-    found = training.parts(training.strategy, Path("unused"))[0]
+    found = training.parts(training.strategy, training.directory)[0]
     rows = np.arange(20)
     (left, _), (right, _) = found.parts(rows, rows, 3)
     (same, _), _ = found.parts(rows, rows, 3)
@@ -425,7 +425,7 @@ def test_equal_texts_are_one_example() -> None:
     data = replace(DATA, unlabelled=["a b", "c d", "a b"])
     training = Training(registered()["simcse"]())
     training.data = data
-    assert len(training.parts(training.strategy, Path("unused"))[0].pairs) == 2
+    assert len(training.parts(training.strategy, training.directory)[0].pairs) == 2
 
 
 def test_the_vocabulary_holds_what_can_be_drawn() -> None:
