@@ -83,9 +83,9 @@ def expand(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _chained(word: str) -> str:
-    return (
-        f"strategy={JOIN.join(word.removeprefix(STAGES).strip('[]').split(','))}" if word.startswith(STAGES) else word
-    )
+    if not word.startswith(STAGES):
+        return word
+    return f"strategy={JOIN.join(word.removeprefix(STAGES).strip('[]').split(','))}"
 
 
 def resolve(overrides: Sequence[str]) -> RunConfig:

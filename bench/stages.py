@@ -24,7 +24,7 @@ from bench.record.store import RunDirectory
 from bench.train.budget import Plan
 from bench.train.config import TrainConfig
 from bench.train.loop import Hooks, Trainer
-from bench.train.material import NOBODY, Material, material
+from bench.train.material import NOBODY, Material, Texts, material
 from bench.train.state import Progress
 from strategies import Strategy
 from strategies.examples import LabelledPairs
@@ -145,7 +145,7 @@ class Stages:
 
     def _material(self, stage: Strategy) -> Material:
         start, longest, seed = self.start, self.config.encoder.max_passage_tokens, self.config.seed
-        return material(stage.examples, self.data, start.queries, start.passages, self._cut, longest, seed)
+        return material(stage.examples, Texts(self.data, start.queries, start.passages, self._cut, longest, seed))
 
     def _settings(self, number: int, found: Material) -> TrainConfig:
         """The training settings of one stage: with ``stage_steps``, as many epochs as its steps need."""

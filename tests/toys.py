@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from bench.model.scratch import word_piece
 from bench.negatives import Reader, Setting, Source, View, source, view
 from bench.train.config import TrainConfig
 from bench.train.loop import Hooks, Trainer
-from bench.train.material import Material, material
+from bench.train.material import Material, Texts, material
 from bench.train.state import Progress
 from bench.train.step import Stepper
 from strategies import Strategy
@@ -83,7 +84,7 @@ class Training:
     """A strategy about to be trained on the toy data, with all that the engine needs."""
 
     strategy: Strategy
-    directory: Path = Path("unused")
+    directory: Path = field(default_factory=lambda: Path(mkdtemp(prefix="negbench-")))
     dropout: float = 0.1
     micro_batch: int | None = None
     max_steps: int | None = None
@@ -111,7 +112,7 @@ class Training:
     def parts(self, stage: Strategy, place: Path) -> tuple[Material, Source, View | None]:
         """What a stage is trained on and with."""
         cut = lambda texts: tokenize(texts, self.encoder.tokenizer, 16)  # noqa: E731
-        found = material(stage.examples, self.data, self.queries, self.passages, cut, 16, 0)
+        found = material(stage.examples, Texts(self.data, self.queries, self.passages, cut, 16, 0))
         setting = Setting(self.data, self.pairs, 0, self.reader, place)
         negatives = source(stage.negatives, setting)
         reach = np.union1d(found.pairs.positive, negatives.reach())

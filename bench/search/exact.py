@@ -60,7 +60,7 @@ class ExactIndex:
     def _by_torch(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         import torch
 
-        with full_precision():
+        with _full_precision():
             products = torch.from_numpy(queries).to(self.device) @ self._tensor.T
         columns = top(products, k)
         return products.gather(1, columns).cpu().numpy(), columns.cpu().numpy()
@@ -103,7 +103,7 @@ def top(scores: Tensor, k: int) -> Tensor:
 
 
 @contextmanager
-def full_precision() -> Iterator[None]:
+def _full_precision() -> Iterator[None]:
     """Products in float32 proper: training may have allowed TF32, which would reorder near-equal scores."""
     import torch
 

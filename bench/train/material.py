@@ -75,56 +75,44 @@ def repeated(tokens: Tokens, rows: Ids, share: float, longest: int, rng: np.rand
     return Tokens(np.repeat(tokens.take(rows), times), longer, 0)
 
 
-@singledispatch
-def material(
-    examples: Examples,
-    data: DataSet,
-    queries: Tokens,
-    passages: Tokens,
-    cut: Callable[[Sequence[str]], Tokens],
-    longest: int,
-    seed: int,
-) -> Material:
-    """What ``examples`` declares, of ``data`` and its ``queries`` and ``passages``.
+@dataclass(frozen=True)
+class Texts:
+    """What examples are made of: a data set with its ``queries`` and ``passages`` as tokens.
 
     ``cut`` tokenises other texts; no text may have more than ``longest`` tokens.
     """
+
+    data: DataSet
+    queries: Tokens
+    passages: Tokens
+    cut: Callable[[Sequence[str]], Tokens]
+    longest: int
+    seed: int
+
+
+@singledispatch
+def material(examples: Examples, texts: Texts) -> Material:
+    """What ``examples`` declares, of ``texts``."""
     raise TypeError(f"nothing makes {type(examples).__name__}")
 
 
 @material.register
-def _labelled(
-    examples: LabelledPairs,
-    data: DataSet,
-    queries: Tokens,
-    passages: Tokens,
-    cut: Callable[[Sequence[str]], Tokens],
-    longest: int,
-    seed: int,
-) -> Material:
-    return Material(Pairs(data.splits.get("train", NOBODY)), queries, passages)
+def _labelled(examples: LabelledPairs, texts: Texts) -> Material:
+    return Material(Pairs(texts.data.splits.get("train", NOBODY)), texts.queries, texts.passages)
 
 
 @material.register
-def _two_views(
-    examples: TwoViews,
-    data: DataSet,
-    queries: Tokens,
-    passages: Tokens,
-    cut: Callable[[Sequence[str]], Tokens],
-    longest: int,
-    seed: int,
-) -> Material:
+def _two_views(examples: TwoViews, texts: Texts) -> Material:
     if examples.texts == "corpus":
-        tokens, count = passages, len(data.passages)
+        tokens, count = texts.passages, len(texts.data.passages)
     else:
-        texts = list(dict.fromkeys(data.unlabelled))
-        tokens, count = cut(texts), len(texts)
+        unlabelled = list(dict.fromkeys(texts.data.unlabelled))
+        tokens, count = texts.cut(unlabelled), len(unlabelled)
     everyone = np.arange(count)
     pairs = Pairs(Split(everyone, Ragged(np.arange(count + 1), everyone)))
     if not examples.repetition:
         return Material(pairs, tokens, tokens)
-    return Repeating(pairs, tokens, tokens, examples.repetition, longest, seed)
+    return Repeating(pairs, tokens, tokens, examples.repetition, texts.longest, texts.seed)
 
 
 NOBODY = Split(np.zeros(0, dtype=np.int64), Ragged.of([]))
