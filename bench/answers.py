@@ -28,7 +28,8 @@ def compare(
     from bench.compare.ranks import of_runs
     from bench.compare.select import select
     from bench.record.ledger import read
-    from reports.comparison import render_comparison
+    from reports.comparison import render
+    from reports.markdown import render as as_markdown
 
     if unknown := [name for name in allowed if name not in ASPECTS]:
         raise UserError(f"--allow {unknown[0]}: only {', '.join(ASPECTS)} can be allowed to differ")
@@ -37,7 +38,8 @@ def compare(
         print(f"left out: {path}: {why}", file=sys.stderr)
     if (more := len(ledger.skipped) - LEFT_OUT) > 0:
         print(f"left out: {more} more, which bench report names", file=sys.stderr)
-    text = render_comparison(compare(select(ledger.records, words), of_runs(runs_dir), metric, allowed), everything)
+    compared = compare(select(ledger.records, words), of_runs(runs_dir), metric, allowed)
+    text = as_markdown([render(compared, everything)]) + "\n"
     if out is None:
         print(text, end="")
         return
@@ -59,8 +61,11 @@ def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Pat
     from bench.run import run
     from bench.study.begin import begin
     from bench.study.options import Options
-    from reports.response import draw
-    from reports.study import render_study
+    from reports.blocks import Figure
+    from reports.figures.response import response
+    from reports.figures.style import save, styled
+    from reports.markdown import render as as_markdown
+    from reports.study import study as section
 
     load_once = lru_cache(maxsize=1)(load)
 
@@ -74,15 +79,46 @@ def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Pat
         if not strategies or len(single) != len(strategies[0]):
             raise UserError("a study varies what it asks about; only strategy= may be a list here")
     path, told = begin(name, words, Options.of(given), resolve=resolve, execute=execute, load=load_once)
-    text = render_study(path, told)
-    into = [path, *([out] if out is not None else [])]
-    for directory in into:
-        with refusals(directory):
-            directory.mkdir(parents=True, exist_ok=True)
-            (directory / "study.md").write_text(text, encoding="utf-8")
-    with refusals(into[-1]):
-        draw(pd.read_parquet(path / "trials.parquet"), told, into)
-    print(text, end="")
+    with styled():
+        drawing = response(pd.read_parquet(path / "trials.parquet"), told)
+        for directory in (path, *([out] if out is not None else [])):
+            if drawing is not None:
+                save(drawing, "response", directory)
+            picture = None if drawing is None else Figure("response", drawing.alt)
+            text = as_markdown([section(told, picture)], level=1, figures=".") + "\n"
+            with refusals(directory):
+                directory.mkdir(parents=True, exist_ok=True)
+                (directory / "study.md").write_text(text, encoding="utf-8")
+    print(as_markdown([section(told)], level=1))
+    print(f"\nEverything: {path}")
+
+
+def reproduce(name: str | None, words: Sequence[str]) -> bool:
+    """Repeat the documented row ``name``, set the result against it; whether it passes. Without a name, list them."""
+    from bench.commands import carry_out
+    from bench.config import resolve
+    from reports.documented import documented
+    from reports.gate import against
+    from reports.groups import groups
+    from reports.markdown import render
+
+    known = {entry.id: entry for entry in documented()}
+    if name is None:
+        for entry in known.values():
+            if entry.strategy and entry.backbone and entry.tolerance is not None:
+                print(f"{entry.id}: {entry.label}, {entry.backbone} ({entry.data})")
+        return True
+    if name not in known:
+        raise UserError(f"there is no documented row {name!r}{nearest(name, known)}")
+    entry = known[name]
+    overrides = entry.words(words)
+    outcomes, failed = carry_out(overrides)
+    if failed:
+        return False
+    found = groups([outcome.record for outcome in outcomes], resolve(overrides[:1]).root, "recall@1")
+    section, passed = against(entry, [row for group in found for row in group.comparison.rows])
+    print(render([section]))
+    return passed
 
 
 def dashboard(name: str, runs_dir: Path, storage: str | None, port: int) -> None:

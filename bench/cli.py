@@ -69,12 +69,15 @@ def run(
 @app.command(epilog="Example: bench report --runs-dir runs --out reports/results/mine")
 def report(
     runs_dir: RunsDir = Path("runs"),
-    out: Annotated[Path | None, typer.Option(help="Write report.md into this directory instead.")] = None,
+    metric: Annotated[str, typer.Option(help="What decides and is tested.")] = "recall@1",
+    out: Annotated[
+        Path | None, typer.Option(help="Write report.html, report.md and figures/ into this directory instead.")
+    ] = None,
 ) -> None:
-    """Write what has been run as a markdown table, beside the documented results."""
+    """Say what the runs come to: verdict, tables with tests and price, figures, beside the documented results."""
     from bench import commands
 
-    commands.report(runs_dir, out)
+    commands.report(runs_dir, out, metric)
 
 
 @app.command(epilog="Example: bench compare data=medquad strategy=in_batch,mined_hard,mnr train.max_steps=100")
@@ -128,6 +131,20 @@ def study(
         if key in options:
             options[key] = value
     answers.study(name, [word for word in given if word.partition("=")[0] not in options], options, out)
+
+
+@app.command(epilog="Example: bench reproduce paddle_in_batch data.path=literature_search_data")
+def reproduce(
+    name: Annotated[str | None, typer.Argument(help="Which documented row; without one they are listed.")] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Where its data and encoder are; other settings.")
+    ] = None,
+) -> None:
+    """Repeat a documented result by its settings, and say whether the number is reached within its tolerance."""
+    from bench import answers
+
+    if not answers.reproduce(name, words or []):
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: bench dashboard margin-docstrings-1a2b3c4d")

@@ -10,13 +10,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.disk import refusals
 from bench.errors import UserError
 from bench.record.record import Record
+
+if TYPE_CHECKING:
+    from bench.run import Outcome
 
 COLUMNS = {
     "recall@1": "R@1",
@@ -50,7 +53,17 @@ def show_logs() -> None:
 
 
 def run_all(overrides: Sequence[str], force: bool = False) -> bool:
-    """Carry out every run the overrides ask for; whether all went well. A failed run does not stop the others."""
+    """Carry out every run the overrides ask for and show them; whether all went well."""
+    outcomes, failed = carry_out(overrides, force)
+    if outcomes:
+        show([outcome.record for outcome in outcomes])
+        for outcome in outcomes:
+            print(outcome.path)
+    return failed == 0
+
+
+def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outcome], int]:
+    """Every run the overrides ask for, and how many failed. One that fails does not stop the others."""
     show_logs()
     from bench.config import expand, resolve
     from bench.data import load
@@ -81,11 +94,7 @@ def run_all(overrides: Sequence[str], force: bool = False) -> bool:
         outcomes.append(outcome)
         if outcome.skipped:
             print(f"{outcome.record.run_id} is finished already (--force runs it again)", file=sys.stderr)
-    if outcomes:
-        show([outcome.record for outcome in outcomes])
-        for outcome in outcomes:
-            print(outcome.path)
-    return failed == 0
+    return outcomes, failed
 
 
 def command(words: Sequence[str]) -> str:
@@ -177,24 +186,19 @@ def repeat(identity: str, overrides: Sequence[str]) -> bool:
     return equal
 
 
-def report(runs_dir: Path, out: Path | None) -> None:
-    """Print the report of all finished runs, or write it to ``out/report.md``."""
+def report(runs_dir: Path, out: Path | None, metric: str) -> None:
+    """Print the report of all finished runs as Markdown, or write page, Markdown and figures into ``out``."""
     from bench.record.ledger import read
-    from reports.markdown import render
+    from reports.report import build, text, write
 
-    if not runs_dir.is_dir():
-        raise UserError(f"there is no directory {runs_dir}; run something first: bench run strategy=hardest_neg")
     ledger = read(runs_dir)
     if not ledger.records and not ledger.skipped:
         raise UserError(f"{runs_dir} holds no finished run; run something first: bench run strategy=hardest_neg")
-    text = render(ledger.records, ledger.skipped)
+    made = build(ledger, runs_dir, metric)
     if out is None:
-        print(text)
-        return
-    with refusals(out):
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "report.md").write_text(text, encoding="utf-8")
-    print(out / "report.md")
+        print(text(made), end="")
+    else:
+        print(write(made, out))
 
 
 def list_strategies(markdown: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from bench.data import DataSet, tokenize
@@ -20,6 +21,7 @@ from bench.data.tokens import Tokens
 from bench.disk import refusals
 from bench.errors import UserError
 from bench.evaluate import Retrieval, bounded, evaluate
+from bench.evaluate.hardest import hardest
 from bench.model.encode import encode
 from bench.model.encoder import Encoder
 from bench.model.files import save
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-WORST = 100  # queries in the tracker's table
+WORST = 50  # queries that are kept in words
 
 
 @dataclass
@@ -88,10 +90,12 @@ class Job:
         with refusals(self.directory.model):
             save(self.encoder, self.directory.model)
         self.directory.write_ranks(result.ranks)
+        worst = hardest(data, self.split, result.ranks, WORST)
+        self.directory.write_hardest(worst)
         if config.eval.recall_file:
             self._recall_file(result)
         record = self.record(identity, status="finished")
-        self.tracker.table("worst_queries", _worst(data, result))
+        self.tracker.table("worst_queries", _as_table(worst))
         self.tracker.summary({**record.metrics, **{f"cost/{k}": v for k, v in record.cost.items()}})
         self.directory.write_record(record)
         self.directory.drop_checkpoints()
@@ -285,14 +289,8 @@ class _Dev:
         ).metrics
 
 
-def _worst(data: DataSet, result: Retrieval) -> Any:
-    """A table of the queries whose relevant passages rank lowest, with what came first instead."""
-    ranks = result.ranks
-    far = ranks["rank"].fillna(10**9).to_numpy(dtype=np.int64)
-    worst = np.argsort(-far, kind="stable")[:WORST]
-    split_rows = ranks.iloc[worst]
-    return split_rows.assign(
-        query_text=[data.queries[q] for q in split_rows["query"]],
-        retrieved=[data.passages[p[0]] for p in split_rows["passages"]],
-        score=[float(s[0]) for s in split_rows["scores"]],
-    )[["query_text", "rank", "retrieved", "score"]]
+def _as_table(worst: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The hardest queries, each with what came first instead."""
+    columns = ["query", "rank", "retrieved", "score"]
+    rows = [[w["query"], w["rank"], w["retrieved"][0]["text"], w["retrieved"][0]["score"]] for w in worst]
+    return pd.DataFrame(rows, columns=columns).astype({"rank": "Int64"})

@@ -1,105 +1,145 @@
-"""A comparison as Markdown tables: who is how good, how sure that is, and what it cost."""
+"""A comparison as tables: who is how good, how sure that is, and what it cost."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import PurePath
+
 from bench.compare.comparison import LEVEL, Comparison, Row
-from bench.compare.statistics import Interval
-from reports.markdown import pipe_table
+from bench.compare.statistics import Interval, Pair
+from reports import blocks
+from reports.blocks import Block, Bullets, Cell, Prose, Section, Table, amount, number, section, table
 
 _PRICE = {"train_s": "train s", "mine_s": "mining s", "texts_encoded": "texts", "peak_memory_mb": "peak MB"}
-_NOTES = """\
-Percent; *sd* and *95 %* are over seeds. Rows that share a letter are not told apart: the difference of two that do not
-is real at {level:.0%}, by a paired test over queries and seeds, corrected for all pairs (Holm). The best is bold only
-if it is better than every other row for real."""
+_NOTES = (
+    "Percent; `sd` and `95 %` are over seeds. Rows that share a letter are not told apart: the difference of two that "
+    f"do not is real at {LEVEL:.0%}, by a paired test over queries and seeds, corrected for all pairs (Holm). The best "
+    "is bold only if it is better than every other row for real."
+)
 
 
-def render_comparison(comparison: Comparison, everything: bool = False) -> str:
-    """Tables of the main metric with its price, of the differences (from the first row or of every pair), the index."""
-    first = comparison.rows[0].cell.records[0]
-    parts = [
-        f"## {first.data['name']}, {first.split}: {first.encoder.get('name', '')}",
-        _main(comparison),
-        _NOTES.format(level=LEVEL),
-        "\n".join(f"- {note}" for note in comparison.notes),
-        _differences(comparison, everything),
-        _index(comparison),
-        _metrics(comparison),
+def render(comparison: Comparison, everything: bool = False) -> Section:
+    """The tables of a comparison alone; ``everything`` shows each pair, not only those of the first row."""
+    parts: list[Block | None] = [
+        main(comparison),
+        Prose(_NOTES),
+        notes(comparison),
+        every_pair(comparison) if everything else against_first(comparison),
+        index(comparison),
+        every_metric(comparison),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return Section(title(comparison), tuple(part for part in parts if part is not None))
 
 
-def _main(comparison: Comparison) -> str:
+def title(comparison: Comparison) -> str:
+    """Data, split and encoder of the rows."""
+    first = comparison.rows[0].cell.records[0]
+    return f"{first.data['name']}, {first.split}: {PurePath(str(first.encoder.get('name', ''))).name}"
+
+
+def main(comparison: Comparison) -> Table:
     """Quality and price of every row."""
     costs = [name for name in _PRICE if any(row.cost.get(name) is not None for row in comparison.rows)]
     header = ["strategy", comparison.metric, "sd", "95 %", "n", "told apart", "before", *(_PRICE[n] for n in costs)]
-    body = []
-    for number, row in enumerate(comparison.rows):
-        value = row.metrics[comparison.metric]
-        mean = f"**{value.mean:.2f}**" if number == comparison.best else f"{value.mean:.2f}"
-        before, texts = row.before.get(comparison.metric), row.cost.get("texts_encoded")
-        gain = "" if before is None or not texts else f"{(value.mean - before) / texts * 1e4:.2f}"
-        shown = "" if before is None else f"{before:.2f}"
-        quality = [row.cell.label, mean, _sd(value), _range(value), f"n={value.n}", row.letters, shown]
-        body.append([*quality, *(_amount(row, name) for name in costs), gain])
-    return pipe_table([*header, "points per 10,000 texts"], body)
+    rows = []
+    for place, row in enumerate(comparison.rows):
+        value, before = row.metrics[comparison.metric], row.before.get(comparison.metric)
+        cells = [
+            Cell(row.cell.label),
+            number(value.mean, hint=_by_seed(row, comparison.metric), strong=place == comparison.best),
+            number(value.sd),
+            Cell(interval(value), value.low),
+            Cell(f"n={value.n}", value.n),
+            Cell(row.letters),
+            number(before),
+            *(amount(row.cost.get(name)) for name in costs),
+            number(gain_per_texts(row, comparison.metric)),
+        ]
+        rows.append(blocks.Row(tuple(cells), row.cell.commands))
+    return Table((*header, "points per 10k texts"), tuple(rows))
 
 
-def _differences(comparison: Comparison, everything: bool) -> str:
-    shown = [pair for pair in comparison.pairs if everything or pair.first == comparison.pairs[0].first]
-    if not shown:
-        return ""
+def notes(comparison: Comparison) -> Block | None:
+    """What the comparison does not hold still, and which rows could not be tested."""
+    return Bullets(comparison.notes) if comparison.notes else None
+
+
+def against_first(comparison: Comparison) -> Section | None:
+    """The differences from the first row."""
+    pairs = [pair for pair in comparison.pairs if pair.first == comparison.pairs[0].first]
+    return section("Against the first row", _differences(comparison, pairs))
+
+
+def every_pair(comparison: Comparison, folded: bool = False) -> Section | None:
+    """The differences of all pairs that were tested."""
+    return section("Every pair", _differences(comparison, comparison.pairs), folded=folded)
+
+
+def _differences(comparison: Comparison, pairs: Sequence[Pair]) -> Table | None:
+    if not pairs:
+        return None
     header = ["first", "second", "difference", "95 %", "p (Holm)", "effect d", "queries won", "lost"]
-    body = [
+    rows = [
         [
             comparison.rows[pair.first].cell.label,
             comparison.rows[pair.second].cell.label,
-            f"{pair.difference:+.2f}",
-            f"{pair.low:+.2f} to {pair.high:+.2f}",
-            f"{pair.adjusted:.4f}" + (" *" if pair.adjusted <= LEVEL else ""),
-            f"{pair.effect:+.2f}",
-            f"{pair.wins:.1%}",
-            f"{pair.losses:.1%}",
+            number(pair.difference, sign=True),
+            Cell(f"{pair.low:+.2f} to {pair.high:+.2f}", pair.low),
+            Cell(f"{pair.adjusted:.4f}" + (" *" if pair.adjusted <= LEVEL else ""), pair.adjusted, f"p {pair.p:.4f}"),
+            number(pair.effect, sign=True),
+            Cell(f"{pair.wins:.1%}", pair.wins),
+            Cell(f"{pair.losses:.1%}", pair.losses),
         ]
-        for pair in shown
+        for pair in pairs
     ]
-    title = "### Every pair" if everything else "### Against the first row"
-    return f"{title}\n\n" + pipe_table(header, body, words=2)
+    return table(header, rows, words=2)
 
 
-def _amount(row: Row, name: str) -> str:
-    value = row.cost.get(name)
-    return "" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _index(comparison: Comparison) -> str:
+def index(comparison: Comparison) -> Section | None:
     """What the HNSW index loses of what exact search finds."""
     name = comparison.metric.removeprefix("exact/")
     exact = f"exact/{name}"
     if not all({name, exact} <= row.metrics.keys() for row in comparison.rows):
-        return ""
-    body = [
-        [row.cell.label, f"{h:.2f}", f"{e:.2f}", f"{e - h:.2f}"]
+        return None
+    rows = [
+        [row.cell.label, number(h), number(e), number(e - h)]
         for row in comparison.rows
         for h, e in [(row.metrics[name].mean, row.metrics[exact].mean)]
     ]
-    return f"### {name}: the index beside exact search\n\n" + pipe_table(["strategy", "HNSW", "exact", "lost"], body)
+    return section(f"{name}: the index beside exact search", table(["strategy", "HNSW", "exact", "lost"], rows))
 
 
-def _metrics(comparison: Comparison) -> str:
-    names = [n for n in comparison.rows[0].metrics if all(n in row.metrics for row in comparison.rows)]
-    names = [name for name in names if "/" not in name and not name.startswith("hit@")]
-    header = ["strategy", *names]
-    body = [[row.cell.label, *(_summed(row.metrics[name]) for name in names)] for row in comparison.rows]
-    return "### Every metric\n\nMean±sd [95 % interval] over seeds.\n\n" + pipe_table(header, body)
+def every_metric(comparison: Comparison, folded: bool = False) -> Section | None:
+    """Mean, deviation and interval of all metrics of the whole split, and the means of its parts."""
+    shared = [n for n in comparison.rows[0].metrics if all(n in row.metrics for row in comparison.rows)]
+    whole = [name for name in shared if "/" not in name and not name.startswith("hit@")]
+    parts = [n for n in shared if "/" in n and "exact/" not in n and n.endswith(("/recall@1", "/recall@10"))]
+    rows = [
+        [
+            row.cell.label,
+            *(Cell(_summed(row.metrics[name]), row.metrics[name].mean) for name in whole),
+            *(number(row.metrics[name].mean) for name in parts),
+        ]
+        for row in comparison.rows
+    ]
+    note = Prose("Mean±sd [95 % interval] over seeds; of parts of the split the mean.")
+    return section("Every metric", note, table(["strategy", *whole, *parts], rows), folded=folded)
+
+
+def gain_per_texts(row: Row, metric: str) -> float | None:
+    """Points gained over the encoder before training, for each 10,000 texts encoded."""
+    before, texts = row.before.get(metric), row.cost.get("texts_encoded")
+    return None if before is None or not texts else (row.metrics[metric].mean - before) / texts * 1e4
+
+
+def interval(value: Interval) -> str:
+    """``62.8 to 65.6``; nothing of one seed."""
+    return "" if value.low is None else f"{value.low:.1f} to {value.high:.1f}"
+
+
+def _by_seed(row: Row, metric: str) -> str:
+    return ", ".join(f"seed {record.seed}: {record.metrics[metric]:.2f}" for record in row.cell.records)
 
 
 def _summed(value: Interval) -> str:
-    return f"{value.mean:.2f}" + (f"±{value.sd:.2f} [{_range(value)}]" if value.sd is not None else "")
-
-
-def _sd(value: Interval) -> str:
-    return "" if value.sd is None else f"{value.sd:.2f}"
-
-
-def _range(value: Interval) -> str:
-    return "" if value.low is None else f"{value.low:.1f} to {value.high:.1f}"
+    return f"{value.mean:.2f}" + (f"±{value.sd:.2f} [{interval(value)}]" if value.sd is not None else "")

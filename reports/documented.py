@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
 
+from bench.compare.cells import word
 from bench.errors import UserError
+from bench.record.identity import flat
+from bench.record.plain import canonical
+from bench.record.record import Record
 
 BASELINES = Path(__file__).parent / "baselines"
-_SHARED = ("data", "source")
+_SHARED = ("data", "source", "tolerance", "because")
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,9 @@ class Documented:
     """One published result, in percent.
 
     ``strategy`` is the name of the strategy here that does the same, or None; ``data`` and ``backbone`` are
-    what it was measured on (``backbone`` None where the source does not say).
+    what it was measured on (``backbone`` None where the source does not say), ``encoder`` a hub id of that backbone.
+    ``settings`` are those of the configuration here, by dotted key, that the source states. ``tolerance`` is the
+    difference in points within which a repetition passes, ``because`` why so much.
     """
 
     id: str
@@ -31,12 +37,38 @@ class Documented:
     metrics: Mapping[str, float]
     source: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    encoder: str | None = None
+    tolerance: float | None = None
+    because: str = ""
     caveats: tuple[str, ...] = ()
 
-    def differs(self, data: str, backbone: str) -> str:
-        """What keeps a result on ``data`` with ``backbone`` from being compared with this: ``"data and backbone"``."""
-        apart = [name for name, ours in (("data", data), ("backbone", backbone)) if getattr(self, name) != ours]
-        return " and ".join(apart)
+    def differs(self, record: Record) -> list[str]:
+        """What keeps ``record`` from being a repetition: ``["data", "backbone"]``, or else ``["train.epochs"]``."""
+        apart = [] if record.data["name"] == self.data else ["data"]
+        names = {name for name in (self.backbone, PurePath(self.encoder or "").name) if name}
+        if PurePath(str(record.encoder.get("name", ""))).name not in names:
+            apart.append("backbone")
+        if record.strategy != self.strategy:
+            apart.append("strategy")
+        if apart:
+            return apart
+        config = dict(flat(record.config))
+        return [key for key, value in self.settings.items() if canonical(config.get(key)) != canonical(value)]
+
+    def words(self, given: Sequence[str] = ()) -> list[str]:
+        """The overrides that repeat this here, those of ``given`` first among equals.
+
+        Raises :class:`UserError` when no strategy here does the same, or its backbone is not known and not given.
+        """
+        if self.strategy is None:
+            raise UserError(f"{self.id} cannot be reproduced: no strategy here does the same")
+        own = {"strategy": self.strategy, "data": self.data, "encoder": self.encoder, **self.settings}
+        keys = {text.partition("=")[0] for text in given}
+        left = {key: value for key, value in own.items() if not {key, f"{key}.name"} & keys}
+        if "encoder" in left and self.encoder is None:
+            named = self.backbone or "a backbone that its source does not name"
+            raise UserError(f"{self.id} is of {named}; encoder=DIR_OR_HUB_ID says where that is")
+        return [*given, *(f"{key}={word(value)}" for key, value in left.items())]
 
 
 def documented(folder: Path = BASELINES) -> list[Documented]:

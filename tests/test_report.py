@@ -1,9 +1,11 @@
-"""A report says what the records say: every number has its runs, and what differs is on the row."""
+"""A report says what the records say: every number has its runs, what differs is apart, and nothing is invented."""
 
 from __future__ import annotations
 
-import random
+import json
 import re
+from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -11,72 +13,30 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from records import Runs, run
+from tiny import bench
 
-from bench.compare.cells import differences
-from bench.errors import UserError
+from bench.record.ledger import read
 from bench.record.record import Record
-from reports.documented import Documented, documented
-from reports.markdown import pipe_table, render
-from reports.table import UNTRAINED, summarise
-from strategies import registered
+from bench.record.store import RunDirectory
+from reports import markdown
+from reports.blocks import Block, Cell, Prose, Row, Section, Table, table
+from reports.comparison import main
+from reports.figures.quality import leaders
+from reports.groups import groups
+from reports.markdown import pipe_table
+from reports.report import build, text
+from reports.training import telemetry
+from reports.verdict import verdict
 
-KS = (1, 5, 10, 20, 50)
-
-
-def record(
-    strategy: str = "in_batch",
-    seed: int = 1,
-    *,
-    recall: float = 50.0,
-    data: str = "quora",
-    encoder: dict[str, Any] | None = None,
-    train: dict[str, Any] | None = None,
-    split: str = "dev",
-    untrained: float | None = 20.0,
-    **changes: Any,
-) -> Record:
-    knobs = changes.pop("knobs", {"margin": 0.2, "scale": 30.0})
-    encoder = encoder or {"name": "minilm", "pooling": "mean"}
-    names = [*(f"recall@{k}" for k in KS), "mrr@10", "ndcg@10"]
-    metrics = {f"{of}{name}": recall for name in names for of in ("", "exact/", "dev_hard/")}
-    config = {
-        "strategy": {"name": strategy, **knobs},
-        "data": {"name": data},
-        "encoder": encoder,
-        "train": {"epochs": 1, **(train or {})},
-        "eval": {"untrained": untrained is not None},
-        "seed": seed,
-    }
-    fields: dict[str, Any] = {
-        "run_id": f"{strategy}-{seed}",
-        "strategy": strategy,
-        "knobs": knobs,
-        "data": {"name": data, "fingerprint": f"fingerprint of {data}", "counts": {}},
-        "encoder": encoder,
-        "seed": seed,
-        "status": "finished",
-        "command": f"bench run strategy={strategy} seed={seed}",
-        "config": config,
-        "split": split,
-        "started": "2025-01-01T00:00:00+00:00",
-        "metrics": metrics,
-        "baseline_metrics": None if untrained is None else dict.fromkeys(metrics, untrained),
-        "cost": {"train_s": 10.0 * seed, "pairs_per_s": 1234.5, "mine_s": None},
-        "environment": {"device": "cpu"},
-    }
-    return Record(**{**fields, **changes})
+LEVELS = {"mnr": 0.5, "mined_hard": 0.7, "in_batch": 0.7}
 
 
-def trained(records: list[Record]) -> Any:
-    table = summarise(records)
-    return table[table["strategy"] != UNTRAINED]
-
-
-def tables(text: str) -> list[list[list[str]]]:
+def tables(markdown: str) -> list[list[list[str]]]:
     """The pipe tables of a Markdown text: rows of cells."""
     found: list[list[list[str]]] = []
     inside = False
-    for line in text.splitlines():
+    for line in markdown.splitlines():
         if line.startswith("|"):
             if not inside:
                 found.append([])
@@ -85,246 +45,319 @@ def tables(text: str) -> list[list[list[str]]]:
     return found
 
 
-# The table
+def every(blocks: tuple[Block, ...] | list[Section], kind: type) -> list[Any]:
+    """All blocks of a kind, at any depth."""
+    found = [block for block in blocks if isinstance(block, kind)]
+    return found + [b for block in blocks if isinstance(block, Section) for b in every(block.blocks, kind)]
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.floats(0, 100), min_size=1, max_size=8))
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    return Runs(LEVELS).write(tmp_path / "runs")
+
+
+# Which runs stand together
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": {"name": "other", "fingerprint": "beef", "counts": {}}},
+        {"data": {"name": "faq", "fingerprint": "beef", "counts": {}}},
+        {"encoder": {"name": "other"}},
+        {"split": "dev"},
+        {"selection": {"steps": 50}},
+    ],
+)
+def test_runs_that_may_not_be_compared_are_in_parts_of_their_own(tmp_path: Path, changes: dict[str, Any]) -> None:
+    metrics = {"recall@1": 50.0}
+    records = [run("mnr", 1, metrics=metrics), run("in_batch", 1, metrics=metrics, **changes)]
+    found = groups(records, tmp_path, "recall@1")
+    assert [len(group.records) for group in found] == [1, 1]
+    assert len({group.title for group in found}) == len({group.name for group in found}) == 2
+
+
+def test_a_setting_makes_a_row_and_seeds_do_not(tmp_path: Path) -> None:
+    metrics = {"recall@1": 50.0}
+    records = [run("mnr", seed, metrics=metrics) for seed in (1, 2)]
+    records += [run("mnr", seed, metrics=metrics, knobs={"scale": 5.0}) for seed in (1, 2)]
+    (group,) = groups(records, tmp_path, "recall@1")
+    assert [(row.cell.setting, row.cell.seeds) for row in group.comparison.rows] == [
+        ("scale=20", (1, 2)),
+        ("scale=5", (1, 2)),
+    ]
+
+
+def test_trials_of_a_search_are_told_as_a_study_and_not_as_results(runs_dir: Path) -> None:
+    trial = run("mnr", 9, metrics={"recall@1": 99.0}, run_id="trial-1", knobs={"scale": 7.0})
+    with RunDirectory.open(runs_dir, "trial-1") as directory:
+        directory.write_record(trial)
+    assert "99.00" in text(build(read(runs_dir), runs_dir))
+    study = runs_dir / "studies" / "margin-faq-1"
+    study.mkdir(parents=True)
+    told = {
+        "name": "margin-faq-1",
+        "asks": "Which margin?",
+        "command": "bench study margin",
+        "selected_by": "dev mrr",
+        "logarithmic": [],
+        "arms": [
+            {
+                "strategy": "mnr",
+                "trials": 1,
+                "complete": 1,
+                "pruned": 0,
+                "failed": 0,
+                "importances": {},
+                "finals": {"best": "bench run strategy=mnr"},
+                "runs": ["trial-1"],
+            }
+        ],
+        "comparison": {
+            "metric": "recall@1",
+            "best": None,
+            "notes": [],
+            "rows": [
+                {
+                    "label": "mnr",
+                    "letters": "",
+                    "metrics": {"recall@1": {"n": 1, "mean": 50.0, "low": None, "high": None}},
+                }
+            ],
+        },
+    }
+    (study / "study.json").write_text(json.dumps(told))
+    import pandas as pd
+
+    pd.DataFrame({"strategy": ["mnr"], "number": [0], "state": ["complete"], "value": [1.0]}).to_parquet(
+        study / "trials.parquet"
+    )
+    shown = text(build(read(runs_dir), runs_dir))
+    assert "99.00" not in shown and "Which margin?" in shown and "bench study margin" in shown
+
+
+def test_a_metric_that_a_part_lacks_is_replaced_by_one_it_has(tmp_path: Path) -> None:
+    (group,) = groups([run("mnr", 1, metrics={"recall@3": 5.0})], tmp_path, "recall@1")
+    assert group.comparison.metric == "recall@3"
+
+
+# Numbers
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=6))
 def test_a_row_is_the_mean_and_spread_of_its_seeds(recalls: list[float]) -> None:
-    table = trained([record(seed=seed, recall=value) for seed, value in enumerate(recalls)])
-    (row,) = (row for _, row in table.iterrows())
-    assert row["n"] == len(recalls) and row["seeds"] == tuple(range(len(recalls)))
-    assert row["recall@10"] == pytest.approx(np.mean(recalls), abs=1e-9)
-    if len(recalls) == 1:
-        assert "recall@10 sd" not in table or np.isnan(row["recall@10 sd"] or np.nan)
+    records = [run("mnr", seed, metrics={"recall@1": value}) for seed, value in enumerate(recalls)]
+    (group,) = groups(records, Path("nowhere"), "recall@1")
+    (row,) = main(group.comparison).rows
+    shown = dict(zip(main(group.comparison).header, row.cells, strict=True))
+    assert shown["recall@1"].value == pytest.approx(np.mean(recalls), abs=1e-9)
+    assert shown["n"].text == f"n={len(recalls)}"
+    if len(recalls) > 1:
+        assert shown["sd"].value == pytest.approx(np.std(recalls, ddof=1), abs=1e-6)
     else:
-        assert row["recall@10 sd"] == pytest.approx(np.std(recalls, ddof=1), abs=1e-6)
-    assert row["cost/train_s"] == pytest.approx(np.mean([10.0 * seed for seed in range(len(recalls))]))
+        assert shown["sd"].text == shown["95 %"].text == ""
 
 
-CHANGES: dict[str, dict[str, Any]] = {
-    "knobs": {"knobs": {"margin": 0.1, "scale": 30.0}},
-    "budget": {"train": {"epochs": 2}},
-    "a setting only one of them has": {"train": {"max_steps": 5}},
-    "data": {"data": "lcqmc"},
-    "texts": {"data": "quora", "changed": "fingerprint"},
-    "encoder": {"encoder": {"name": "other", "pooling": "mean"}},
-    "pooling": {"encoder": {"name": "minilm", "pooling": "cls"}},
-    "split": {"split": "test"},
-}
+def test_every_row_has_the_command_that_repeats_it(runs_dir: Path) -> None:
+    ledger = read(runs_dir)
+    report = build(ledger, runs_dir)
+    rows = [row for found in every(report.sections, Table) for row in found.rows if row.commands]
+    assert {command for row in rows for command in row.commands} == {
+        f"bench run strategy={name} seed=1,2,3" for name in LEVELS
+    }
+    shown = text(report)
+    assert all(shown.count(command) >= 1 for row in rows for command in row.commands)
 
 
-@pytest.mark.parametrize("what", CHANGES)
-def test_runs_that_differ_are_never_one_row_and_say_so(what: str) -> None:
-    changes = dict(CHANGES[what])
-    if changes.pop("changed", None):
-        other = record(seed=2, **changes)
-        other = Record(**{**vars(other), "data": {**other.data, "fingerprint": "other texts"}})
-    else:
-        other = record(seed=2, **changes)
-    table = trained([record(), other])
-    assert list(table["n"]) == [1, 1]
-    told = table[["section", "strategy", "setting"]].drop_duplicates()
-    assert len(told) == 2
-    headings = re.findall(r"^## (?!Documented).+$", render([record(), other], []), re.MULTILINE)
-    if what in ("data", "encoder", "pooling", "split"):
-        assert len(set(headings)) == 2
-    elif what != "texts":
-        assert len(headings) == 1 and any(table["setting"])
+def test_the_order_of_records_does_not_matter(runs_dir: Path) -> None:
+    ledger = read(runs_dir)
+    backwards = replace(ledger, records=ledger.records[::-1])
+    assert text(build(ledger, runs_dir)) == text(build(backwards, runs_dir))
 
 
-def test_what_cannot_change_a_metric_does_not_split_a_row() -> None:
-    one = record(seed=1, train={"save_every": 5, "log_every": 1})
-    other = record(seed=2, train={"save_every": 9, "log_every": 2}, untrained=None)
-    assert list(trained([one, other])["n"]) == [2]
-
-
-def test_a_repeated_seed_is_not_another_sample() -> None:
-    early = record(recall=10.0, finished="2025-01-01T00:00:00+00:00")
-    late = record(recall=30.0, finished="2025-01-02T00:00:00+00:00")
-    for runs in ([early, late], [late, early]):
-        (row,) = (row for _, row in trained(runs).iterrows())
-        assert (row["n"], row["recall@1"]) == (1, 30.0)
-
-
-def test_a_metric_that_a_seed_lacks_has_no_mean() -> None:
-    whole, torn = record(seed=1), record(seed=2)
-    torn = Record(**{**vars(torn), "metrics": {**torn.metrics, "recall@5": None}})
-    (row,) = (row for _, row in trained([whole, torn]).iterrows())
-    assert np.isnan(row["recall@5"] or np.nan) and row["recall@1"] == 50.0
-    main = tables(render([whole, torn], []))[0]
-    assert main[-1][main[0].index("R@5")] == ""
-
-
-def test_untrained_comes_first_and_once_for_each_start() -> None:
-    runs = [record(name, seed) for name in ("b", "a") for seed in (2, 1)]
-    table = summarise(runs)
-    assert list(table["strategy"]) == [UNTRAINED, "a", "b"]
-    assert (table.loc[0, "n"], table.loc[0, "recall@1"]) == (2, 20.0)
-    further = record("a", train={"init_from": "some-run"}, untrained=45.0)
-    starts = summarise([*runs, further])
-    starts = starts[starts["strategy"] == UNTRAINED]
-    assert dict(zip(starts["setting"], starts["recall@1"], strict=True)) == {"": 20.0, "init_from=some-run": 45.0}
-    assert UNTRAINED not in list(summarise([record(untrained=None)])["strategy"])
-
-
-def test_differences_keep_what_tells_apart_and_nothing_else() -> None:
-    trees: list[dict[str, object]] = [
-        {"train.steps": 5, "lr": 1e-05, "eval.k": 1, "index.k": 1, "same": 1, "flag": True},
-        {"train.steps": 9, "lr": 2e-05, "eval.k": 2, "index.k": 1, "same": 1.0, "flag": None},
-        {"train.steps": 9, "lr": 2e-05, "eval.k": 2, "index.k": 3, "same": 1},
+def test_telemetry_is_the_mean_over_seeds_of_what_all_told(tmp_path: Path) -> None:
+    records = [
+        run("mnr", seed, metrics={"recall@1": 1.0}, training={"telemetry": {"ibn/active": seed / 4, **more}})
+        for seed, more in ((1, {"ibn/loss": 3.0}), (3, {}))
     ]
-    assert differences(trees) == [
-        "steps=5 lr=1e-05 eval.k=1 index.k=1 flag=true",
-        "steps=9 lr=2e-05 eval.k=2 index.k=1 flag=null",
-        "steps=9 lr=2e-05 eval.k=2 index.k=3",
-    ]
-    assert differences([{"a": 1}]) == [""]
+    (group,) = groups(records, tmp_path, "recall@1")
+    assert telemetry(group.comparison.rows[0]) == {"active": 0.5}
 
 
-# The text
+# The verdict
 
 
-def several() -> list[Record]:
-    """Two strategies, three seeds of one of them, two encoders, knobs that differ; every number another."""
-    numbers = random.Random(0)
-    runs = [record("in_batch", seed, recall=numbers.uniform(0, 100)) for seed in (1, 2, 3)]
-    runs.append(record("in_batch", 1, recall=numbers.uniform(0, 100), knobs={"margin": 0.1, "scale": 30.0}))
-    runs.append(record("mnr", 1, recall=numbers.uniform(0, 100), knobs={"scale": 20.0}))
-    runs.append(record("mnr", 1, recall=numbers.uniform(0, 100), encoder={"name": "ernie"}, untrained=None))
-    return runs
+def test_the_verdict_names_a_winner_only_when_it_beats_all() -> None:
+    sentences = verdict(Runs({"mnr": 0.3, "mined_hard": 0.7}).compare())
+    assert sentences[0].startswith("`mined_hard` is best") and "the other" in sentences[0]
+    assert "a real difference" in sentences[1] and "on `mnr`" in sentences[1]
 
 
-def test_the_order_of_records_does_not_matter() -> None:
-    runs = several()
-    text = render(runs, [])
-    for order in range(5):
-        shuffled = random.Random(order).sample(runs, len(runs))
-        assert render(shuffled, []) == text
+def test_the_verdict_says_who_cannot_be_told_apart_and_what_is_cheaper() -> None:
+    runs = Runs(LEVELS)
+    dear = {"cost": {"train_s": 90.0, "mine_s": 10.0, "texts_encoded": 64000.0}}
+    runs.records = [replace(r, **(dear if r.strategy == "mined_hard" else {})) for r in runs.records]
+    comparison = runs.compare()
+    assert comparison.rows[0].cell.strategy == "mined_hard", "this test is about the dear one leading"
+    which, how_much, price = verdict(comparison)
+    assert "not told apart from `in_batch`; it is higher for real than the 1 further" in which
+    assert "which may be chance" in how_much and "on `in_batch`" in how_much
+    assert "64,000 texts (train 90 s, mine 10 s)" in price
+    assert "`in_batch` is not told apart from it with 6,400, 10.0 times less" in price
+    assert [comparison.rows[place].cell.strategy for place in leaders(comparison)] == ["mined_hard", "in_batch"]
 
 
-def test_the_main_table_holds_each_mean_with_its_seeds() -> None:
-    runs = several()
-    main, parts, cost, other_encoder, *_ = tables(render(runs, []))
-    seeds = [run.metrics["recall@1"] or 0 for run in runs[:3]]
-    assert main[0] == [
-        *("strategy", "n", "R@1", "R@5", "R@10", "R@20", "R@50", "MRR@10", "nDCG@10"),
-        *("exact R@1", "exact R@10"),
-    ]
-    mean, spread = f"{np.mean(seeds):.2f}", f"{np.std(seeds, ddof=1):.2f}"
-    assert [row[:3] for row in main[2:]] == [
-        ["untrained", "n=3", "20.00±0.00"],
-        ["in_batch margin=0.1", "n=1", f"{runs[3].metrics['recall@1']:.2f}"],
-        ["in_batch margin=0.2", "n=3", f"{mean}±{spread}"],
-        ["mnr", "n=1", f"{runs[4].metrics['recall@1']:.2f}"],
-    ]
-    assert main[4][-2:] == [mean, mean]
-    assert parts[0][1:3] == ["dev R@1", "dev_hard R@1"]
-    assert [row[0] for row in cost[2:]] == ["in_batch margin=0.1", "in_batch margin=0.2", "mnr"]
-    assert [row[0] for row in other_encoder[2:]] == ["mnr"]
+def test_the_verdict_of_one_seed_promises_nothing() -> None:
+    (sentence,) = verdict(Runs(LEVELS, seeds=(1,)).compare())
+    assert sentence.startswith("Nothing is shown to be real")
 
 
-def test_every_table_is_a_table_and_fits_the_page() -> None:
-    runs = [record("in_batch"), record("hardest_neg", knobs={"margin": 0.2, "positive": "own|x"})]
-    for rows in tables(render(runs, [])):
-        assert len({len(row) for row in rows}) == 1
-        assert all(re.fullmatch("-+:?", cell) for cell in rows[1])
-    assert max(map(len, render(runs, [], []).splitlines())) <= 120
+# Text and page
 
 
 def test_a_bar_in_a_cell_does_not_end_it() -> None:
     assert tables(pipe_table(["a", "b"], [["x|y", "1"]])) == [[["a", "b"], ["----", "--:"], ["x\\|y", "1"]]]
 
 
-def test_every_run_can_be_repeated_from_the_report() -> None:
-    text = render(several(), [])
-    commands = re.findall(r"^bench run .+$", text, re.MULTILINE)
-    assert sorted(set(commands)) == sorted({run.command for run in several()})
+def test_every_table_is_a_table_and_prose_fits_the_page(runs_dir: Path) -> None:
+    shown = text(build(read(runs_dir), runs_dir))
+    for rows in tables(shown):
+        assert len({len(row) for row in rows}) == 1
+        assert all(re.fullmatch("-+:?", cell) for cell in rows[1])
+    prose = [line for line in shown.splitlines() if not line.startswith(("|", "#", "!", "<", "bench"))]
+    assert max(map(len, prose)) <= 120
+    assert shown.count("<details>") == shown.count("</details>")
 
 
-def test_records_left_out_are_named() -> None:
-    text = render([record()], [(Path("runs/x/record.json"), "half-written record")])
-    assert text.index("Records left out") > text.index("Documented rows")
-    assert "- `runs/x/record.json`: half-written record" in text
-    assert "left out" not in render([record()], [])
+class Page(HTMLParser):
+    """Open and closed tags, and what the page would fetch."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.fetched: list[str] = []
+        self.words: list[str] = []
+        self.pictures: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.fetched += [str(named[name]) for name in ("src", "href", "xlink:href") if named.get(name)]
+        if tag == "svg" and named.get("role") == "img":
+            self.pictures.append(named.get("aria-label") or "")
+        if tag not in ("meta", "link", "br", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.fetched += [str(value) for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
 
 
-def test_no_records_is_said() -> None:
-    assert "There is no finished run." in render([], [])
+def test_the_page_needs_nothing_else_and_every_picture_has_words(
+    runs_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench("report", "--runs-dir", str(runs_dir), "--out", str(tmp_path / "out")) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "report.html")
+    page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    assert not page.open
+    assert all(link.startswith(("#", "data:")) for link in page.fetched), page.fetched
+    names = {path.stem for path in (tmp_path / "out" / "figures").glob("*.svg")}
+    assert names == {path.stem for path in (tmp_path / "out" / "figures").glob("*.png")}
+    assert len(page.pictures) == len(names) >= 4 and all(page.pictures)
+    pictures = re.findall(r"!\[(.+?)\]\((.+?)\)", (tmp_path / "out" / "report.md").read_text())
+    assert {Path(path).stem for _, path in pictures} == names
+    assert all((tmp_path / "out" / path).is_file() for _, path in pictures)
 
 
-def test_costs_of_two_machines_are_told_apart() -> None:
-    text = render([record("mnr"), record("in_batch", environment={"device": "H100"})], [])
-    cost = tables(text)[2]
-    assert [row[:2] for row in cost[2:]] == [["in_batch", "H100"], ["mnr", "cpu"]]
+def test_the_same_records_give_the_same_files(runs_dir: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert bench("report", "--runs-dir", str(runs_dir), "--out", str(tmp_path / name)) == 0
+    files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
+    assert files and all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
 
 
-# Published rows
+def test_marks_say_their_values(runs_dir: Path) -> None:
+    report = build(read(runs_dir), runs_dir)
+    row = groups(read(runs_dir).records, runs_dir, "recall@1")[0].comparison.rows[0]
+    hints = report.drawings["faq-quality"].hints.values()
+    assert any(hint.startswith(f"{row.cell.label}: recall@1 {row.metrics['recall@1'].mean:.2f}, n=3") for hint in hints)
 
 
-def test_published_rows_are_whole_counts_of_their_queries() -> None:
-    """19,939 and 10,254 queries: with no other number can all the printed shares be counts."""
-    for row in documented():
-        queries, digits = {"literature_search": (19939, 3), "semantic_indexing": (10254, 2)}[row.data]
-        for name, value in row.metrics.items():
-            hits = round(value * queries / 100)
-            assert round(100 * hits / queries, digits) == value, (row.id, name)
-        recalls = [value for _, value in sorted(row.metrics.items(), key=lambda m: int(m[0][7:]))]
-        assert recalls == sorted(recalls)
+def test_what_a_person_named_cannot_break_the_page(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>`x`|y"
+    changes = {"data": {"name": evil, "fingerprint": "f", "counts": {}}, "command": f"bench run data='{evil}' seed=1"}
+    Runs({"mnr": 0.5, "in_batch": 0.6}, **changes).write(tmp_path / "runs")
+    assert bench("report", "--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "out")) == 0
+    page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    assert not page.open and not any(path.name != path.name.strip("<>/") for path in (tmp_path / "out").rglob("*"))
+    assert "<script>alert" not in (tmp_path / "out" / "report.html").read_text().replace("&lt;script&gt;", "")
 
 
-def test_published_rows_name_strategies_that_are_here() -> None:
-    found = documented()
-    assert {row.strategy for row in found} - {None} <= set(registered())
-    assert {"in_batch", "hardest_neg"} <= {row.strategy for row in found}
-    assert all(row.source and row.caveats and row.label for row in found)
+def test_a_folded_part_and_commands_fold_in_markdown() -> None:
+    inner = Table(("a",), (Row((Cell("x"),), ("bench run strategy=x",)),))
+    shown = markdown.render([Section("T", (inner, Prose("`a` b")), folded=True)])
+    assert shown.startswith("<details>\n<summary>T</summary>\n\n| a")
+    assert "# x\nbench run strategy=x" in shown and shown.count("</details>") == 2
 
 
-def published(data: str, backbone: str | None) -> Documented:
-    return Documented("id", "In-batch", "in_batch", data, backbone, {"recall@1": 51.301}, "a page", {}, ("Beware.",))
+def test_an_empty_number_is_an_empty_cell() -> None:
+    from reports.blocks import amount, number, share
+
+    for maker in (number, amount, share):
+        assert maker(None).text == maker(float("nan")).text == ""
+    assert table(["a"], [["x"]]).rows[0].cells == (Cell("x"),)
 
 
-@pytest.mark.parametrize(
-    ("data", "backbone", "verdict"),
-    [
-        ("quora", "minilm", "yes"),
-        ("quora", "ernie", "no: other backbone"),
-        ("quora", None, "no: other backbone"),
-        ("lcqmc", "minilm", "no: other data"),
-        ("lcqmc", "ernie", "no: other data and backbone"),
-    ],
-)
-def test_a_published_row_says_whether_it_can_be_compared(data: str, backbone: str | None, verdict: str) -> None:
-    text = render([record()], [], [published(data, backbone)])
-    row = tables(text)[-1][-1]
-    assert row == ["In-batch", backbone or "not stated", "51.30", verdict]
-    assert "Beware." in text
+# Records that cannot be used, and queries
 
 
-def test_published_rows_inherit_from_their_file_and_have_their_own(tmp_path: Path) -> None:
-    (tmp_path / "a.yaml").write_text(
-        "data: d\nsource: s\nsettings: {lr: 1, bs: 2}\ncaveats: [shared]\nrows:\n"
-        "  - {id: x, label: X, strategy: null, backbone: b, metrics: {recall@1: 5}}\n"
-        "  - {id: y, label: Y, strategy: mnr, backbone: b, metrics: {}, source: t, settings: {lr: 3}, caveats: [own]}\n"
-    )
-    x, y = documented(tmp_path)
-    assert (x.source, x.settings, x.caveats) == ("s", {"lr": 1, "bs": 2}, ("shared",))
-    assert (y.source, y.settings, y.caveats) == ("t", {"lr": 3, "bs": 2}, ("shared", "own"))
+def test_broken_records_are_named_and_the_rest_is_reported(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs_dir / "half").mkdir()
+    (runs_dir / "half" / "record.json").write_text((next(runs_dir.glob("mnr*")) / "record.json").read_text()[:200])
+    (next(runs_dir.glob("mnr*")) / "ranks.parquet").write_bytes(b"PAR1")
+    assert bench("report", "--runs-dir", str(runs_dir)) == 0
+    shown = capsys.readouterr().out
+    assert "half/record.json`: broken or half-written record" in re.sub(r"\s+", " ", shown)
+    assert "mnr is not tested" in shown and "mined_hard" in shown
 
 
-@pytest.mark.parametrize(
-    ("rows", "told"),
-    [
-        ("[{id: x, label: X}]", r"a\.yaml: row x: .*missing"),
-        ("[{id: x, colour: red}]", r"a\.yaml: row x: .*colour"),
-        (
-            "[{id: x, label: X, strategy: m, backbone: b, metrics: {recall@1: 700}}]",
-            "row x: recall@1=700 is not a perc",
-        ),
-        ("[{id: x, label: X, strategy: m, backbone: b, metrics: {}}, {id: x", "not YAML"),
-    ],
-)
-def test_a_broken_published_row_is_told_with_its_place(tmp_path: Path, rows: str, told: str) -> None:
-    (tmp_path / "a.yaml").write_text(f"data: d\nsource: s\nrows: {rows}\n")
-    with pytest.raises(UserError, match=told):
-        documented(tmp_path)
+def test_a_directory_without_a_finished_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench("report", "--runs-dir", str(tmp_path)) == 2
+    assert "holds no finished run" in capsys.readouterr().err
+
+
+def test_the_hardest_queries_stand_with_what_was_retrieved(runs_dir: Path) -> None:
+    first = groups(read(runs_dir).records, runs_dir, "recall@1")[0].comparison.rows[0].cell.records[0]
+    worst = [
+        {
+            "row": 7,
+            "query": "who?",
+            "rank": None,
+            "relevant": ["him"],
+            "retrieved": [{"text": "somebody " * 50, "score": 0.5}],
+        }
+    ]
+    with RunDirectory.open(runs_dir, first.run_id) as directory:
+        directory.write_hardest(worst)
+    (found,) = (t for t in every(build(read(runs_dir), runs_dir).sections, Table) if t.header[0] == "query")
+    query, labelled, came, rank, others = found.rows[0].cells
+    assert (query.text, labelled.text, rank.text) == ("who?", "him", "beyond")
+    assert came.text.endswith("…") and came.hint == ("somebody " * 50).strip()
+    assert others.text in ("0%", "50%", "100%")
+
+
+def test_records_of_another_time_are_read_as_well(tmp_path: Path) -> None:
+    """No history, no telemetry, no cost, no untrained evaluation: the report is shorter, and there."""
+    bare: list[Record] = [
+        run(name, 1, metrics={"recall@1": 5.0}, cost={}, baseline_metrics=None, selection={}) for name in LEVELS
+    ]
+    for record in bare:
+        with RunDirectory.open(tmp_path, record.run_id) as directory:
+            directory.write_record(record)
+    assert "mined_hard" in text(build(read(tmp_path), tmp_path))

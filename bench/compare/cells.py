@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from typing import TypeVar
 from bench.record.identity import setting
 from bench.record.plain import canonical
 from bench.record.record import Record
+
+_SEED = re.compile(r" seed=\d+\b")
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -31,6 +34,15 @@ class Cell:
     @property
     def seeds(self) -> tuple[int, ...]:
         return tuple(record.seed for record in self.records)
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The shell commands that repeat the runs; those that differ in nothing but the seed are one."""
+        found = group(self.records, lambda record: _SEED.sub("", record.command))
+        return tuple(
+            _SEED.sub(f" seed={','.join(str(record.seed) for record in same)}", same[0].command)
+            for same in found.values()
+        )
 
 
 def cells(records: Iterable[Record]) -> list[Cell]:

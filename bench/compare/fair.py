@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bench.compare.cells import Cell, differences, group
 from bench.errors import UserError
-from bench.record.identity import counted
+from bench.record.identity import setting
 from bench.record.plain import canonical
 from bench.record.record import Record
 
@@ -27,13 +27,13 @@ def _encoder(record: Record) -> dict[str, Any]:
 
 
 def _evaluation(record: Record) -> dict[str, Any]:
-    settings = {key: value for key, value in counted(record.config).items() if key.startswith(_EVALUATION)}
+    settings = {key: value for key, value in setting(record.config).items() if key.startswith(_EVALUATION)}
     return {"split": record.split, **settings}
 
 
 def _budget(record: Record) -> dict[str, Any]:
     """What was to be spent: the declared budget, or else the examples that were trained on."""
-    declared = {key: value for key, value in counted(record.config).items() if key.startswith(_BUDGET)}
+    declared = {key: value for key, value in setting(record.config).items() if key.startswith(_BUDGET)}
     if declared:
         return declared
     steps = record.selection.get("steps") or 0
@@ -46,6 +46,26 @@ ASPECTS: dict[str, Callable[[Record], dict[str, Any]]] = {
     "evaluation": _evaluation,
     "budget": _budget,
 }
+
+
+def alike(records: Iterable[Record]) -> list[list[Record]]:
+    """The records in groups that may each stand in one comparison."""
+    return list(group(records, lambda record: canonical([of(record) for of in ASPECTS.values()])).values())
+
+
+def told_apart(groups: Sequence[Sequence[Record]]) -> list[str]:
+    """Of each group of :func:`alike`, in words, what tells it from the others beside data, split and encoder's name.
+
+    The fingerprint of the data is told only where nothing else tells groups apart.
+    """
+    ways = [{key: value for of in ASPECTS.values() for key, value in of(records[0]).items()} for records in groups]
+
+    def without(*keys: str) -> list[str]:
+        return differences([{key: value for key, value in way.items() if key not in keys} for way in ways])
+
+    plain = ("data", "split", "encoder.name")
+    told = without(*plain, "fingerprint")
+    return told if len(set(told)) == len(told) else without(*plain)
 
 
 def apart(cells: Sequence[Cell]) -> dict[str, list[tuple[str, list[str]]]]:

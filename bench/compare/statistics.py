@@ -16,7 +16,7 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 Values = NDArray[np.float64]
 
@@ -44,7 +44,7 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval:
     if n < 2:
         return Interval(n, mean, None, None, None)
     sd = float(np.std(values, ddof=1))
-    reach = float(stats.t.ppf((1 + level) / 2, n - 1)) * sd / n**0.5
+    reach = float(stdtrit(n - 1, (1 + level) / 2)) * sd / n**0.5
     return Interval(n, mean, sd, mean - reach, mean + reach)
 
 
@@ -84,14 +84,16 @@ def paired(runs: Sequence[Values], seed: int = 0, resamples: int = RESAMPLES) ->
         return []
     means = np.stack([values.mean(0) for values in runs])
     variance, freedom = _seed_variance(runs)
-    differences = np.stack([means[a] - means[b] for a, b in pairs])
+    firsts, seconds = np.array(pairs).T
+    differences = means[firsts] - means[seconds]
     error = np.array([(variance * (1 / len(runs[a]) + 1 / len(runs[b]))) ** 0.5 for a, b in pairs])
     observed = differences.mean(1)
     noise = [_noise(values) / len(values) for values in runs]
     whole = differences.var(1, ddof=1)
     queries = np.array([1 - (noise[a] + noise[b]) / w if w else 0.0 for (a, b), w in zip(pairs, whole, strict=True)])
     rng = np.random.default_rng(seed)
-    null = _flipped(differences, resamples, rng) * np.sqrt(np.maximum(queries, 0.0))
+    flipped = _flipped(means - means.mean(0), resamples, rng)
+    null = (flipped[:, firsts] - flipped[:, seconds]) * np.sqrt(np.maximum(queries, 0.0))
     null += error * rng.standard_t(freedom, size=null.shape)
     extreme = (np.abs(null) >= np.abs(observed) - 1e-12).sum(0)
     p = (extreme + 1) / (resamples + 1)
@@ -127,11 +129,11 @@ def _noise(values: Values) -> float:
     return float(np.square(rest).sum() / (len(values) - 1) / max(1, values.shape[1] - 1))
 
 
-def _flipped(differences: Values, resamples: int, rng: np.random.Generator) -> Values:
-    """[resamples, pairs] means of ``differences`` [pairs, Q], every query's sign drawn anew, alike for all pairs."""
-    queries = differences.shape[1]
-    scaled = (differences.T / queries).astype(np.float32)
-    null = np.empty((resamples, len(differences)))
+def _flipped(values: Values, resamples: int, rng: np.random.Generator) -> Values:
+    """[resamples, R] means of ``values`` [R, Q], every query's sign drawn anew, alike for all rows."""
+    queries = values.shape[1]
+    scaled = (values.T / queries).astype(np.float32)
+    null = np.empty((resamples, len(values)))
     for start in range(0, resamples, BLOCK):
         rows = min(BLOCK, resamples - start)
         bits = np.unpackbits(np.frombuffer(rng.bytes(rows * -(-queries // 8)), dtype=np.uint8))

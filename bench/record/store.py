@@ -6,7 +6,7 @@ import fcntl
 import io
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +30,8 @@ class RunDirectory:
     """The files of run ``run_id`` under ``root``; making one touches nothing, :meth:`open` is for writing.
 
     ``config.yaml`` (resolved configuration), ``record.json`` (the run is finished when it says so),
-    ``history.jsonl`` (one event a line), ``ranks.parquet`` (one row a query), ``model/``,
-    ``checkpoints/``.
+    ``history.jsonl`` (one event a line), ``ranks.parquet`` (one row a query), ``hardest.json`` (the worst
+    of them in words), ``model/``, ``checkpoints/``.
     Every write raises :class:`UserError` naming the path when the disk is full or cannot be written.
     """
 
@@ -137,6 +137,18 @@ class RunDirectory:
         import pandas as pd
 
         return pd.read_parquet(self.path / "ranks.parquet")
+
+    def write_hardest(self, queries: Sequence[Mapping[str, Any]]) -> None:
+        text = json.dumps(plain(queries), indent=1, ensure_ascii=False) + "\n"
+        write_whole(self.path / "hardest.json", text.encode())
+
+    def read_hardest(self) -> list[dict[str, Any]]:
+        """What :func:`bench.evaluate.hardest.hardest` found; nothing where that is missing or broken."""
+        try:
+            found: list[dict[str, Any]] = json.loads((self.path / "hardest.json").read_bytes())
+        except (FileNotFoundError, ValueError):
+            return []
+        return found
 
     def append_history(self, event: Mapping[str, Any]) -> None:
         """Add one event as one line, on the disk when this returns to the extent the kernel has it.

@@ -38,12 +38,16 @@ Execute = Callable[[RunConfig, Sequence[str], Role], Record]
 
 @dataclass(frozen=True)
 class Arm:
-    """One strategy's part: its ``trials`` (each once), those that won and the words of the final runs."""
+    """One strategy's part: its ``trials`` (each once), those that won and the words of the final runs.
+
+    ``runs`` are the ids of the runs that only the search was for.
+    """
 
     strategy: str
     trials: list[FrozenTrial]
     values: list[dict[str, Any]]
     finals: dict[str, list[str]]  # by what they are: "best", "default", or a grid point
+    runs: list[str]
 
 
 @dataclass
@@ -61,7 +65,6 @@ class Study:
     execute: Execute
     data: DataSet
     options: Options = field(default_factory=Options)
-    seed: int = 0
     started: float = field(default_factory=monotonic)
 
     def carry_out(self) -> tuple[list[Arm], list[Record]]:
@@ -89,7 +92,8 @@ class Study:
                 break
         trials = [trial for trial in sweep.counted() if sweep.known(trial)]
         values = [sweep.values(trial) for trial in trials]
-        return Arm(strategy, trials, values, self._finals(start, trials, values))
+        searched = [run for of in values for run in self._runs(start, of)] if self.question.protocol == "search" else []
+        return Arm(strategy, trials, values, self._finals(start, trials, values), [run.run_id for run in searched])
 
     def _sweep(self, strategy: str, start: Sequence[str]) -> Sweep:
         q = self.question
@@ -105,14 +109,17 @@ class Study:
         wanted = len(grid(dimensions)) if on_grid else q.trials
 
         def held(values: dict[str, Any]) -> bool:
-            try:
-                configs = [self.resolve(self._judged(start, values, seed)) for seed in q.seeds]
-            except UserError:  # settings that cannot be, of a trial that was to be told so
-                return False
-            directories = (RunDirectory(c.root, run_id_of(c, self.data.fingerprint)) for c in configs)
-            return any(directory.held for directory in directories)
+            return any(run.held for run in self._runs(start, values))
 
-        return Sweep(study, self.storage, dimensions, wanted, on_grid, self.options.sampler, self.seed, held)
+        return Sweep(study, self.storage, dimensions, wanted, on_grid, self.options.sampler, held)
+
+    def _runs(self, start: Sequence[str], values: dict[str, Any]) -> list[RunDirectory]:
+        """The directories of a trial's runs; none for settings that cannot be, of a trial that was told so."""
+        try:
+            configs = [self.resolve(self._judged(start, values, seed)) for seed in self.question.seeds]
+        except UserError:
+            return []
+        return [RunDirectory(c.root, run_id_of(c, self.data.fingerprint)) for c in configs]
 
     def _pruner(self) -> BasePruner:
         """Over several seeds a signed-rank test of their values; over one, the median of earlier dev evaluations."""

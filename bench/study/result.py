@@ -109,6 +109,7 @@ def _arm(arm: Arm, question: Question) -> dict[str, Any]:
         "failed": states.count(TrialState.FAIL),
         "importances": importances(arm),
         "finals": commands,
+        "runs": arm.runs,
     }
 
 

@@ -33,7 +33,7 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 class Sweep:
     """At most ``wanted`` trials of an Optuna study over ``dimensions``, on a grid or proposed by a sampler.
 
-    What is proposed follows from ``seed``, the trial's place and the trials that have ended, not from the history of
+    What is proposed follows from the trial's place and the trials that have ended, not from the history of
     a process: a study that was killed and goes on proposes what it would have proposed. ``held`` tells of a
     trial that counts as running whether a process of this machine is at it.
     """
@@ -44,7 +44,6 @@ class Sweep:
     wanted: int
     on_grid: bool
     sampler: str
-    seed: int
     held: Callable[[dict[str, Any]], bool]
 
     def claim(self) -> Trial | None:
@@ -109,7 +108,7 @@ class Sweep:
 
     def _proposed(self, place: int, distributions: dict[str, BaseDistribution]) -> dict[str, Any]:
         """What a fresh sampler proposes that knows the trials before this one and nothing else."""
-        seed = zlib.crc32(f"{self.seed} {self.study.study_name} {place}".encode())
+        seed = zlib.crc32(f"{self.study.study_name} {place}".encode())
         twin = optuna.create_study(
             direction="maximize", storage=InMemoryStorage(), sampler=_SAMPLERS[self.sampler](seed)
         )

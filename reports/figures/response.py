@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from textwrap import fill
 from typing import Any
 
 import pandas as pd
 
+from reports.figures.style import Drawing
+
 _NO_SETTING = ("strategy", "number", "state", "value", "started", "ended")
 
 
-def draw(trials: pd.DataFrame, told: Mapping[str, Any], into: Sequence[Path]) -> None:
-    """Draw ``response.svg`` and ``response.png`` into the directories ``into``; nothing where no number was varied.
+def response(trials: pd.DataFrame, told: Mapping[str, Any]) -> Drawing | None:
+    """The picture of a study's ``trials.parquet`` and ``study.json``; None where nothing was varied.
 
-    ``trials`` is a study's ``trials.parquet``, ``told`` its ``study.json``. The best of a strategy has a ring.
+    The best of a strategy has a ring.
     """
     complete = trials[trials.state == "complete"]
     settings = [column for column in map(str, trials) if column not in _NO_SETTING and complete[column].nunique() > 1]
     if not settings:
-        return
+        return None
     from matplotlib.figure import Figure
 
     columns = min(3, len(settings))
     rows = -(-len(settings) // columns)
     figure = Figure(figsize=(3.6 * columns + 0.6, 2.9 * rows + 0.7), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    measure = told["selected_by"] or told["comparison"]["metric"]
+    drawing = Drawing(figure, f"{measure} of {len(complete)} trials against {', '.join(settings)}: {told['asks']}")
     for axis, setting in zip(axes.flat, settings, strict=False):
         for number, (strategy, of_strategy) in enumerate(complete.groupby("strategy")):
             shown = of_strategy.dropna(subset=[setting])
@@ -35,7 +38,10 @@ def draw(trials: pd.DataFrame, told: Mapping[str, Any], into: Sequence[Path]) ->
             numeric = pd.api.types.is_numeric_dtype(shown[setting])
             x = shown[setting].to_list() if numeric else shown[setting].map(str).to_list()
             y = shown.value.to_list()
-            axis.scatter(x, y, s=22, color=f"C{number}", label=str(strategy), alpha=0.85)
+            axis.scatter([], [], color=f"C{number}", label=str(strategy))
+            for at, value in zip(x, y, strict=True):
+                dot = axis.scatter([at], [value], s=22, color=f"C{number}", alpha=0.85)
+                drawing.hint(dot, f"{strategy}: {setting}={at} gives {value:.2f}")
             if not numeric:
                 axis.tick_params(axis="x", rotation=20)
             best = y.index(max(y))
@@ -46,13 +52,10 @@ def draw(trials: pd.DataFrame, told: Mapping[str, Any], into: Sequence[Path]) ->
         axis.grid(alpha=0.25)
     for axis in axes.flat[len(settings) :]:
         axis.set_visible(False)
-    measure = told["selected_by"] or told["comparison"]["metric"]
     for row in axes:
         row[0].set_ylabel(f"{measure}, percent")
     if complete.strategy.nunique() > 1:
         handles, labels = axes[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(fill(told["asks"], 52 * columns), fontsize=10)
-    for directory in into:
-        figure.savefig(directory / "response.svg", metadata={"Date": None})
-        figure.savefig(directory / "response.png", dpi=130)
+    return drawing

@@ -1,0 +1,1 @@
+"""Pictures of records and studies, by matplotlib: one file draws one kind."""

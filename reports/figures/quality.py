@@ -1,0 +1,134 @@
+"""How good each strategy is, how sure that is, and what it costs."""
+
+from __future__ import annotations
+
+import re
+
+from bench.compare.comparison import Comparison, Row
+from reports.figures.style import ACCENT, FAINT, INK, OTHER, Drawing, framed
+
+CUT_OFF = re.compile(r"recall@(\d+)")
+
+
+def forest(comparison: Comparison) -> Drawing:
+    """Mean and interval over seeds of every row, the untrained encoder as a line."""
+    metric, rows = comparison.metric, comparison.rows
+    labels = [_lettered(row) for row in rows]
+    figure, axis = framed(0.23 * len(rows) + 0.9, labels)
+    drawing = Drawing(figure, "")
+    tied = leaders(comparison)
+    for place, row in enumerate(rows):
+        value, colour = row.metrics[metric], ACCENT if place in tied else INK
+        told = f"{row.cell.label}: {metric} {value.mean:.2f}, n={value.n}"
+        if value.low is not None and value.high is not None:
+            (line,) = axis.plot([value.low, value.high], [place, place], color=colour, lw=1.6, alpha=0.75)
+            told += f", 95 % {value.low:.2f} to {value.high:.2f}"
+            drawing.hint(line, told)
+        (dot,) = axis.plot([value.mean], [place], "o", color=colour, ms=5, mfc=colour if value.n > 1 else "none")
+        drawing.hint(dot, told)
+    before = rows[0].before.get(metric)
+    if before is not None:
+        drawing.hint(axis.axvline(before, color=FAINT, ls="--", lw=1), f"before training: {before:.2f}")
+        at = (before, len(rows) - 0.45)
+        axis.annotate("before training", at, (4, 0), textcoords="offset points", color=FAINT, fontsize=7)
+    axis.set_yticks(range(len(rows)), labels)
+    axis.set_ylim(len(rows) - 0.3, -0.7)
+    axis.set_xlabel(f"{metric}, percent: mean and 95 % interval over seeds")
+    axis.grid(axis="x", alpha=0.25)
+    first, last = rows[0], rows[-1]
+    drawing.alt = (
+        f"{metric} of {len(rows)} rows with intervals over seeds, from {first.cell.label} at "
+        f"{first.metrics[metric].mean:.1f} to {last.cell.label} at {last.metrics[metric].mean:.1f}"
+    )
+    return drawing
+
+
+def cost(comparison: Comparison) -> Drawing | None:
+    """Quality against texts encoded; a line through the rows that no cheaper row beats."""
+    metric = comparison.metric
+    priced = [row for row in comparison.rows if row.cost.get("texts_encoded")]
+    if len(priced) < 2:
+        return None
+    figure, axis = framed(3.6)
+    drawing = Drawing(figure, "")
+    points = [(float(row.cost["texts_encoded"] or 0), row.metrics[metric].mean, row) for row in priced]
+    points.sort(key=lambda point: (point[0], -point[1]))
+    front: list[tuple[float, float, Row]] = []
+    for point in points:
+        if not front or point[1] > front[-1][1]:
+            front.append(point)
+    axis.plot([p[0] for p in front], [p[1] for p in front], color=ACCENT, lw=1, alpha=0.6, drawstyle="steps-post")
+    for texts, mean, row in points:
+        ahead = any(row is other for _, _, other in front)
+        (dot,) = axis.plot([texts], [mean], "o", ms=5.5 if ahead else 4.5, color=ACCENT if ahead else OTHER)
+        drawing.hint(dot, f"{row.cell.label}: {metric} {mean:.2f} for {texts:,.0f} texts")
+        if ahead:
+            axis.annotate(row.cell.label, (texts, mean), (5, 4), textcoords="offset points", fontsize=8)
+    axis.set_xscale("log")
+    axis.margins(x=0.12, y=0.1)
+    axis.set_xlabel("texts encoded while training, mining included")
+    axis.set_ylabel(f"{metric}, percent")
+    axis.grid(alpha=0.25)
+    names = ", ".join(row.cell.label for _, _, row in front)
+    drawing.alt = f"{metric} against texts encoded; no cheaper row is better than {names}"
+    return drawing
+
+
+def recall(comparison: Comparison) -> Drawing | None:
+    """Recall against the number of passages looked at."""
+    rows = comparison.rows
+    ks = sorted(int(found[1]) for name in rows[0].metrics if (found := CUT_OFF.fullmatch(name)))
+    ks = [k for k in ks if all(f"recall@{k}" in row.metrics for row in rows)]
+    if len(ks) < 2:
+        return None
+    figure, axis = framed(3.4)
+    drawing = Drawing(figure, "")
+    shown = few(comparison)
+    for place in reversed(range(len(rows))):
+        row, values = rows[place], [rows[place].metrics[f"recall@{k}"].mean for k in ks]
+        bright = place in shown
+        (line,) = axis.plot(
+            ks,
+            values,
+            "o-",
+            ms=3.5,
+            lw=1.8 if bright else 0.9,
+            color=f"C{shown.index(place)}" if bright else OTHER,
+            label=row.cell.label if bright else None,
+            zorder=3 if bright else 1,
+        )
+        drawing.hint(line, f"{row.cell.label}: " + ", ".join(f"@{k} {v:.1f}" for k, v in zip(ks, values, strict=True)))
+    before = [value for k in ks if (value := rows[0].before.get(f"recall@{k}")) is not None]
+    if len(before) == len(ks):
+        axis.plot(ks, before, "--", color=FAINT, lw=1.2, label="before training")
+    axis.set_xscale("log")
+    axis.set_xticks(ks, map(str, ks))
+    axis.minorticks_off()
+    axis.set_xlabel("passages looked at")
+    axis.set_ylabel("recall, percent")
+    axis.grid(alpha=0.25)
+    axis.legend(loc="lower right", fontsize=8)
+    best = rows[0]
+    drawing.alt = (
+        f"recall@{ks[0]} to recall@{ks[-1]}; {best.cell.label} goes from "
+        f"{best.metrics[f'recall@{ks[0]}'].mean:.1f} to {best.metrics[f'recall@{ks[-1]}'].mean:.1f}"
+    )
+    return drawing
+
+
+def leaders(comparison: Comparison) -> list[int]:
+    """The places of the first row and of those that are not told apart from it; none when nothing was tested."""
+    letters = set(comparison.rows[0].letters)
+    return [place for place, row in enumerate(comparison.rows) if letters & set(row.letters)]
+
+
+def _lettered(row: Row) -> str:
+    return f"{row.cell.label} · {row.letters}" if row.letters else row.cell.label
+
+
+def few(comparison: Comparison, most: int = 6) -> list[int]:
+    """Some rows to colour: from the first to the last, evenly."""
+    count = len(comparison.rows)
+    if count <= most:
+        return list(range(count))
+    return sorted({round(n * (count - 1) / (most - 1)) for n in range(most)})

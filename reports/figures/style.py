@@ -1,0 +1,100 @@
+"""How every picture looks and is saved: as SVG whose marks say their values when pointed at, and as PNG."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from bench.disk import refusals
+
+# Colours that a page with a dark side replaces by its own, so each is used for one thing only.
+PAPER, INK, FAINT = "#fffffe", "#1f2429", "#8a9199"
+ACCENT, OTHER = "#1769aa", "#b0b6bc"
+WIDE = 7.4  # inches
+DPI = 130
+
+
+@dataclass
+class Drawing:
+    """A matplotlib figure, what can be seen in it in words, and what its marks say by their gid."""
+
+    figure: Any
+    alt: str
+    hints: dict[str, str] = field(default_factory=dict)
+
+    def hint(self, artist: Any, text: str) -> None:
+        """Have ``artist`` say ``text`` when it is pointed at."""
+        name = f"mark{len(self.hints)}"
+        artist.set_gid(name)
+        self.hints[name] = text
+
+
+def framed(
+    height: float, labels: Sequence[str] = (), bottom: float = 0.45, top: float = 0.1, panels: int = 1
+) -> tuple[Any, Any]:
+    """A figure of ``height`` inches with ``panels`` axes beside each other, and room for ``labels`` at the left.
+
+    The room is reckoned, for having matplotlib measure it takes longer than all the rest.
+    """
+    from matplotlib.figure import Figure
+
+    left = 0.15 + 0.068 * max(map(len, labels)) if labels else 0.6
+    figure = Figure(figsize=(WIDE, height))
+    axes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
+    figure.subplots_adjust(left / WIDE, bottom / height, 0.985, 1 - top / height, wspace=0.08)
+    return figure, axes[0] if panels == 1 else axes
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The look, for drawing and for saving."""
+    import matplotlib
+
+    look = {
+        "svg.fonttype": "none",
+        "font.family": "sans-serif",
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": 9,
+        "axes.titlelocation": "left",
+        "legend.frameon": False,
+        "figure.facecolor": PAPER,
+        "axes.facecolor": "none",
+        "savefig.facecolor": PAPER,
+        **{f"{of}.color": INK for of in ("text", "xtick", "ytick")},
+        "axes.edgecolor": FAINT,
+        "axes.labelcolor": INK,
+    }
+    with matplotlib.rc_context(look):
+        yield
+
+
+def save(drawing: Drawing, name: str, directory: Path) -> str:
+    """Write ``NAME.svg`` and ``NAME.png`` into ``directory``; the text of the first."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    figure, buffer = drawing.figure, io.StringIO()
+    if (layout := figure.get_layout_engine()) is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")  # once for both
+    with matplotlib.rc_context({"svg.hashsalt": name}):  # ids that do not change, and differ between pictures
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+    svg = buffer.getvalue()
+    for gid, text in drawing.hints.items():
+        svg = svg.replace(f'<g id="{gid}">', f'<g id="{gid}"><title>{escape(text)}</title>')
+    svg = re.sub(r'(?<= id=")|(?<=xlink:href="#)|(?<=url\(#)', f"{name}-", svg)
+    with refusals(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"{name}.svg").write_text(svg, encoding="utf-8")
+        figure.dpi = DPI
+        FigureCanvasAgg(figure).print_png(directory / f"{name}.png")
+    return svg

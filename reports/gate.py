@@ -1,0 +1,144 @@
+"""The runs beside what others have published: a repetition passes or fails, anything else is context."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from math import inf
+
+from bench.compare.cells import group
+from bench.compare.comparison import Row
+from reports.blocks import Bullets, Cell, Prose, Section, Table, number, section, table
+from reports.documented import Documented, documented
+from reports.groups import Group
+
+_SHORT = {"recall": "R", "mrr": "MRR", "ndcg": "nDCG"}
+_NOTE = (
+    "Published elsewhere, percent. Where a run has the same data, backbone, strategy and settings, it is set against "
+    "the number: it passes within the tolerance, whose reason stands below. All other numbers are context and cannot "
+    "be compared with the runs above."
+)
+
+
+def gate(groups: Sequence[Group], known: Sequence[Documented] | None = None) -> Section | None:
+    """Every documented row, by data set, with the run that repeats it where there is one."""
+    rows = [row for g in groups for row in g.comparison.rows]
+    by_data = group(documented() if known is None else known, lambda entry: entry.data)
+    sections = [_of_data(data, entries, rows) for data, entries in by_data.items()]
+    return section("Documented baselines", Prose(_NOTE), *sections)
+
+
+def repetition(entry: Documented, rows: Sequence[Row]) -> tuple[Row | None, list[str]]:
+    """The row that repeats ``entry``, or what keeps the nearest one from it."""
+    nearest: list[str] = ["data", "backbone"]
+    fewest: float = inf
+    for row in rows:
+        apart = entry.differs(row.cell.records[0])
+        if not apart:
+            return row, []
+        if len(apart) < fewest:
+            nearest, fewest = apart, len(apart)
+    return None, nearest
+
+
+def verdict(entry: Documented, row: Row) -> list[tuple[str, float, float, str]]:
+    """Of each metric that both have: its name, the documented value, ours less that, and what follows."""
+    found = []
+    for name, target in entry.metrics.items():
+        if name not in row.metrics:
+            continue
+        difference = row.metrics[name].mean - target
+        if entry.tolerance is None:
+            said = "no tolerance is stated"
+        elif abs(difference) <= entry.tolerance:
+            said = "pass"
+        else:
+            said = "FAIL, " + ("above" if difference > 0 else "below")
+        found.append((name, target, difference, said))
+    return found
+
+
+def _of_data(data: str, entries: Sequence[Documented], rows: Sequence[Row]) -> Section | None:
+    names = sorted({name for entry in entries for name in entry.metrics}, key=_order)
+    repeated = [(entry, *repetition(entry, rows)) for entry in entries]
+    checked = _checked([(entry, row) for entry, row, _ in repeated if row is not None])
+    body = [
+        [
+            entry.label,
+            entry.backbone or "not stated",
+            *(number(entry.metrics.get(name)) for name in names),
+            Cell("yes" if row else f"no, other {_words(apart)}", hint=entry.id),
+        ]
+        for entry, row, apart in repeated
+    ]
+    return section(
+        data,
+        section("Gate", checked),
+        table(["published", "backbone", *map(short, names), "comparable?"], body, words=2),
+        Bullets(_caveats(entries)),
+        folded=checked is None,
+    )
+
+
+def against(entry: Documented, rows: Sequence[Row]) -> tuple[Section, bool]:
+    """The row that was to repeat ``entry`` set against it, and whether it passes in every metric."""
+    row, apart = repetition(entry, rows)
+    if row is None:
+        told = Prose(f"This is no repetition: it differs in {', '.join(apart)}.")
+        return Section(entry.label, (told, Bullets(_caveats([entry])))), False
+    checked = _checked([(entry, row)])
+    assert checked is not None
+    passed = all(said == "pass" for _, _, _, said in verdict(entry, row))
+    return Section(entry.label, (checked, Bullets(_caveats([entry])))), passed
+
+
+def _checked(repeated: Sequence[tuple[Documented, Row]]) -> Table | None:
+    """Target and difference of each metric that both have."""
+    body = [
+        [
+            f"{entry.label}, {entry.backbone or 'backbone not stated'}",
+            row.cell.label,
+            short(name),
+            number(target),
+            number(target + difference),
+            number(difference, sign=True),
+            number(entry.tolerance),
+            Cell(said, strong=said.startswith("FAIL")),
+        ]
+        for entry, row in repeated
+        for name, target, difference, said in verdict(entry, row)
+    ]
+    header = ["published", "run", "metric", "target", "ours", "difference", "tolerance", "gate"]
+    return table(header, body, words=3) if body else None
+
+
+def _words(apart: Sequence[str], most: int = 2) -> str:
+    more = f" and {len(apart) - most} more" if len(apart) > most else ""
+    return ", ".join(apart[:most]) + more
+
+
+def _caveats(entries: Sequence[Documented]) -> tuple[str, ...]:
+    """Source, tolerance and caveats of all entries, then of each what is its own."""
+    first = entries[0]
+    shared = [text for text in first.caveats if all(text in entry.caveats for entry in entries)]
+    items = [" ".join([f"Source: {first.source}.", *shared])]
+    if first.because:
+        items.append(f"Tolerance {first.tolerance:g} points: {first.because}")
+    for entry in entries:
+        own = [text for text in entry.caveats if text not in shared]
+        if entry.source != first.source:
+            own.insert(0, f"Source: {entry.source}.")
+        if own:
+            items.append(f"{entry.label}, {entry.backbone or 'backbone not stated'}: " + " ".join(own))
+    return tuple(items)
+
+
+def short(name: str) -> str:
+    """``recall@10`` as ``R@10``."""
+    kind, at, k = name.partition("@")
+    return f"{_SHORT.get(kind, kind)}{at}{k}"
+
+
+def _order(name: str) -> tuple[bool, str, int]:
+    kind, _, k = name.partition("@")
+    return bool(re.match(r"(mrr|ndcg)@", name)), kind if k else "", int(k or 0)

@@ -1,0 +1,73 @@
+"""The records of a report, in groups that may each be compared, with what the figures need of their files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.compare.cells import group
+from bench.compare.comparison import Comparison, compare
+from bench.compare.fair import alike, told_apart
+from bench.compare.ranks import of_runs
+from bench.errors import UserError
+from bench.record.record import Record
+from bench.record.store import RunDirectory
+from reports import comparison as tables
+
+
+@dataclass(frozen=True)
+class Group:
+    """One comparison of the report; ``name`` is for files and links, ``root`` is where its runs lie."""
+
+    title: str
+    name: str
+    comparison: Comparison
+    root: Path
+
+    @cached_property
+    def records(self) -> list[Record]:
+        return [record for row in self.comparison.rows for record in row.cell.records]
+
+    def history(self, record: Record) -> Sequence[Mapping[str, Any]]:
+        """The events of a run; none when its history is missing or broken, which its record does not depend on."""
+        try:
+            return RunDirectory(self.root, record.run_id).history()
+        except UserError:
+            return ()
+
+
+def groups(records: Iterable[Record], root: Path, metric: str, left_out: Collection[str] = ()) -> list[Group]:
+    """Compare within each group; those with the most tested rows first. ``left_out`` are ids of runs.
+
+    A group in which not every run has ``metric`` is compared by the first that all have.
+    """
+    found = alike(record for record in records if record.run_id not in left_out)
+    by_title: dict[str, list[Comparison]] = {}
+    for same in found:
+        compared = compare(same, of_runs(root), _metric(same, metric))
+        by_title.setdefault(tables.title(compared), []).append(compared)
+    made = []
+    for title, alikes in by_title.items():
+        apart = told_apart([[row.cell.records[0] for row in c.rows] for c in alikes])
+        for one, what in zip(alikes, apart, strict=True):
+            full = f"{title} ({what})" if what else title
+            made.append(Group(full, "", one, root))
+    made.sort(key=lambda g: (-sum(bool(row.letters) for row in g.comparison.rows), -len(g.records), g.title))
+    named = group(made, lambda g: _slug(g.records[0].data["name"]))
+    names = {id(g): f"{name}-{n}" if n > 1 else name for name, same in named.items() for n, g in enumerate(same, 1)}
+    return [Group(g.title, names[id(g)], g.comparison, root) for g in made]
+
+
+def _metric(records: Sequence[Record], wanted: str) -> str:
+    shared = [name for name in records[0].metrics if all(r.metrics.get(name) is not None for r in records)]
+    if not shared:
+        raise UserError(f"{records[0].run_id} and the runs like it have no metric in common")
+    return wanted if wanted in shared else shared[0]
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"\W+", "-", text.lower()).strip("-") or "data"

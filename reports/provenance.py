@@ -1,0 +1,67 @@
+"""Where the numbers of a report are from: data, programs, devices, and the records that were left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench.record.record import Record
+from reports.blocks import Bullets, Cell, Section, amount, section, table
+from reports.groups import Group
+
+_COUNTS = {
+    "corpus": "passages",
+    "train_pairs": "train pairs",
+    "dev_queries": "dev queries",
+    "test_queries": "test queries",
+}
+
+
+def provenance(groups: Sequence[Group], skipped: Iterable[tuple[Path, str]]) -> Section | None:
+    """Data by fingerprint, what the runs ran on, and what could not be used."""
+    records = [record for group in groups for record in group.records]
+    left_out = tuple(f"`{path}`: {why}" for path, why in skipped)
+    return section(
+        "Provenance",
+        _data(records),
+        Bullets(_environment(records)) if records else None,
+        section("Records left out", Bullets(left_out)) if left_out else None,
+    )
+
+
+def _data(records: Sequence[Record]) -> Section | None:
+    found = {record.data["fingerprint"]: record.data for record in records}
+    if not found:
+        return None
+    runs = [sum(record.data["fingerprint"] == fingerprint for record in records) for fingerprint in found]
+    rows = [
+        [
+            data["name"],
+            Cell(fingerprint[:12], hint=fingerprint),
+            *(amount(data["counts"].get(name)) for name in _COUNTS),
+            amount(count),
+        ]
+        for (fingerprint, data), count in zip(found.items(), runs, strict=True)
+    ]
+    return section("Data", table(["data", "fingerprint", *_COUNTS.values(), "runs"], rows, words=2))
+
+
+def _environment(records: Sequence[Record]) -> tuple[str, ...]:
+    """Each thing that the runs ran on, with all its values."""
+    lines = []
+    for name in ("device", "cpu", "gpu", "threads", "platform", "python", "precision"):
+        values = dict.fromkeys(str(record.environment[name]) for record in records if record.environment.get(name))
+        if values:
+            lines.append(f"{name}: {', '.join(values)}")
+    packages: dict[str, dict[str, None]] = {}
+    for record in records:
+        for name, version in record.environment.get("packages", {}).items():
+            packages.setdefault(name, {})[str(version)] = None
+    if packages:
+        lines.append(", ".join(f"{name} {' and '.join(versions)}" for name, versions in packages.items()))
+    commits = dict.fromkeys(str(r.environment["git"])[:9] for r in records if r.environment.get("git"))
+    if commits:
+        lines.append(f"commits of the program: {', '.join(commits)}")
+    days = sorted(record.started[:10] for record in records)
+    lines.append(f"{len(records)} runs, {days[0]} to {days[-1]}")
+    return tuple(lines)

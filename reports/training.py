@@ -1,0 +1,81 @@
+"""What a comparison's rows did while training: their negatives, and what they cost in detail."""
+
+from __future__ import annotations
+
+from statistics import mean
+
+from bench.compare.comparison import Comparison, Row
+from reports.blocks import Cell, Prose, Section, amount, section, share, table
+
+_COSTS = {
+    "train_s": "train s",
+    "pairs_per_s": "pairs/s",
+    "texts_encoded": "texts",
+    "mine_s": "mining s",
+    "texts_per_s": "encode texts/s",
+    "search_s": "search s",
+    "peak_memory_mb": "peak MB",
+}
+_TOLD = {
+    "negatives": "negatives",
+    "effective_negatives": "effective",
+    "hardest_similarity": "hardest cosine",
+    "positive_rank": "positive's rank",
+    "active": "active",
+    "labelled_masked": "masked by label",
+    "drawn_above": "above by miner",
+    "guide_above": "above by guide",
+}
+_SHARES = ("active", "labelled_masked", "drawn_above", "guide_above")
+_NOTE = (
+    "Means over the training: of the batch's negatives, how many there are for a query and how many of them pull; the "
+    "cosine of the hardest; shares of queries with a loss, of candidates masked as labelled answers, of sampled "
+    "negatives above the positive by the miner's score, and of all negatives above it by a guide's or a judge's."
+)
+
+
+def telemetry(row: Row) -> dict[str, float]:
+    """Means over seeds of what all its runs told, of the last stage where there are several."""
+    told = [
+        {name.rpartition("/")[2]: float(value) for name, value in record.training.get("telemetry", {}).items()}
+        for record in row.cell.records
+    ]
+    shared = set.intersection(*(set(of_run) for of_run in told))
+    return {name: mean(of_run[name] for of_run in told) for name in told[0] if name in shared}
+
+
+def negatives(comparison: Comparison) -> Section | None:
+    """How hard the negatives were, how many pulled, and how many were answers."""
+    told = [telemetry(row) for row in comparison.rows]
+    names = [name for name in _TOLD if any(name in of_row for of_row in told)]
+    if not names:
+        return None
+    rows = [
+        [
+            row.cell.label,
+            *((share if name in _SHARES else amount)(of_row.get(name)) for name in names),
+        ]
+        for row, of_row in zip(comparison.rows, told, strict=True)
+    ]
+    return section(
+        "Hardness and false negatives", Prose(_NOTE), table(["strategy", *(_TOLD[name] for name in names)], rows)
+    )
+
+
+def cost(comparison: Comparison) -> Section | None:
+    """Every cost that is known, with the device where rows ran on several."""
+    names = [name for name in _COSTS if any(row.cost.get(name) is not None for row in comparison.rows)]
+    if not names:
+        return None
+    devices = [
+        "; ".join(dict.fromkeys(str(record.environment.get("device", "")) for record in row.cell.records))
+        for row in comparison.rows
+    ]
+    several = len(set(devices)) > 1
+    header = ["strategy", *(["device"] if several else []), *(_COSTS[name] for name in names)]
+    rows = [
+        [row.cell.label, *([Cell(device)] if several else []), *(amount(row.cost.get(name)) for name in names)]
+        for row, device in zip(comparison.rows, devices, strict=True)
+    ]
+    note = "Mean over seeds; `texts` are those encoded while training." + ("" if several else f" Device: {devices[0]}.")
+    return section("Cost", Prose(note), table(header, rows, words=1 + several), folded=True)
