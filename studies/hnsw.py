@@ -7,6 +7,7 @@ QUESTION = Question(
     vary=(Dimension("index.m", choices=(8, 32, 100)), Dimension("index.ef", choices=(50, 100, 400))),
     strategies=("mnr",),
     hold=("train.max_steps=0", "eval.untrained=false", "encoder.max_passage_tokens=64"),
+    seeds=(1, 2, 3),
     protocol="grid",
     differs=("evaluation",),
 )

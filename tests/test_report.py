@@ -100,6 +100,7 @@ def test_trials_of_a_search_are_told_as_a_study_and_not_as_results(runs_dir: Pat
         "asks": "Which margin?",
         "command": "bench study margin",
         "selected_by": "dev mrr",
+        "split": "test",
         "logarithmic": [],
         "arms": [
             {
@@ -111,6 +112,8 @@ def test_trials_of_a_search_are_told_as_a_study_and_not_as_results(runs_dir: Pat
                 "importances": {},
                 "finals": {"best": "bench run strategy=mnr"},
                 "runs": ["trial-1"],
+                "best": None,
+                "why": "",
             }
         ],
         "comparison": {
@@ -121,6 +124,8 @@ def test_trials_of_a_search_are_told_as_a_study_and_not_as_results(runs_dir: Pat
                 {
                     "label": "mnr",
                     "letters": "",
+                    "cost": {},
+                    "before": {},
                     "metrics": {"recall@1": {"n": 1, "mean": 50.0, "low": None, "high": None}},
                 }
             ],

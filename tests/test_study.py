@@ -230,13 +230,89 @@ def test_strategies_of_a_showdown_get_the_same_number_of_trials(data: Path, tmp_
     assert len(told["comparison"]["rows"]) == 3
 
 
-def test_settings_that_cannot_be_are_failed_trials(
+def refusing(monkeypatch: pytest.MonkeyPatch, *strategies: str) -> None:
+    """Have every run of these strategies turn out to be impossible."""
+    plain = carry_module.Study._execute
+
+    def execute(self: Any, line: Any, role: Any) -> Any:
+        if line[0].removeprefix("strategy=") in strategies:
+            raise carry_module.Impossible("it diverged")
+        return plain(self, line, role)
+
+    monkeypatch.setattr(carry_module.Study, "_execute", execute)
+
+
+def test_a_strategy_of_which_no_trial_ends_does_not_take_the_others_with_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusing(monkeypatch, "mnr")
+    assert bench("study", "showdown", "trials=1", *words(data, tmp_path, "strategy=mnr,in_batch")) == 0
+    failed, fine = result(tmp_path)["arms"]
+    assert (failed["complete"], failed["failed"], failed["why"], failed["finals"]) == (0, 1, "it diverged", {})
+    assert (fine["complete"], fine["why"]) == (1, "")
+    assert "mnr: no trial came to an end (it diverged)" in capsys.readouterr().out
+
+
+def test_a_study_of_which_no_trial_ends_says_why(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refusing(monkeypatch, "mnr")
+    for _ in range(2):  # the reason is kept
+        assert bench("study", "scale", "trials=2", *words(data, tmp_path, "strategy=mnr")) == 2
+        assert "no trial came to an end: mnr: it diverged" in capsys.readouterr().err
+
+
+def test_what_cannot_be_on_this_data_is_told_at_once(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Ranks are searched from 60 on, and the data has 60 passages."""
+    """Ranks up to 210 are searched, and the data has 60 passages."""
     assert bench("study", "tune", "trials=3", *words(data, tmp_path, "strategy=mined_hard")) == 2
-    assert "no trial of mined_hard came to an end" in capsys.readouterr().err
-    assert not list(tmp_path.glob("*/record.json"))
+    assert "ranks up to 210 are asked for" in capsys.readouterr().err
+    assert not list(tmp_path.glob("studies/*"))
+
+
+def test_no_trial_is_spent_on_settings_that_do_not_go_together(data: Path, tmp_path: Path) -> None:
+    """Of mnr's two kinds of symmetry only one can be asked for at a time."""
+    assert bench("study", "tune", "trials=6", "sampler=random", *words(data, tmp_path, "strategy=mnr")) == 0
+    assert set(trials(tmp_path).state) == {"complete"}
+
+
+def test_strategies_take_turns(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    plain = carry_module.Study._trial
+
+    def told(self: Any, sweep: Any, start: Any, trial: Any) -> None:
+        order.append(start[0])
+        plain(self, sweep, start, trial)
+
+    monkeypatch.setattr(carry_module.Study, "_trial", told)
+    assert bench("study", "scale", "trials=2", *words(data, tmp_path, "strategy=mnr,in_batch")) == 0
+    assert order == ["strategy=mnr", "strategy=in_batch"] * 2
+
+
+def test_another_question_is_another_study(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for high in (0.5, 0.1):
+        question = replace(questions()["margin"], vary=(Dimension("strategy.margin", 0.0, high),), strategies=("mnr",))
+        monkeypatch.setattr("bench.study.begin.questions", lambda q=question: {"margin": q})
+        monkeypatch.setattr("bench.study.begin._refuse_impossible", lambda *_: None)
+        refusing(monkeypatch, "mnr")
+        bench("study", "margin", "trials=1", *words(data, tmp_path))
+    assert len(list(tmp_path.glob("studies/*"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"strategies": "in_batch"}, "no tuple"),
+        ({"strategies": ("mnr", "mnr")}, "each once"),
+        ({"protocol": "grid"}, "strategy.margin has a range"),
+        ({"seeds": (1, 101)}, "fresh seeds are others"),
+    ],
+)
+def test_what_is_no_study_cannot_be_declared(changes: dict[str, Any], message: str) -> None:
+    asked = replace(questions()["margin"], vary=(Dimension("strategy.margin", 0.0, 0.5),))
+    with pytest.raises(ValueError, match=message):
+        replace(asked, **changes)
 
 
 class EveryOther(BasePruner):
@@ -331,7 +407,7 @@ def test_memory_does_not_grow_from_trial_to_trial(data: Path, tmp_path: Path) ->
         (["margin", "strategy.margin=0.1"], "strategy.margin=0.1: that is what study margin varies"),
         (["margin", "seed=1"], "seed= is the study's"),
         (["margin", "trials=0"], "trials=0 must be at least 1"),
-        (["margin", "trials=many"], "trials=many is not a number"),
+        (["margin", "trials=many"], "trials=many is not a whole number"),
         (["pooling", "trials=3"], "tries every combination"),
         (["margin", "sampler=guess"], "sampler=.?guess"),
         (["margin", "train.weight_decay=0,0.1"], "only strategy= may be a list"),

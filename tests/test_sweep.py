@@ -20,7 +20,8 @@ RANGE = (Dimension("strategy.margin", 0.0, 1.0), Dimension("strategy.scale", 5.0
 
 def sweep(storage: Any, dimensions: tuple[Dimension, ...] = FOUR, wanted: int = 4, held: bool = True) -> Sweep:
     study = optuna.create_study(storage=storage, study_name="s", direction="maximize", load_if_exists=True)
-    return Sweep(study, storage, dimensions, wanted, bool(dimensions and dimensions[0].choices), "tpe", lambda v: held)
+    on_grid = bool(dimensions and dimensions[0].choices)
+    return Sweep(study, storage, dimensions, wanted, on_grid, "tpe", lambda v: held, lambda v: True)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,15 @@ from bench.compare.comparison import compare
 from bench.compare.ranks import of_runs
 from bench.data import DataConfig, DataSet
 from bench.errors import UserError, nearest
+from bench.negatives import check
 from bench.record.plain import canonical
 from bench.run import RunConfig
-from bench.study.carry import Execute, Study
+from bench.study.carry import Execute, Study, merged
 from bench.study.options import Options
-from bench.study.question import Question, keys_of
+from bench.study.question import Dimension, Question, keys_of, words
 from bench.study.result import write
 from bench.study.storage import open_storage
-from strategies import find
+from strategies import Strategy, find
 from studies import questions
 
 _ENDS = ("budget.", "train.max_steps", "train.stage_steps", "train.epochs")
@@ -40,22 +41,33 @@ def begin(
     Raises :class:`UserError` for what cannot be, before anything is trained.
     """
     question, base = _asked(name, given, options)
+    declared: list[tuple[Dimension, ...]] = []
+    strategies: list[Strategy] = []
     for entry in question.strategies:
         strategy, *own = entry.split()
-        config = resolve([f"strategy={strategy}", *base, *own])
+        start = merged([f"strategy={strategy}", *own], base)
+        config = resolve(start)
         try:
             dimensions = question.dimensions(find(strategy), keys_of([*base, *own]))
         except ValueError as error:
             raise UserError(f"study {name}: {error}") from error
+        declared.append(dimensions)
+        strategies.append(config.strategy)
         varied = {dimension.key for dimension in dimensions}
         if fixed := [word for word in given if word.partition("=")[0] in varied]:
             raise UserError(f"{fixed[0]}: that is what study {name} varies")
+        for dimension in dimensions:
+            _refuse_impossible(resolve, start, dimension)
     data = load(config.data)
+    for asked in strategies:
+        check(asked, data)
     if question.protocol == "search" and "dev" not in data.splits:
         raise UserError(f"study {name} selects on dev, and data set {data.name} has no dev split")
     part = [word for word in base if not word.startswith(_NO_PART)]
-    asked = canonical([question.strategies, sorted(part), question.seeds, options.sampler, data.fingerprint])
-    digits = hashlib.sha256(asked.encode()).hexdigest()[:8]
+    how = [question.seeds, question.protocol, question.metric, question.judged, options.sampler]
+    what = [[asdict(dimension) for dimension in dimensions] for dimensions in declared]
+    identity = canonical([question.strategies, what, sorted(part), how, data.fingerprint])
+    digits = hashlib.sha256(identity.encode()).hexdigest()[:8]
     title = f"{name}-{re.sub(r'[^A-Za-z0-9_.]+', '_', data.name)[:24]}-{digits}"
     directory = config.root / "studies" / title
     kept = open_storage(options.storage, directory)
@@ -66,6 +78,22 @@ def begin(
     return directory, write(directory, question, title, command, arms, comparison)
 
 
+def _refuse_impossible(
+    resolve: Callable[[Sequence[str]], RunConfig], start: Sequence[str], dimension: Dimension
+) -> None:
+    """Raise :class:`UserError` when no value of the dimension can be set at all."""
+    refused = None
+    for value in dimension.choices or (dimension.low, dimension.high):
+        try:
+            resolve([*start, *words({dimension.key: value})])
+        except UserError as error:
+            refused = refused or error
+        else:
+            return
+    if refused:
+        raise refused
+
+
 def _asked(name: str, given: Sequence[str], options: Options) -> tuple[Question, list[str]]:
     """The question as the command line has it, and the overrides of every run."""
     known = questions()
@@ -74,6 +102,8 @@ def _asked(name: str, given: Sequence[str], options: Options) -> tuple[Question,
     question = known[name]
     chosen = next((word.partition("=")[2].split(",") for word in given if word.startswith("strategy=")), None)
     if chosen is not None:
+        if "" in chosen or len(set(chosen)) < len(chosen):
+            raise UserError(f"strategy={','.join(chosen)} must name one or more strategies, each once")
         own = {strategy.split()[0]: strategy for strategy in question.strategies}
         question = replace(question, strategies=tuple(own.get(strategy, strategy) for strategy in chosen))
     if options.trials is not None:
@@ -81,7 +111,10 @@ def _asked(name: str, given: Sequence[str], options: Options) -> tuple[Question,
             raise UserError(f"study {name} tries every combination; trials= is for a search")
         question = replace(question, trials=options.trials)
     if options.seeds is not None:
-        question = replace(question, seeds=tuple(range(1, options.seeds + 1)))
+        try:
+            question = replace(question, seeds=tuple(range(1, options.seeds + 1)))
+        except ValueError as error:
+            raise UserError(f"seeds={options.seeds}: {error}") from error
     words = [word for word in given if not word.startswith("strategy=")]
     keys = keys_of(words)
     if "seed" in keys:

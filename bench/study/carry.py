@@ -30,6 +30,7 @@ from strategies import find
 
 log = logging.getLogger(__name__)
 
+WHY = "why"  # the attribute of a failed trial that tells the reason
 WAIT_S = 1.0  # between two looks at what another worker is doing
 
 Execute = Callable[[RunConfig, Sequence[str], Role], Record]
@@ -38,16 +39,19 @@ Execute = Callable[[RunConfig, Sequence[str], Role], Record]
 
 @dataclass(frozen=True)
 class Arm:
-    """One strategy's part: its ``trials`` (each once), those that won and the words of the final runs.
+    """One strategy's part: its ``trials`` (each once) with the settings as they are told.
 
-    ``runs`` are the ids of the runs that only the search was for.
+    ``best`` is the best value on dev with its settings, of a search; ``finals`` are the words of the final runs,
+    ``runs`` the ids of those that only the search was for; ``why`` tells why no trial came to an end, if none did.
     """
 
     strategy: str
     trials: list[FrozenTrial]
     values: list[dict[str, Any]]
+    best: tuple[float, dict[str, Any]] | None
     finals: dict[str, list[str]]  # by what they are: "best", "default", or a grid point
     runs: list[str]
+    why: str
 
 
 @dataclass
@@ -68,8 +72,17 @@ class Study:
     started: float = field(default_factory=monotonic)
 
     def carry_out(self) -> tuple[list[Arm], list[Record]]:
-        """All trials and final runs; the arms and the records of the final runs."""
-        arms = [self._arm(*entry.split()) for entry in self.question.strategies]
+        """All trials and final runs; the arms and the records of the final runs.
+
+        The strategies take turns, so that a time limit is the same for all. One of which no trial comes to an end is
+        told so and has no final run; raises :class:`UserError` when that is so of all of them.
+        """
+        starts = [(f"strategy={strategy}", *own) for strategy, *own in map(str.split, self.question.strategies)]
+        sweeps = [self._sweep(start) for start in starts]
+        self._trials(list(zip(starts, sweeps, strict=True)))
+        arms = [self._arm(start, sweep) for start, sweep in zip(starts, sweeps, strict=True)]
+        if not any(arm.finals for arm in arms):
+            raise UserError("no trial came to an end: " + "; ".join(f"{a.strategy}: {a.why}" for a in arms))
         records = [
             self._until_free(line, Role(self.name, "final"))
             for arm in arms
@@ -78,25 +91,43 @@ class Study:
         ]
         return arms, records
 
-    def _arm(self, strategy: str, *own: str) -> Arm:
-        """All trials of one strategy, which has overrides of its ``own``."""
-        start = (f"strategy={strategy}", *own)
-        sweep = self._sweep(strategy, start)
-        while self.options.timeout is None or monotonic() - self.started < self.options.timeout:
-            trial = sweep.claim()
-            if trial is not None:
-                self._trial(sweep, start, trial)
-            elif sweep.running():
-                sleep(WAIT_S)  # what others are at may yet come back
-            else:
-                break
+    def _trials(self, left: list[tuple[tuple[str, ...], Sweep]]) -> None:
+        """Trials of all strategies in turns, until each has its number or the time is over."""
+        while left:
+            waiting = []
+            for start, sweep in list(left):
+                if self.options.timeout is not None and monotonic() - self.started >= self.options.timeout:
+                    return
+                trial = sweep.claim()
+                if trial is not None:
+                    self._trial(sweep, start, trial)
+                elif sweep.running():
+                    waiting.append(start)  # what others are at may yet come back
+                else:
+                    left.remove((start, sweep))
+            if len(waiting) == len(left) > 0:
+                sleep(WAIT_S)
+
+    def _arm(self, start: Sequence[str], sweep: Sweep) -> Arm:
+        """What became of one strategy."""
         trials = [trial for trial in sweep.counted() if sweep.known(trial)]
         values = [sweep.values(trial) for trial in trials]
-        searched = [run for of in values for run in self._runs(start, of)] if self.question.protocol == "search" else []
-        return Arm(strategy, trials, values, self._finals(start, trials, values), [run.run_id for run in searched])
+        why = next((trial.user_attrs[WHY] for trial in trials if WHY in trial.user_attrs), "there was no time for it")
+        complete = [(t, v) for t, v in zip(trials, values, strict=True) if t.state == TrialState.COMPLETE]
+        best = max(complete, key=lambda pair: (pair[0].value or 0.0, -pair[0].number), default=None)
+        on_grid = self.question.protocol == "grid"
+        return Arm(
+            strategy=start[0].removeprefix("strategy="),
+            trials=trials,
+            values=values,
+            best=None if best is None or on_grid else (best[0].value or 0.0, best[1]),
+            finals={} if best is None else self._finals(start, [v for _, v in complete], best[1]),
+            runs=[] if on_grid else [run.run_id for of in values for run in self._runs(start, of)],
+            why="" if complete else why,
+        )
 
-    def _sweep(self, strategy: str, start: Sequence[str]) -> Sweep:
-        q = self.question
+    def _sweep(self, start: Sequence[str]) -> Sweep:
+        q, strategy = self.question, start[0].removeprefix("strategy=")
         dimensions = q.dimensions(find(strategy), keys_of([*start, *self.base]))
         on_grid = q.protocol == "grid"
         study = optuna.create_study(
@@ -111,10 +142,13 @@ class Study:
         def held(values: dict[str, Any]) -> bool:
             return any(run.held for run in self._runs(start, values))
 
-        return Sweep(study, self.storage, dimensions, wanted, on_grid, self.options.sampler, held)
+        def possible(values: dict[str, Any]) -> bool:
+            return bool(self._runs(start, values))
+
+        return Sweep(study, self.storage, dimensions, wanted, on_grid, self.options.sampler, held, possible)
 
     def _runs(self, start: Sequence[str], values: dict[str, Any]) -> list[RunDirectory]:
-        """The directories of a trial's runs; none for settings that cannot be, of a trial that was told so."""
+        """The directories of a trial's runs; none for settings that do not go together."""
         try:
             configs = [self.resolve(self._judged(start, values, seed)) for seed in self.question.seeds]
         except UserError:
@@ -153,6 +187,7 @@ class Study:
                     break
                 except (TrainingStopped, Impossible) as error:
                     log.warning("trial %d: %s", trial.number + 1, error)
+                    trial.set_user_attr(WHY, str(error))
                     state = TrialState.FAIL
                     break
                 found.append(float(record.metrics[self._judge()] or 0.0))
@@ -167,28 +202,23 @@ class Study:
         log.info("trial %d of %d, %s: %s", trial.number + 1, sweep.wanted, " ".join([*start, *words(values)]), shown)
 
     def _finals(
-        self, start: Sequence[str], trials: Sequence[FrozenTrial], values: Sequence[dict[str, Any]]
+        self, start: Sequence[str], values: Sequence[dict[str, Any]], best: dict[str, Any]
     ) -> dict[str, list[str]]:
         """The words of what is reported, less the seed."""
-        complete = [(t, v) for t, v in zip(trials, values, strict=True) if t.state == TrialState.COMPLETE]
-        if not complete:
-            name = start[0].removeprefix("strategy=")
-            raise UserError(f"no trial of {name} came to an end; see the log, or give more trials or time")
         if self.question.protocol == "grid":
-            return {" ".join(words(settings)): self._words(start, settings) for _, settings in complete}
-        _, best = max(complete, key=lambda pair: (pair[0].value or 0.0, -pair[0].number))
+            return {" ".join(words(settings)): self._words(start, settings) for settings in values}
         found = {"best": self._words(start, best)}
         if self.question.against_default:
             found["default"] = self._words(start, {})
         return found
 
     def _words(self, start: Sequence[str], values: dict[str, Any]) -> list[str]:
-        return _merged(start, self.base, words(values))
+        return merged(start, self.base, words(values))
 
     def _judged(self, start: Sequence[str], values: dict[str, Any], seed: int) -> list[str]:
         """The words of one run of a trial; of a search it never sees the split that is reported."""
         judged = self.question.judged if self.question.protocol == "search" else ()
-        return _merged(self._words(start, values), [f"seed={seed}"], judged)
+        return merged(self._words(start, values), [f"seed={seed}"], judged)
 
     def _judge(self) -> str:
         return self.question.metric if self.question.protocol == "search" else self.question.report
@@ -219,6 +249,6 @@ class Impossible(UserError):
     """Settings that do not go together, or not with the data."""
 
 
-def _merged(*parts: Sequence[str]) -> list[str]:
+def merged(*parts: Sequence[str]) -> list[str]:
     """One list of overrides; of two with one key the later stands."""
     return list({word.partition("=")[0]: word for part in parts for word in part}.values())

@@ -26,6 +26,8 @@ class Options:
         for name in ("trials", "seeds"):
             if getattr(self, name) is not None:
                 at_least(name, getattr(self, name), 1)
+        if self.timeout is not None and not self.timeout > 0:
+            raise UserError(f"timeout={self.timeout:g} must be above 0 seconds")
         choice("sampler", self.sampler, SAMPLERS)
 
     @classmethod
@@ -37,7 +39,8 @@ class Options:
             try:
                 found[name] = value if value is None else kinds.get(name, str)(str(value))
             except ValueError:
-                raise UserError(f"{name}={value} is not a number") from None
+                whole = "whole " if kinds[name] is int else ""
+                raise UserError(f"{name}={value} is not a {whole}number") from None
         return cls(**found)  # type: ignore[arg-type]
 
     def told(self) -> list[str]:

@@ -51,6 +51,8 @@ class Question:
     strategy as it is, run again with the ``fresh`` seeds on the split that ``eval.split`` names. With ``grid`` every
     combination of the choices runs with ``seeds`` and is reported; nothing is selected. ``hold`` are overrides of every
     run, which those of the command line replace. ``differs`` says in what the runs compared differ on purpose.
+
+    Raises ``ValueError`` for what cannot be a study.
     """
 
     asks: str
@@ -66,6 +68,18 @@ class Question:
     protocol: Literal["search", "grid"] = "search"
     against_default: bool = True
     differs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("vary", "strategies", "hold", "seeds", "fresh", "judged", "differs"):
+            if not isinstance(getattr(self, name), tuple):
+                raise ValueError(f"{name}={getattr(self, name)!r} is no tuple; one thing alone is written (x,)")
+        if not self.strategies or len(set(self.strategies)) < len(self.strategies):
+            raise ValueError(f"strategies={self.strategies} must name one or more, each once")
+        if shared := sorted(set(self.seeds) & set(self.fresh)):
+            raise ValueError(f"seed {shared[0]} is one of the trials and one of the final runs; fresh seeds are others")
+        endless = [d.key for d in self.vary if d.low is not None]
+        if self.protocol == "grid" and endless:
+            raise ValueError(f"a grid takes choices, and {endless[0]} has a range")
 
     def dimensions(self, strategy: type[Strategy], fixed: Collection[str] = ()) -> tuple[Dimension, ...]:
         """What varies of ``strategy``, its knobs over their ranges; of every knob those that are not ``fixed``.

@@ -34,6 +34,7 @@ def write(
         "protocol": question.protocol,
         "selected_by": f"dev {question.metric}" if question.protocol == "search" else None,
         "logarithmic": sorted({d.key for arm in arms for d in question.dimensions(find(arm.strategy)) if d.log}),
+        "split": comparison.rows[0].cell.records[0].split,
         "arms": [_arm(arm, question) for arm in arms],
         "comparison": {
             "metric": comparison.metric,
@@ -44,6 +45,7 @@ def write(
                     "commands": [record.command for record in row.cell.records],
                     "metrics": {metric: asdict(value) for metric, value in row.metrics.items()},
                     "cost": row.cost,
+                    "before": row.before,
                     "letters": row.letters,
                 }
                 for row in comparison.rows
@@ -97,7 +99,7 @@ def _arm(arm: Arm, question: Question) -> dict[str, Any]:
     states = [trial.state for trial in arm.trials]
     lines, on_grid = list(arm.finals.values()), question.protocol == "grid"
     commands = (
-        {"every one": shown(lines, question.seeds)}
+        ({"every one": shown(lines, question.seeds)} if lines else {})
         if on_grid
         else {what: shown([line], question.fresh) for what, line in arm.finals.items()}
     )
@@ -108,8 +110,10 @@ def _arm(arm: Arm, question: Question) -> dict[str, Any]:
         "pruned": states.count(TrialState.PRUNED),
         "failed": states.count(TrialState.FAIL),
         "importances": importances(arm),
+        "best": None if arm.best is None else {"value": arm.best[0], "settings": arm.best[1]},
         "finals": commands,
         "runs": arm.runs,
+        "why": arm.why,
     }
 
 

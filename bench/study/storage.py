@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import warnings
 from pathlib import Path
 from time import sleep
@@ -65,10 +66,20 @@ def open_storage(url: str | None, directory: Path) -> BaseStorage:
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(inherit_intermediate_values=True),
             )
         except ImportError as error:
-            raise UserError(f"storage={url}: {error}; pip install 'negbench[postgres]' has a driver") from error
+            extra = "mysql" if url.startswith("mysql") else "postgres"
+            raise UserError(
+                f"storage={_shown(url)}: {error}; pip install 'negbench[{extra}]' has a driver "
+                "(postgresql+psycopg://..., mysql+pymysql://...)"
+            ) from error
         except Exception as error:  # SQLAlchemy's and the drivers' own
             tried += 1
             if isinstance(error, IntegrityError) and tried < ATTEMPTS:  # another worker makes the tables just now
                 sleep(1.0)
                 continue
-            raise UserError(f"storage={url} cannot be opened: {str(error).splitlines()[0]}") from error
+            told = str(error).splitlines()[0].replace(url, _shown(url))
+            raise UserError(f"storage={_shown(url)} cannot be opened: {told}") from error
+
+
+def _shown(url: str) -> str:
+    """The URL without its password."""
+    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)

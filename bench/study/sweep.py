@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ _SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
     "random": lambda seed: RandomSampler(seed=seed),
 }
 SURPLUS = "surplus"  # marks a trial that was begun when there were enough
+DRAWS = 50
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -35,7 +36,8 @@ class Sweep:
 
     What is proposed follows from the trial's place and the trials that have ended, not from the history of
     a process: a study that was killed and goes on proposes what it would have proposed. ``held`` tells of a
-    trial that counts as running whether a process of this machine is at it.
+    trial that counts as running whether a process of this machine is at it; ``possible`` whether settings go together,
+    so that no trial is spent on those that do not.
     """
 
     study: optuna.Study
@@ -45,6 +47,7 @@ class Sweep:
     on_grid: bool
     sampler: str
     held: Callable[[dict[str, Any]], bool]
+    possible: Callable[[dict[str, Any]], bool]
 
     def claim(self) -> Trial | None:
         """A trial to do: one that a dead process left, or a new one. None when there is nothing to begin."""
@@ -78,7 +81,7 @@ class Sweep:
 
     def values(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
         """The settings of a trial as they are used and told."""
-        return {d.key: d.shown(self._choice(d, trial.params[d.key])) for d in self.dimensions}
+        return self._used(trial.params)
 
     def known(self, trial: Trial | FrozenTrial) -> bool:
         """Whether all settings of a trial are in the storage."""
@@ -107,16 +110,24 @@ class Sweep:
         return trial
 
     def _proposed(self, place: int, distributions: dict[str, BaseDistribution]) -> dict[str, Any]:
-        """What a fresh sampler proposes that knows the trials before this one and nothing else."""
-        seed = zlib.crc32(f"{self.study.study_name} {place}".encode())
-        twin = optuna.create_study(
-            direction="maximize", storage=InMemoryStorage(), sampler=_SAMPLERS[self.sampler](seed)
-        )
-        twin.add_trials([t for t in self.counted() if t.state in ENDED])
-        return dict(twin.ask(distributions).params)
+        """What a fresh sampler proposes that knows the trials before this one and nothing else.
 
-    def _choice(self, dimension: Dimension, value: Any) -> Any:
-        return dimension.choices[value] if dimension.choices else value
+        Settings that do not go together are drawn anew, at most :data:`DRAWS` times.
+        """
+        ended = [t for t in self.counted() if t.state in ENDED]
+        for draw in range(DRAWS):
+            seed = zlib.crc32(f"{self.study.study_name} {place} {draw}".encode())
+            twin = optuna.create_study(
+                direction="maximize", storage=InMemoryStorage(), sampler=_SAMPLERS[self.sampler](seed)
+            )
+            twin.add_trials(ended)
+            proposed = dict(twin.ask(distributions).params)
+            if self.possible(self._used(proposed)):
+                break
+        return proposed
+
+    def _used(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return {d.key: d.shown(d.choices[params[d.key]] if d.choices else params[d.key]) for d in self.dimensions}
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
