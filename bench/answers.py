@@ -38,6 +38,8 @@ def compare(
         print(f"left out: {path}: {why}", file=sys.stderr)
     if (more := len(ledger.skipped) - LEFT_OUT) > 0:
         print(f"left out: {more} more, which bench report names", file=sys.stderr)
+    if ledger.searched:
+        print(f"left out: {len(ledger.searched)} trials of studies' searches", file=sys.stderr)
     compared = compare(select(ledger.records, words), of_runs(runs_dir), metric, allowed)
     text = as_markdown([render(compared, everything)]) + "\n"
     if out is None:
@@ -68,6 +70,9 @@ def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Pat
     from reports.study import study as section
 
     load_once = lru_cache(maxsize=1)(load)
+    if out is not None:
+        with refusals(out):
+            out.mkdir(parents=True, exist_ok=True)
 
     def execute(config: RunConfig, line: Sequence[str], role: Role) -> Record:
         title = f"{role.job_type} {config.strategy.name}: "
@@ -87,7 +92,6 @@ def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Pat
             picture = None if drawing is None else Figure("response", drawing.alt)
             text = as_markdown([section(told, picture)], level=1, figures=".") + "\n"
             with refusals(directory):
-                directory.mkdir(parents=True, exist_ok=True)
                 (directory / "study.md").write_text(text, encoding="utf-8")
     print(as_markdown([section(told)], level=1))
     print(f"\nEverything: {path}")
@@ -126,7 +130,8 @@ def dashboard(name: str, runs_dir: Path, storage: str | None, port: int) -> None
     directory = runs_dir / "studies" / name
     if not (directory / "trials.log").exists() and storage is None:
         there = sorted(path.parent.name for path in runs_dir.glob("studies/*/trials.log"))
-        raise UserError(f"there is no study at {directory}{nearest(name, there)}")
+        known = nearest(name, there) if there else "; bench study makes one, --storage says where one in a database is"
+        raise UserError(f"there is no study at {directory}{known}")
     try:
         from optuna_dashboard import run_server
     except ImportError:

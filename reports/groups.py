@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,14 +40,13 @@ class Group:
             return ()
 
 
-def groups(records: Iterable[Record], root: Path, metric: str, left_out: Collection[str] = ()) -> list[Group]:
-    """Compare within each group; those with the most tested rows first. ``left_out`` are ids of runs.
+def groups(records: Iterable[Record], root: Path, metric: str) -> list[Group]:
+    """Compare within each group; those with the most tested rows first.
 
     A group in which not every run has ``metric`` is compared by the first that all have.
     """
-    found = alike(record for record in records if record.run_id not in left_out)
     by_title: dict[str, list[Comparison]] = {}
-    for same in found:
+    for same in alike(records):
         compared = compare(same, of_runs(root), _metric(same, metric))
         by_title.setdefault(tables.title(compared), []).append(compared)
     made = []

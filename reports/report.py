@@ -46,8 +46,7 @@ def build(ledger: Ledger, root: Path, metric: str = "recall@1") -> Report:
     """The report of the runs of ``ledger``, which lie under ``root``, and of the studies there."""
     drawings: dict[str, Drawing] = {}
     studies = list(_studies(root))
-    trials = {run for told, _ in studies for arm in told["arms"] for run in arm.get("runs", ())}
-    found = groups(ledger.records, root, metric, trials)
+    found = groups(ledger.records, root, metric)
     sections = [
         _verdicts(found, drawings),
         *(_group(group, drawings) for group in found),

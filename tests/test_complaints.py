@@ -33,3 +33,10 @@ def test_a_queue_that_never_counted_is_told_at_the_end() -> None:
     assert told("queue", {}, step=50, over=True, warmup=50) == ["the queue was never used"]
     assert told("queue", {}, step=50, over=False, warmup=50) == []
     assert told("queue", {}, step=51, over=True, warmup=50) == []
+
+
+def test_negatives_that_were_never_mined_again_are_told_at_the_end() -> None:
+    assert told("ance", {}, step=25, over=True, refresh=25) == ["nothing was mined again"]
+    assert told("ance", {}, step=25, over=False, refresh=25) == []
+    assert told("ance", {}, step=26, over=True, refresh=25) == []
+    assert told("mined_hard", {}, step=26, over=True) == []

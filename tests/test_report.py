@@ -88,7 +88,9 @@ def test_a_setting_makes_a_row_and_seeds_do_not(tmp_path: Path) -> None:
     ]
 
 
-def test_trials_of_a_search_are_told_as_a_study_and_not_as_results(runs_dir: Path) -> None:
+def test_trials_of_a_search_are_told_as_a_study_and_not_as_results(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     trial = run("mnr", 9, metrics={"recall@1": 99.0}, run_id="trial-1", knobs={"scale": 7.0})
     with RunDirectory.open(runs_dir, "trial-1") as directory:
         directory.write_record(trial)
@@ -139,6 +141,9 @@ def test_trials_of_a_search_are_told_as_a_study_and_not_as_results(runs_dir: Pat
     )
     shown = text(build(read(runs_dir), runs_dir))
     assert "99.00" not in shown and "Which margin?" in shown and "bench study margin" in shown
+    assert bench("compare", "--runs-dir", str(runs_dir)) == 0
+    told_apart = capsys.readouterr()
+    assert "99.00" not in told_apart.out and "1 trials of studies' searches" in told_apart.err
 
 
 def test_a_metric_that_a_part_lacks_is_replaced_by_one_it_has(tmp_path: Path) -> None:

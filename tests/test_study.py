@@ -430,3 +430,26 @@ def test_studies_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench("list", "studies") == 0
     out = capsys.readouterr().out
     assert all(f"{name}: " in out for name in questions())
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_trained(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert bench("study", "margin", "--out", str(tmp_path / "file"), *words(data, tmp_path)) == 2
+    assert str(tmp_path / "file") in capsys.readouterr().err
+    assert not list(tmp_path.glob("*/record.json"))
+
+
+@pytest.mark.parametrize(("text", "message"), [("QUESTION = 3", "is no Question"), ("x = (", "SyntaxError")])
+def test_a_broken_study_file_is_told_with_its_name(
+    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import studies
+
+    (tmp_path / "broken.py").write_text(text)
+    monkeypatch.setattr(studies, "__path__", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "studies.broken", raising=False)
+    assert bench("list", "studies") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("bench: studies/broken.py: ") and message in error

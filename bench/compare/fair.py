@@ -96,10 +96,14 @@ def refuse_unfair(cells: Sequence[Cell], allowed: Sequence[str]) -> list[str]:
                 lines.append(f"  {name}: and {len(ways) - MOST} more")
         lines.append(f"choose some of them (data=..., strategy=..., any key=value), or --allow {','.join(refused)}")
         raise UserError("\n".join(lines))
-    return [
-        f"{name} differs: " + "; ".join(f"{what} ({_listed(labels)})" for what, labels in ways)
-        for name, ways in found.items()
-    ]
+    return [f"{name} differs{_ways(ways)}" for name, ways in found.items()]
+
+
+def _ways(ways: Sequence[tuple[str, list[str]]]) -> str:
+    """In what rows differ; no more than that when each row's label says it."""
+    if all(what in label for what, labels in ways for label in labels):
+        return f" in {', '.join(dict.fromkeys(word.partition('=')[0] for what, _ in ways for word in what.split()))}"
+    return ": " + "; ".join(f"{what} ({_listed(labels)})" for what, labels in ways)
 
 
 def _short(text: str) -> str:

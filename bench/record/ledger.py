@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +14,14 @@ from bench.record.store import RunDirectory
 
 @dataclass(frozen=True)
 class Ledger:
-    """Finished runs in order of their id, and the runs that were left out with the reason."""
+    """Finished runs in order of their id, and the runs that were left out with the reason.
+
+    ``searched`` are finished runs that were trials of a study, which are for its search and not for a comparison.
+    """
 
     records: list[Record]
     skipped: list[tuple[Path, str]]
+    searched: list[Record]
 
 
 def read(runs_dir: Path) -> Ledger:
@@ -27,7 +33,8 @@ def read(runs_dir: Path) -> Ledger:
     """
     if not runs_dir.is_dir():
         raise UserError(f"no runs at {runs_dir}: `bench run` makes them, --runs-dir says where they are")
-    ledger = Ledger([], [])
+    ledger = Ledger([], [], [])
+    trials = _trials(runs_dir)
     for path in sorted(runs_dir.glob("*/record.json")):
         run = RunDirectory(runs_dir, path.parent.name)
         try:
@@ -40,5 +47,14 @@ def read(runs_dir: Path) -> Ledger:
         elif record.status == "failed":
             ledger.skipped.append((path, f"the run failed: {record.error or 'no reason recorded'}"))
         elif record.status == "finished":
-            ledger.records.append(record)
+            (ledger.searched if record.run_id in trials else ledger.records).append(record)
     return ledger
+
+
+def _trials(runs_dir: Path) -> set[str]:
+    """Ids of the runs that the finished studies under ``runs_dir`` name as their search's."""
+    found: set[str] = set()
+    for path in runs_dir.glob("studies/*/study.json"):
+        with suppress(OSError, ValueError):  # another version's, or broken
+            found.update(run for arm in json.loads(path.read_bytes()).get("arms", []) for run in arm.get("runs", []))
+    return found

@@ -138,6 +138,8 @@ class Study:
             load_if_exists=True,
         )
         wanted = len(grid(dimensions)) if on_grid else q.trials
+        if (there := len(study.get_trials(deepcopy=False))) > wanted:
+            log.info("%s has %d trials already, and all of them count", strategy, there)
 
         def held(values: dict[str, Any]) -> bool:
             return any(run.held for run in self._runs(start, values))

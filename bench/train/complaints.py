@@ -29,3 +29,6 @@ def complaints(strategy: Strategy, row: Mapping[str, float], step: int, over: bo
         )
     if over and wanted.queue and step <= wanted.warmup:
         yield f"the queue was never used: it counts after strategy.warmup={wanted.warmup} steps, and there were {step}"
+    refresh = getattr(wanted, "refresh", None)
+    if over and refresh is not None and step <= refresh:
+        yield f"nothing was mined again: that is every strategy.refresh={refresh} steps, and there were {step}"

@@ -16,13 +16,14 @@ _NO_SETTING = ("strategy", "number", "state", "value", "started", "ended")
 def response(trials: pd.DataFrame, told: Mapping[str, Any]) -> Drawing | None:
     """The picture of a study's ``trials.parquet`` and ``study.json``; None where nothing was varied.
 
-    The best of a strategy has a ring.
+    Of a search, the best of a strategy has a ring.
     """
     complete = trials[trials.state == "complete"]
     settings = [column for column in map(str, trials) if column not in _NO_SETTING and complete[column].nunique() > 1]
     if not settings:
         return None
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     columns = min(3, len(settings))
     rows = -(-len(settings) // columns)
@@ -44,10 +45,15 @@ def response(trials: pd.DataFrame, told: Mapping[str, Any]) -> Drawing | None:
                 drawing.hint(dot, f"{strategy}: {setting}={at} gives {value:.2f}")
             if not numeric:
                 axis.tick_params(axis="x", rotation=20)
+            if told["selected_by"] is None:
+                continue
             best = y.index(max(y))
             axis.scatter([x[best]], [y[best]], s=90, facecolors="none", edgecolors=f"C{number}")
         if setting in told["logarithmic"]:
             axis.set_xscale("log")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel(setting.removeprefix("strategy."))
         axis.grid(alpha=0.25)
     for axis in axes.flat[len(settings) :]:
