@@ -73,7 +73,8 @@ def open_storage(url: str | None, directory: Path) -> BaseStorage:
             ) from error
         except Exception as error:  # SQLAlchemy's and the drivers' own
             tried += 1
-            if isinstance(error, IntegrityError) and tried < ATTEMPTS:  # another worker makes the tables just now
+            at_once = isinstance(error, IntegrityError) or "already exists" in str(error)
+            if at_once and tried < ATTEMPTS:  # another worker makes the tables just now
                 sleep(1.0)
                 continue
             told = str(error).splitlines()[0].replace(url, _shown(url))
