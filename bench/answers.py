@@ -125,8 +125,15 @@ def reproduce(name: str | None, words: Sequence[str]) -> bool:
     return passed
 
 
-def dashboard(name: str, runs_dir: Path, storage: str | None, port: int) -> None:
-    """Serve Optuna's dashboard of the study whose directory is ``name``, until interrupted."""
+def dashboard(name: str | None, runs_dir: Path, storage: str | None, port: int) -> None:
+    """Serve Optuna's dashboard of the study whose directory is ``name``; without a name, open the report's page."""
+    if name is None:
+        import webbrowser
+
+        page = _page(runs_dir).resolve()
+        print(page)
+        webbrowser.open(page.as_uri())
+        return
     directory = runs_dir / "studies" / name
     if not (directory / "trials.log").exists() and storage is None:
         there = sorted(path.parent.name for path in runs_dir.glob("studies/*/trials.log"))
@@ -140,6 +147,36 @@ def dashboard(name: str, runs_dir: Path, storage: str | None, port: int) -> None
 
     print(f"http://localhost:{port} shows {name}; Ctrl-C ends it", file=sys.stderr)
     run_server(open_storage(storage, directory), host="localhost", port=port)
+
+
+def _page(runs_dir: Path) -> Path:
+    from bench.record.ledger import read
+    from reports.report import build, write
+
+    return write(build(read(runs_dir), runs_dir), runs_dir / "report")
+
+
+def wandb_pages(runs_dir: Path, metric: str = "recall@1") -> None:
+    """Build the project's W&B workspace and report from the records, and save them where a key is set up."""
+    from bench.record.ledger import read
+    from bench.record.tracker import PROJECT
+    from bench.record.tracking_mode import has_key
+    from reports.groups import groups
+
+    try:
+        from reports.workspace import report, workspace
+    except ImportError:
+        raise UserError("wandb-workspaces is not installed: pip install 'negbench[dashboard]'") from None
+    if not has_key():
+        raise UserError(
+            "no W&B key is set up (`wandb login`), so there is nowhere to save the workspace and the report"
+        )
+    import wandb
+
+    entity = wandb.Api().default_entity or ""
+    found = groups(read(runs_dir).records, runs_dir, metric)
+    for page in (workspace(entity, PROJECT), report(entity, PROJECT, found)):
+        print(page.save().url)
 
 
 def list_studies() -> None:

@@ -149,15 +149,21 @@ def reproduce(
 
 @app.command(epilog="Example: bench dashboard margin-docstrings-1a2b3c4d")
 def dashboard(
-    name: Annotated[str, typer.Argument(metavar="STUDY", help="The study's directory under runs/studies.")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="STUDY", help="A study's directory under runs/studies; else the report.")
+    ] = None,
+    wandb: Annotated[bool, typer.Option("--wandb", help="Save a W&B workspace and report of the project.")] = False,
     runs_dir: RunsDir = Path("runs"),
     storage: Annotated[str | None, typer.Option(metavar="URL", help="Where its trials are, if in a database.")] = None,
     port: Annotated[int, typer.Option(help="Where to listen.")] = 8080,
 ) -> None:
-    """Look at a study's trials in Optuna's dashboard."""
+    """Look at it: the report as a page, a study's trials in Optuna's dashboard, or everything in W&B."""
     from bench import answers
 
-    answers.dashboard(name, runs_dir, storage, port)
+    if wandb:
+        answers.wandb_pages(runs_dir)
+    else:
+        answers.dashboard(name, runs_dir, storage, port)
 
 
 class Listed(StrEnum):

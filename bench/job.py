@@ -77,6 +77,7 @@ class Job:
         resume = self.directory.begun(0)
         group, tags = self.role.group or config.strategy.name, (data.name, config.encoder.name)
         self.tracker.start(identity, config.tree(), group, tags, self.role.job_type, resume)
+        self.tracker.data(data.name, {"fingerprint": data.fingerprint, **data.counts})
         reset_peak_memory(str(self.device))
         with self.display.task("encoder and tokens"):
             self.encoder = self._encoder()
@@ -98,6 +99,8 @@ class Job:
         self.tracker.table("worst_queries", _as_table(worst))
         self.tracker.summary({**record.metrics, **{f"cost/{k}": v for k, v in record.cost.items()}})
         self.directory.write_record(record)
+        files = [self.directory.path / name for name in ("record.json", "hardest.json")]
+        self.tracker.results(self.directory.model, files, {"fingerprint": data.fingerprint, **record.metrics})
         self.directory.drop_checkpoints()
         return record
 

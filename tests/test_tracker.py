@@ -25,6 +25,8 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "log": ({"loss": 1.0}, 1),
     "table": ("worst", pd.DataFrame()),
     "summary": ({"recall@1": 1.0},),
+    "data": ("x", {"fingerprint": "f"}),
+    "results": (Path("model"), [], {}),
     "finish": (True,),
 }
 
@@ -65,6 +67,11 @@ def test_an_offline_run_holds_config_history_summary_and_table(
     again.table("worst", worst)
     again.log({"dev/recall@1": 40.5}, 5)
     again.summary({"recall@1": 51.25, "exact/recall@1": None})
+    again.data("my data/x", {"fingerprint": "f"})
+    (tmp_path / "model").mkdir()
+    for name in ("model/weights", "record.json"):
+        (tmp_path / name).write_text("1")
+    again.results(tmp_path / "model", [tmp_path / "record.json"], {"recall@1": 51.25})
     again.finish(ok=True)
     wandb.teardown()  # W&B's service ends, and with it its writing
 
@@ -81,6 +88,14 @@ def test_an_offline_run_holds_config_history_summary_and_table(
     assert rows[-1]["dev/recall@1"] == 40.5
     assert (killed["exit"], resumed["exit"]) == (1, 0)
     assert resumed["summary"]["recall@1"] == 51.25
+    name = "in_batch-x-s3-00c0ffee"
+    left = [
+        ("run_table", f"run-{name}-worst"),
+        ("data", "my_data_x"),
+        ("model", f"{name}-model"),
+        ("evaluation", f"{name}-evaluation"),
+    ]
+    assert resumed["artifacts"] == left and not killed["artifacts"]
 
     (table,) = (tmp_path / "runs" / "wandb").glob("offline-run-*/files/media/table/worst*.json")
     kept = json.loads(table.read_text())

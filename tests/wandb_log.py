@@ -38,10 +38,10 @@ def payloads(path: Path) -> Iterator[bytes]:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The run of a log: its identity, ``config``, ``history`` rows, ``summary`` and ``exit`` code."""
+    """The run of a log: its identity, ``config``, ``history`` rows, ``summary``, ``artifacts`` and ``exit`` code."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    found: dict[str, Any] = {"config": {}, "history": [], "summary": {}, "exit": None}
+    found: dict[str, Any] = {"config": {}, "history": [], "summary": {}, "exit": None, "artifacts": []}
     for payload in payloads(path):
         record = Record.FromString(payload)
         kind = record.WhichOneof("record_type")
@@ -58,6 +58,8 @@ def read(path: Path) -> dict[str, Any]:
             found["history"].append(values(record.history.item))
         elif kind == "summary":
             found["summary"] |= values(record.summary.update)
+        elif kind == "artifact":
+            found["artifacts"].append((record.artifact.type, record.artifact.name))
         elif kind == "exit":
             found["exit"] = record.exit.exit_code
     return found

@@ -6,7 +6,9 @@ with ``wandb sync runs/wandb/offline-run-*``, or looked at in the terminal with 
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +48,12 @@ class Tracker:
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """The run's final numbers."""
+
+    def data(self, name: str, facts: Mapping[str, Any]) -> None:
+        """The data set that the run reads, by its fingerprint and counts; no text of it is sent."""
+
+    def results(self, model: Path, files: Sequence[Path], facts: Mapping[str, Any]) -> None:
+        """What the run leaves: its weights, which stay in the directory ``model``, and ``files`` that tell how good."""
 
     def finish(self, ok: bool) -> None:
         """End the run, as failed unless ``ok``."""
@@ -110,6 +118,26 @@ class WandbTracker(Tracker):
     def summary(self, values: Mapping[str, Any]) -> None:
         self._run.summary.update(plain(values))
 
+    def data(self, name: str, facts: Mapping[str, Any]) -> None:
+        import wandb
+
+        artifact = wandb.Artifact(_artifact(name), type="data", metadata=plain(facts))
+        with artifact.new_file("data.json") as file:  # other data is another version
+            json.dump(plain(facts), file)
+        # Offline W&B takes no input: the data set is then one more thing that the run has logged.
+        (self._run.use_artifact if self.mode == "online" else self._run.log_artifact)(artifact)
+
+    def results(self, model: Path, files: Sequence[Path], facts: Mapping[str, Any]) -> None:
+        import wandb
+
+        weights = wandb.Artifact(f"{self._run.id}-model", type="model", metadata=plain(facts))
+        weights.add_reference(model.resolve().as_uri(), checksum=False)
+        evaluation = wandb.Artifact(f"{self._run.id}-evaluation", type="evaluation", metadata=plain(facts))
+        for file in files:
+            evaluation.add_file(str(file), policy="mutable")
+        self._run.log_artifact(weights)
+        self._run.log_artifact(evaluation)
+
     def finish(self, ok: bool) -> None:
         self._run.finish(exit_code=0 if ok else 1)
 
@@ -131,6 +159,11 @@ class WandbTracker(Tracker):
         }
         # finish_timeout is younger than the oldest wandb that is supported.
         return wandb.Settings(**{key: wanted[key] for key in wanted.keys() & wandb.Settings.model_fields.keys()})
+
+
+def _artifact(name: str) -> str:
+    """``name`` as W&B takes it for an artifact: letters, digits, dots, dashes and underscores."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)[:100] or "data"
 
 
 class Guarded(Tracker):
@@ -158,6 +191,12 @@ class Guarded(Tracker):
 
     def summary(self, values: Mapping[str, Any]) -> None:
         self._guard(lambda t: t.summary(values))
+
+    def data(self, name: str, facts: Mapping[str, Any]) -> None:
+        self._guard(lambda t: t.data(name, facts))
+
+    def results(self, model: Path, files: Sequence[Path], facts: Mapping[str, Any]) -> None:
+        self._guard(lambda t: t.results(model, files, facts))
 
     def finish(self, ok: bool) -> None:
         self._guard(lambda t: t.finish(ok))

@@ -1,0 +1,112 @@
+"""The project's Weights & Biases pages as code: a workspace of panels and a report with the verdict and main tables.
+
+Built without a network; what is built is saved by ``bench dashboard --wandb`` where a key is set up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from reports.blocks import Prose, Section
+from reports.comparison import main
+from reports.groups import Group
+from reports.markdown import render
+from reports.verdict import verdict
+
+if TYPE_CHECKING:
+    from wandb_workspaces.reports.v2 import Report
+    from wandb_workspaces.workspaces import Workspace
+
+NAME = "Which negatives?"
+STRATEGY = "strategy.name"  # in a run's configuration
+LINES = {
+    "Training": ("loss", "gradient_norm", "lr", "dev/exact/mrr@10", "dev/exact/recall@1"),
+    "Hardness and false negatives": (
+        "hardest_similarity",
+        "positive_similarity",
+        "positive_rank",
+        "effective_negatives",
+        "active",
+        "labelled_masked",
+        "drawn_above",
+        "guide_above",
+    ),
+}
+BARS = {
+    "Retrieval": ("recall@1", "recall@10", "recall@50", "mrr@10", "ndcg@10", "exact/recall@1"),
+    "Cost": ("cost/texts_encoded", "cost/train_s", "cost/mine_s", "cost/peak_memory_mb"),
+}
+
+
+def workspace(entity: str, project: str) -> Workspace:
+    """Panels in five sections; runs are grouped by strategy, so that seeds are averaged."""
+    from wandb_workspaces import workspaces as ws
+
+    sections = [ws.Section(name=name, panels=panels, is_open=True) for name, panels in _panels().items()]
+    grouped = ws.RunsetSettings(groupby=[ws.Config(STRATEGY)])
+    return ws.Workspace(entity=entity, project=project, name=NAME, sections=sections, runset_settings=grouped)
+
+
+def report(entity: str, project: str, groups: Sequence[Group]) -> Report:
+    """Verdict and main table of every comparison, then the panels over the runs themselves."""
+    from wandb_workspaces.reports import v2 as wr
+
+    sections = [Section(g.title, (Prose(" ".join(verdict(g.comparison))), main(g.comparison))) for g in groups]
+    runs = wr.Runset(groupby=[f"config.{STRATEGY}"])  # of the report's own project
+    grids: list[Any] = []
+    for name, panels in _panels().items():
+        grids += [wr.H2(text=name), wr.PanelGrid(runsets=[runs], panels=panels)]
+    return wr.Report(
+        entity=entity,
+        project=project,
+        title=NAME,
+        description="Made from the records by `bench dashboard --wandb`.",
+        blocks=[wr.TableOfContents(), wr.MarkdownBlock(text=render(sections)), *grids],
+    )
+
+
+def _panels() -> dict[str, list[Any]]:
+    """The panels of each section; those that compare runs come last."""
+    from wandb_workspaces.reports import v2 as wr
+
+    group = wr.Config(STRATEGY)
+    found: dict[str, list[Any]] = {
+        section: [
+            wr.LinePlot(
+                title=metric, x="Step", y=[metric], groupby=group, groupby_aggfunc="mean", groupby_rangefunc="stddev"
+            )
+            for metric in metrics
+        ]
+        for section, metrics in LINES.items()
+    }
+    for section, metrics in BARS.items():
+        found[section] = [
+            wr.BarPlot(
+                title=metric,
+                metrics=[wr.SummaryMetric(metric)],
+                groupby=group,
+                groupby_aggfunc="mean",
+                groupby_rangefunc="stddev",
+            )
+            for metric in metrics
+        ]
+    found["Cost"].append(
+        wr.ScatterPlot(
+            title="quality against cost",
+            x=wr.SummaryMetric("cost/texts_encoded"),
+            y=wr.SummaryMetric("recall@1"),
+            log_x=True,
+        )
+    )
+    columns = [
+        wr.ParallelCoordinatesPlotColumn(metric=metric)
+        for metric in (
+            wr.Config(STRATEGY),
+            wr.Config("strategy.scale"),
+            wr.Config("strategy.margin"),
+            wr.SummaryMetric("recall@1"),
+        )
+    ]
+    found["Compare"] = [wr.ParallelCoordinatesPlot(columns=columns), wr.RunComparer(diff_only="split")]
+    return found
