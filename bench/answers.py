@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from bench.commands import command, console, show_logs
@@ -58,10 +59,10 @@ def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Pat
 
     from bench.config import expand, resolve
     from bench.data import load
-    from bench.progress import Display
+    from bench.progress import Display, Suite
     from bench.role import Role
     from bench.run import run
-    from bench.study.begin import begin
+    from bench.study.begin import begin, size
     from bench.study.options import Options
     from reports.blocks import Figure
     from reports.figures.response import response
@@ -75,15 +76,22 @@ def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Pat
             out.mkdir(parents=True, exist_ok=True)
 
     def execute(config: RunConfig, line: Sequence[str], role: Role) -> Record:
-        title = f"{role.job_type} {config.strategy.name}: "
-        return run(config, command(line), display=Display(title), load=load_once, role=role).record
+        label, began = f"{role.job_type} {config.strategy.name} seed {config.seed}", monotonic()
+        found = run(config, command(line), display=Display(f"{label}: ", suite), load=load_once, role=role)
+        selected = role.job_type == "trial" and config.eval.max_corpus is not None
+        metric = config.eval.selection if selected else f"recall@{config.eval.ks[0]}"
+        took = None if found.skipped else monotonic() - began
+        suite.finished(label, metric, found.record.metrics.get(metric), took)
+        return found.record
 
     single = list(expand(words))
     if len(single) > 1:
         strategies = [line.removeprefix("strategy=").split(",") for line in words if line.startswith("strategy=")]
         if not strategies or len(single) != len(strategies[0]):
             raise UserError("a study varies what it asks about; only strategy= may be a list here")
-    path, told = begin(name, words, Options.of(given), resolve=resolve, execute=execute, load=load_once)
+    options = Options.of(given)
+    suite = Suite(size(name, words, options))
+    path, told = begin(name, words, options, resolve=resolve, execute=execute, load=load_once)
     with styled():
         drawing = response(pd.read_parquet(path / "trials.parquet"), told)
         for directory in (path, *([out] if out is not None else [])):

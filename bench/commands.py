@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -67,22 +68,26 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
     show_logs()
     from bench.config import expand, resolve
     from bench.data import load
-    from bench.progress import Display
+    from bench.progress import Display, Suite
     from bench.run import run
 
     single = list(expand(overrides))
+    suite = Suite(len(single)) if len(single) > 1 else None
     configs = [resolve(words) for words in single]  # all are checked before any is run
     load_once = lru_cache(maxsize=1)(load)
     outcomes, failed = [], 0
-    for number, (words, config) in enumerate(zip(single, configs, strict=True), 1):
-        title = f"[{number}/{len(single)}] {config.strategy.name} seed {config.seed}: " if len(single) > 1 else ""
+    for words, config in zip(single, configs, strict=True):
+        label = f"{config.strategy.name} seed {config.seed}"
+        display, began = Display(f"{label}: " if suite else "", suite), monotonic()
         try:
-            outcome = run(config, command(words), force=force, display=Display(title), load=load_once)
+            outcome = run(config, command(words), force=force, display=display, load=load_once)
         except UserError as error:
             failed += 1
             if len(single) == 1:
                 raise
             print(f"bench: {' '.join(words)}: {error}", file=sys.stderr)
+            if suite:
+                suite.finished(label, "", None, monotonic() - began)
             continue
         except Exception:  # a fault of this program: told in full, and the other runs are still wanted
             failed += 1
@@ -90,8 +95,14 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
                 raise
             print(f"bench: {' '.join(words)}:", file=sys.stderr)
             traceback.print_exc()
+            if suite:
+                suite.finished(label, "", None, monotonic() - began)
             continue
         outcomes.append(outcome)
+        if suite:
+            metric = next((name for name in COLUMNS if name in outcome.record.metrics), "")
+            took = None if outcome.skipped else monotonic() - began
+            suite.finished(label, metric, outcome.record.metrics.get(metric), took)
         if outcome.skipped:
             print(f"{outcome.record.run_id} is finished already (--force runs it again)", file=sys.stderr)
     return outcomes, failed

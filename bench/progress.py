@@ -13,15 +13,56 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 QUIET_S = 15.0  # seconds between two lines when the output is not a terminal
 
 
+class Suite:
+    """Many runs: what is done, the highest so far, about how long the rest will take. ``total`` are all of them."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.done = 0
+        self._highest: dict[str, tuple[float, str]] = {}
+        self._metric = ""
+        self._seconds: list[float] = []
+
+    def finished(self, label: str, metric: str, value: float | None, seconds: float | None) -> None:
+        """A run is done; said on standard error unless it was finished already, which has no ``seconds``."""
+        self.done += 1
+        self._metric = metric
+        if value is not None and value > self._highest.get(metric, (float("-inf"), ""))[0]:
+            self._highest[metric] = value, label
+        if seconds is None:
+            return
+        self._seconds.append(seconds)
+        told = "failed" if value is None else f"{metric} {value:.2f}"
+        print(f"{label}: {told}, {_time(seconds)} ({self.status})", file=sys.stderr, flush=True)
+
+    @property
+    def status(self) -> str:
+        """``3 of 9 done, highest recall@1 64.20 of mined_hard seed 1, about 12 min left``."""
+        parts = [f"{self.done} of {self.total} done"]
+        if self._metric in self._highest:
+            value, label = self._highest[self._metric]
+            parts.append(f"highest {self._metric} {value:.2f} of {label}")
+        if self._seconds and self.done < self.total:
+            parts.append(f"about {_time((self.total - self.done) * sum(self._seconds) / len(self._seconds))} left")
+        return ", ".join(parts)
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 class Display:
     """Progress of one run on standard error, so that results can be piped; ``title`` begins every label.
 
-    ``with Display() as display:`` gives the terminal back whatever happens. A dev evaluation may be shown
-    while training is: both are rows of the one display that a terminal can have.
+    Of a ``suite`` the state of the whole stands above. ``with Display() as display:`` gives the terminal back whatever
+    happens. A dev evaluation may be shown while training is: both are rows of the one display that a terminal can have.
     """
 
-    def __init__(self, title: str = "") -> None:
+    def __init__(self, title: str = "", suite: Suite | None = None) -> None:
         self.title = title
+        self.suite = suite
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -38,6 +79,8 @@ class Display:
 
     def __enter__(self) -> Display:
         self._bars.start()
+        if self.suite is not None:
+            self._bars.add_task(self.suite.status, total=self.suite.total, completed=self.suite.done, rate="")
         return self
 
     def __exit__(self, *raised: object) -> None:

@@ -221,7 +221,7 @@ def test_inspecting_data(data: Path, capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_a_report_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    refused(bench("report", "--runs-dir", str(tmp_path / "none")), capsys, "run something first")
+    refused(bench("report", "--runs-dir", str(tmp_path / "none")), capsys, "no runs at")
     refused(bench("report", "--runs-dir", str(tmp_path)), capsys, "no finished run")
 
 
@@ -230,7 +230,7 @@ def test_a_report_of_runs(run: Callable[..., int], tmp_path: Path, capsys: pytes
     capsys.readouterr()
     assert bench("report", "--runs-dir", str(tmp_path / "runs")) == 0
     shown = capsys.readouterr().out
-    assert "# Runs" in shown
+    assert "# Which negatives?" in shown
     assert "n=2" in shown
     out = tmp_path / "new" / "place"
     assert bench("report", "--runs-dir", str(tmp_path / "runs"), "--out", str(out)) == 0

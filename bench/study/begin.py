@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from bench.record.plain import canonical
 from bench.run import RunConfig
 from bench.study.carry import Execute, Study, merged
 from bench.study.options import Options
-from bench.study.question import Dimension, Question, keys_of, words
+from bench.study.question import Dimension, Question, grid, keys_of, words
 from bench.study.result import write
 from bench.study.storage import open_storage
 from strategies import Strategy, find
@@ -76,6 +77,20 @@ def begin(
     comparison = compare(records, of_runs(config.root), question.report, question.differs)
     command = " ".join(["bench study", name, *options.told(), *given])
     return directory, write(directory, question, title, command, arms, comparison)
+
+
+def size(name: str, given: Sequence[str], options: Options) -> int:
+    """How many runs the study is made of, finals included; on a grid those are the trials once more."""
+    question, base = _asked(name, given, options)
+    if question.protocol == "search":
+        finals = len(question.fresh) * (1 + question.against_default)
+        return len(question.strategies) * (question.trials * len(question.seeds) + finals)
+    points = 0
+    for entry in question.strategies:
+        strategy, *own = entry.split()
+        with suppress(ValueError):  # told when the study begins
+            points += len(grid(question.dimensions(find(strategy), keys_of([*base, *own]))))
+    return 2 * points * len(question.seeds)
 
 
 def _refuse_impossible(
