@@ -159,9 +159,9 @@ def dashboard(name: str | None, runs_dir: Path, storage: str | None, port: int) 
 
 def _page(runs_dir: Path) -> Path:
     from bench.record.ledger import read
-    from reports.report import build, write
+    from reports.report import write
 
-    return write(build(read(runs_dir), runs_dir), runs_dir / "report")
+    return write(read(runs_dir), runs_dir, runs_dir / "report")
 
 
 def wandb_pages(runs_dir: Path, metric: str = "recall@1") -> None:

@@ -205,11 +205,10 @@ def report(runs_dir: Path, out: Path | None, metric: str) -> None:
     ledger = read(runs_dir)
     if not ledger.records and not ledger.skipped:
         raise UserError(f"{runs_dir} holds no finished run; run something first: bench run strategy=hardest_neg")
-    made = build(ledger, runs_dir, metric)
     if out is None:
-        print(text(made), end="")
+        print(text(build(ledger, runs_dir, metric)), end="")
     else:
-        print(write(made, out))
+        print(write(ledger, runs_dir, out, metric))
 
 
 def list_strategies(markdown: bool) -> None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +18,7 @@ import pandas as pd
 from bench.disk import refusals
 from bench.record.ledger import Ledger
 from reports import comparison, gate, html, markdown, training
-from reports.blocks import Block, Bullets, Figure, Prose, Section, section
+from reports.blocks import Bullets, Figure, Prose, Section, section
 from reports.figures.matrix import matrix
 from reports.figures.overview import overview
 from reports.figures.quality import cost, forest, recall
@@ -36,35 +41,51 @@ _READING = (
 
 @dataclass
 class Report:
-    """What a report says, part by part, and its drawings by name."""
+    """What a report says, part by part, and the SVG texts of its figures by name."""
 
     sections: list[Section]
-    drawings: dict[str, Drawing]
+    pictures: dict[str, str]
 
 
-def build(ledger: Ledger, root: Path, metric: str = "recall@1") -> Report:
-    """The report of the runs of ``ledger``, which lie under ``root``, and of the studies there."""
-    drawings: dict[str, Drawing] = {}
-    studies = list(_studies(root))
+Drawings = Mapping[str, Drawing | None]
+Part = tuple[Section | None, dict[str, str]]
+
+
+def build(ledger: Ledger, root: Path, metric: str = "recall@1", figures: Path | None = None) -> Report:
+    """The report of the runs of ``ledger``, which lie under ``root``, and of the studies there.
+
+    Figures are drawn only where there is a directory for them.
+    """
     found = groups(ledger.records, root, metric)
+    pictures: dict[str, str] = {}
+    tested = [group for group in found if group.comparison.pairs]
+    with styled():
+        drawings = {"overview": overview([(g.title, g.comparison) for g in tested])} if figures else {}
+    first, saved = _saved(drawings, figures)
+    parts = [
+        (_verdicts(tested or found, first.get("overview")), saved),
+        *_each(partial(_group, figures=figures), found),
+    ]
+    studies = [_study(told, frame, figures) for told, frame in _studies(root)]
+    for _, saved in (*parts, *studies):
+        pictures |= saved
     sections = [
-        _verdicts(found, drawings),
-        *(_group(group, drawings) for group in found),
-        section("Studies", *(_study(told, frame, drawings) for told, frame in studies)),
+        *(section for section, _ in parts),
+        section("Studies", *(part for part, _ in studies)),
         gate.gate(found),
         provenance(found, ledger.skipped),
     ]
-    return Report([part for part in sections if part is not None], drawings)
+    return Report([part for part in sections if part is not None], pictures)
 
 
-def write(report: Report, out: Path) -> Path:
+def write(ledger: Ledger, root: Path, out: Path, metric: str = "recall@1") -> Path:
     """Write ``report.md``, ``report.html`` and ``figures/`` into the directory ``out``; the path of the page."""
-    with styled():
-        pictures = {name: save(drawing, name, out / "figures") for name, drawing in report.drawings.items()}
     with refusals(out):
         out.mkdir(parents=True, exist_ok=True)
+    report = build(ledger, root, metric, out / "figures")
+    with refusals(out):
         (out / "report.md").write_text(text(report), encoding="utf-8")
-        (out / "report.html").write_text(html.render(TITLE, report.sections, pictures), encoding="utf-8")
+        (out / "report.html").write_text(html.render(TITLE, report.sections, report.pictures), encoding="utf-8")
     return out / "report.html"
 
 
@@ -73,50 +94,64 @@ def text(report: Report) -> str:
     return f"# {TITLE}\n\n{markdown.render(report.sections)}\n"
 
 
-def _verdicts(found: Sequence[Group], drawings: dict[str, Drawing]) -> Section | None:
-    """The answer in three sentences for each part, those that were tested."""
-    tested = [group for group in found if group.comparison.pairs]
-    shown = tested or list(found)
-    if not shown:
+def _each(part: Callable[[Group], Part], found: Sequence[Group]) -> list[Part]:
+    """``part`` of every group, by as many processes as there are processors where that is worth it and safe."""
+    workers = min(os.cpu_count() or 1, len(found) // 2)
+    if workers < 2 or sys.platform != "linux":
+        return [part(group) for group in found]
+    with ProcessPoolExecutor(workers, get_context("fork")) as pool:
+        return list(pool.map(part, found))
+
+
+def _verdicts(found: Sequence[Group], picture: Figure | None) -> Section | None:
+    """The answer in three sentences for each part."""
+    if not found:
         return section("Verdict", Prose("There is no finished run."))
-    parts = [section(group.title, Prose(" ".join(verdict(group.comparison)))) for group in shown]
-    with styled():
-        picture = _kept(drawings, "overview", overview([(g.title, g.comparison) for g in tested]))
+    parts = [section(group.title, Prose(" ".join(verdict(group.comparison)))) for group in found]
     return section("Verdict", *parts, picture, Prose(_READING))
 
 
-def _group(group: Group, drawings: dict[str, Drawing]) -> Section | None:
-    of, name = group.comparison, group.name
-    with styled():
-        pictures: dict[str, Block | None] = {
-            kind: _kept(drawings, f"{name}-{kind}", drawing)
-            for kind, drawing in {
-                "quality": forest(of) if len(of.rows) > 1 else None,
-                "cost": cost(of),
-                "recall": recall(of) if len(of.rows) > 1 else None,
-                "learning": learning(of, group.history),
-                "hardness": hardness(of, [training.telemetry(row) for row in of.rows]),
-                "pairs": matrix(of),
-            }.items()
-        }
-    return section(
+def _group(group: Group, figures: Path | None) -> Part:
+    of = group.comparison
+    drawn = _saved(_drawings(group) if figures else {}, figures)
+    shown = {name.removeprefix(f"{group.name}-"): figure for name, figure in drawn[0].items()}
+    found = section(
         group.title,
         Bullets(verdict(of)),
-        pictures["quality"],
+        shown.get("quality"),
         comparison.main(of),
         comparison.notes(of),
-        section("Which differences are real", pictures["pairs"], comparison.every_pair(of, folded=True)),
-        section("Quality against cost", pictures["cost"], training.cost(of)),
-        section("Deeper in the list", pictures["recall"], comparison.every_metric(of, folded=True)),
-        section("Learning curves", pictures["learning"]),
-        training.negatives(of) and _with(training.negatives(of), pictures["hardness"]),
+        section("Which differences are real", shown.get("pairs"), comparison.every_pair(of, folded=True)),
+        section("Quality against cost", shown.get("cost"), training.cost(of)),
+        section("Deeper in the list", shown.get("recall"), comparison.every_metric(of, folded=True)),
+        section("Learning curves", shown.get("learning")),
+        training.negatives(of, shown.get("hardness")),
         comparison.index(of),
         hardest(group),
     )
+    return found, drawn[1]
 
 
-def _with(of: Section | None, picture: Block | None) -> Section | None:
-    return of if of is None or picture is None else Section(of.title, (picture, *of.blocks), of.folded)
+def _drawings(group: Group) -> Drawings:
+    of, several = group.comparison, len(group.comparison.rows) > 1
+    with styled():
+        drawn = {
+            "quality": forest(of) if several else None,
+            "cost": cost(of),
+            "recall": recall(of) if several else None,
+            "learning": learning(of, group.history),
+            "hardness": hardness(of, [training.telemetry(row) for row in of.rows]),
+            "pairs": matrix(of),
+        }
+    return {f"{group.name}-{kind}": drawing for kind, drawing in drawn.items()}
+
+
+def _saved(drawings: Drawings, figures: Path | None) -> tuple[dict[str, Figure], dict[str, str]]:
+    """The drawings that there are as blocks, and their SVG texts, by name."""
+    there = {name: drawing for name, drawing in drawings.items() if drawing is not None}
+    blocks = {name: Figure(name, drawing.alt) for name, drawing in there.items()}
+    with styled():
+        return blocks, {name: save(drawing, name, figures) for name, drawing in there.items() if figures}
 
 
 def _studies(root: Path) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
@@ -128,13 +163,8 @@ def _studies(root: Path) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
             continue
 
 
-def _study(told: dict[str, Any], frame: pd.DataFrame, drawings: dict[str, Drawing]) -> Section:
+def _study(told: dict[str, Any], frame: pd.DataFrame, figures: Path | None) -> Part:
     with styled():
-        return study(told, _kept(drawings, told["name"], response(frame, told)))
-
-
-def _kept(drawings: dict[str, Drawing], name: str, drawing: Drawing | None) -> Figure | None:
-    if drawing is None:
-        return None
-    drawings[name] = drawing
-    return Figure(name, drawing.alt)
+        drawings = {told["name"]: response(frame, told)} if figures else {}
+    blocks, pictures = _saved(drawings, figures)
+    return study(told, blocks.get(told["name"])), pictures

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import mean
 
 from bench.compare.comparison import Comparison, Row
-from reports.blocks import Cell, Prose, Section, amount, section, share, table
+from reports.blocks import Cell, Figure, Prose, Section, amount, section, share, table
 
 _COSTS = {
     "train_s": "train s",
@@ -44,7 +44,7 @@ def telemetry(row: Row) -> dict[str, float]:
     return {name: mean(of_run[name] for of_run in told) for name in told[0] if name in shared}
 
 
-def negatives(comparison: Comparison) -> Section | None:
+def negatives(comparison: Comparison, picture: Figure | None = None) -> Section | None:
     """How hard the negatives were, how many pulled, and how many were answers."""
     told = [telemetry(row) for row in comparison.rows]
     names = [name for name in _TOLD if any(name in of_row for of_row in told)]
@@ -57,9 +57,8 @@ def negatives(comparison: Comparison) -> Section | None:
         ]
         for row, of_row in zip(comparison.rows, told, strict=True)
     ]
-    return section(
-        "Hardness and false negatives", Prose(_NOTE), table(["strategy", *(_TOLD[name] for name in names)], rows)
-    )
+    header = ["strategy", *(_TOLD[name] for name in names)]
+    return section("Hardness and false negatives", picture, Prose(_NOTE), table(header, rows))
 
 
 def cost(comparison: Comparison) -> Section | None:
