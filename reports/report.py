@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from bench.disk import refusals
-from bench.record.ledger import Ledger
+from bench.record.ledger import STUDY_SCHEMA, Ledger
 from reports import comparison, gate, html, markdown, training
 from reports.blocks import Bullets, Figure, Prose, Section, section
 from reports.figures.matrix import matrix
@@ -66,14 +66,15 @@ def build(ledger: Ledger, root: Path, metric: str = "recall@1", figures: Path | 
         (_verdicts(tested or found, first.get("overview")), saved),
         *_each(partial(_group, figures=figures), found),
     ]
-    studies = [_study(told, frame, figures) for told, frame in _studies(root)]
+    known, unreadable = _studies(root)
+    studies = [_study(told, frame, figures) for told, frame in known]
     for _, saved in (*parts, *studies):
         pictures |= saved
     sections = [
         *(section for section, _ in parts),
         section("Studies", *(part for part, _ in studies)),
         gate.gate(found),
-        provenance(found, ledger.skipped),
+        provenance(found, [*ledger.skipped, *unreadable]),
     ]
     return Report([part for part in sections if part is not None], pictures)
 
@@ -154,13 +155,21 @@ def _saved(drawings: Drawings, figures: Path | None) -> tuple[dict[str, Figure],
         return blocks, {name: save(drawing, name, figures) for name, drawing in there.items() if figures}
 
 
-def _studies(root: Path) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """The results of the studies under ``root``; one that is broken or from another version is passed over."""
+def _studies(root: Path) -> tuple[list[tuple[dict[str, Any], pd.DataFrame]], list[tuple[Path, str]]]:
+    """The results of the studies under ``root``, and those that cannot be read with the reason."""
+    found, skipped = [], []
     for path in sorted(root.glob("studies/*/study.json")):
         try:
-            yield json.loads(path.read_bytes()), pd.read_parquet(path.parent / "trials.parquet")
-        except (ValueError, OSError):
+            told = json.loads(path.read_bytes())
+            frame = pd.read_parquet(path.parent / "trials.parquet")
+        except (ValueError, OSError) as error:
+            skipped.append((path, f"cannot be read: {error}"))
             continue
+        if told.get("schema") == STUDY_SCHEMA:
+            found.append((told, frame))
+        else:
+            skipped.append((path, "is of another version; the study's command makes it anew"))
+    return found, skipped
 
 
 def _study(told: dict[str, Any], frame: pd.DataFrame, figures: Path | None) -> Part:

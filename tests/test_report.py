@@ -98,6 +98,7 @@ def test_trials_of_a_search_are_told_as_a_study_and_not_as_results(
     study = runs_dir / "studies" / "margin-faq-1"
     study.mkdir(parents=True)
     told = {
+        "schema": 1,
         "name": "margin-faq-1",
         "asks": "Which margin?",
         "command": "bench study margin",
@@ -141,6 +142,8 @@ def test_trials_of_a_search_are_told_as_a_study_and_not_as_results(
     )
     shown = text(build(read(runs_dir), runs_dir))
     assert "99.00" not in shown and "Which margin?" in shown and "bench study margin" in shown
+    (study / "study.json").write_text(json.dumps({**told, "schema": 0}))
+    assert "is of another version" in text(build(read(runs_dir), runs_dir))
     assert bench("compare", "--runs-dir", str(runs_dir)) == 0
     told_apart = capsys.readouterr()
     assert "99.00" not in told_apart.out and "1 trials of studies' searches" in told_apart.err
@@ -391,3 +394,15 @@ def test_many_records_take_no_time(tmp_path: Path) -> None:
     report = build(ledger, tmp_path / "runs")
     assert len(ledger.records) == 2000 and len(text(report)) > 10_000
     assert process_time() - began < 10
+
+
+def test_a_long_setting_does_not_break_a_figure(tmp_path: Path) -> None:
+    knobs = {f"a_rather_long_name_{n}": 0.123456789 for n in range(9)}
+    other = dict.fromkeys(knobs, 1.0)
+    runs = Runs({"mnr": 0.5, "in_batch": 0.6}, knobs=knobs)
+    runs.records += Runs({"mnr": 0.5}, knobs=other, run_id="x").records[:1]
+    for record in runs.records:
+        with RunDirectory.open(tmp_path, record.run_id) as directory:
+            directory.write_record(record)
+    report = build(read(tmp_path), tmp_path, figures=tmp_path / "figures")
+    assert "…" in report.pictures["faq-quality"]

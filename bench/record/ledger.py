@@ -11,6 +11,8 @@ from bench.errors import UserError
 from bench.record.record import Record, RecordError
 from bench.record.store import RunDirectory
 
+STUDY_SCHEMA = 1  # of study.json
+
 
 @dataclass(frozen=True)
 class Ledger:

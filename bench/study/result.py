@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 from bench.compare.cells import word
 from bench.compare.comparison import Comparison
 from bench.disk import refusals, write_whole
+from bench.record.ledger import STUDY_SCHEMA
 from bench.record.plain import plain
 from bench.study.carry import Arm
 from bench.study.question import Question
@@ -28,6 +29,7 @@ def write(
     import pandas as pd
 
     told = {
+        "schema": STUDY_SCHEMA,
         "name": name,
         "asks": question.asks,
         "command": command,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.compare.comparison import LEVEL, Comparison
-from reports.figures.style import WIDE, Drawing
+from reports.figures.style import WIDE, Drawing, short
 
 
 def matrix(comparison: Comparison) -> Drawing | None:
@@ -15,7 +15,7 @@ def matrix(comparison: Comparison) -> Drawing | None:
     places = sorted({place for pair in comparison.pairs for place in (pair.first, pair.second)})
     if len(places) < 3:
         return None
-    labels = [comparison.rows[place].cell.label for place in places]
+    labels = [short(comparison.rows[place].cell.label) for place in places]
     at = {place: number for number, place in enumerate(places)}
     values = np.full((len(places), len(places)), np.nan)
     real = []

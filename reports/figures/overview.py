@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.compare.comparison import Comparison
 from reports.figures.quality import leaders
-from reports.figures.style import ACCENT, FAINT, INK, Drawing, framed
+from reports.figures.style import ACCENT, FAINT, INK, Drawing, framed, short
 
 MOST = 4  # panels
 LEAST = 3  # tested rows that make a panel
@@ -23,7 +23,7 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
         for place, row in enumerate(tested):
             ranks.setdefault(row.cell.label, []).append(place / len(tested))
     labels = sorted(ranks, key=lambda label: sum(ranks[label]) / len(ranks[label]))
-    figure, axes = framed(0.2 * len(labels) + 1.1, labels, bottom=0.5, top=0.3, panels=len(panels))
+    figure, axes = framed(0.2 * len(labels) + 1.1, [*map(short, labels)], bottom=0.5, top=0.3, panels=len(panels))
     axes = [axes] if len(panels) == 1 else axes
     drawing = Drawing(figure, "")
     for axis, (title, of) in zip(axes, panels, strict=True):
@@ -44,7 +44,7 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
         axis.set_title(title.partition(":")[0], fontsize=8.5)
         axis.grid(axis="x", alpha=0.25)
         axis.tick_params(axis="x", labelsize=7.5)
-    axes[0].set_yticks(range(len(labels)), labels)
+    axes[0].set_yticks(range(len(labels)), [*map(short, labels)])
     axes[0].set_ylim(len(labels) - 0.4, -0.6)
     figure.supxlabel(
         f"{panels[0][1].metric}, percent; blue: not told apart from the best; dashed: before training", fontsize=8

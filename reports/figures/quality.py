@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from bench.compare.comparison import Comparison, Row
-from reports.figures.style import ACCENT, FAINT, INK, OTHER, Drawing, framed
+from reports.figures.style import ACCENT, FAINT, INK, OTHER, Drawing, framed, short
 
 CUT_OFF = re.compile(r"recall@(\d+)")
 
@@ -63,7 +63,7 @@ def cost(comparison: Comparison) -> Drawing | None:
         (dot,) = axis.plot([texts], [mean], "o", ms=5.5 if ahead else 4.5, color=ACCENT if ahead else OTHER)
         drawing.hint(dot, f"{row.cell.label}: {metric} {mean:.2f} for {texts:,.0f} texts")
         if ahead:
-            axis.annotate(row.cell.label, (texts, mean), (5, 4), textcoords="offset points", fontsize=8)
+            axis.annotate(short(row.cell.label), (texts, mean), (5, 4), textcoords="offset points", fontsize=8)
     axis.set_xscale("log")
     axis.margins(x=0.12, y=0.1)
     axis.set_xlabel("texts encoded while training, mining included")
@@ -94,7 +94,7 @@ def recall(comparison: Comparison) -> Drawing | None:
             ms=3.5,
             lw=1.8 if bright else 0.9,
             color=f"C{shown.index(place)}" if bright else OTHER,
-            label=row.cell.label if bright else None,
+            label=short(row.cell.label) if bright else None,
             zorder=3 if bright else 1,
         )
         drawing.hint(line, f"{row.cell.label}: " + ", ".join(f"@{k} {v:.1f}" for k, v in zip(ks, values, strict=True)))
@@ -123,7 +123,8 @@ def leaders(comparison: Comparison) -> list[int]:
 
 
 def _lettered(row: Row) -> str:
-    return f"{row.cell.label} · {row.letters}" if row.letters else row.cell.label
+    label = short(row.cell.label)
+    return f"{label} · {row.letters}" if row.letters else label
 
 
 def few(comparison: Comparison, most: int = 6) -> list[int]:

@@ -17,6 +17,7 @@ from bench.disk import refusals
 PAPER, INK, FAINT = "#fffffe", "#1f2429", "#8a9199"
 ACCENT, OTHER = "#1769aa", "#b0b6bc"
 WIDE = 7.4  # inches
+LONGEST = 42  # characters of a label
 DPI = 130
 
 
@@ -33,6 +34,11 @@ class Drawing:
         name = f"mark{len(self.hints)}"
         artist.set_gid(name)
         self.hints[name] = text
+
+
+def short(label: str) -> str:
+    """A label that leaves room for the picture."""
+    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
 
 
 def framed(

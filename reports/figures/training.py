@@ -11,7 +11,7 @@ import numpy as np
 from bench.compare.comparison import Comparison
 from bench.record.record import Record
 from reports.figures.quality import few
-from reports.figures.style import ACCENT, OTHER, Drawing, framed
+from reports.figures.style import ACCENT, OTHER, Drawing, framed, short
 
 Histories = Callable[[Record], Sequence[Mapping[str, Any]]]
 Measure = Callable[[Mapping[str, Any]], float | None]
@@ -42,7 +42,7 @@ def learning(comparison: Comparison, histories: Histories) -> Drawing | None:
             values,
             lw=1.8 if bright else 0.9,
             color=f"C{shown.index(place)}" if bright else OTHER,
-            label=row.cell.label if bright else None,
+            label=short(row.cell.label) if bright else None,
             zorder=3 if bright else 1,
         )
         drawing.hint(line, f"{row.cell.label}: from {values[0]:.3g} to {values[-1]:.3g}")
@@ -82,7 +82,7 @@ def hardness(comparison: Comparison, telemetry: Sequence[Mapping[str, float]]) -
     if not panels:
         return None
     rows = comparison.rows
-    labels = [row.cell.label for row in rows]
+    labels = [short(row.cell.label) for row in rows]
     figure, axes = framed(0.2 * len(rows) + 0.9, labels, bottom=0.3, top=0.5, panels=len(panels))
     axes = [axes] if len(panels) == 1 else axes
     drawing = Drawing(figure, "")
