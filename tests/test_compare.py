@@ -87,6 +87,9 @@ def test_records_are_chosen_by_any_setting() -> None:
     assert [r.seed for r in select(records, ["strategy=mnr,in_batch", "seed=1,2"])] == [1, 2]
     assert [r.seed for r in select(records, ["strategy.scale=5"])] == [3]
     assert [r.seed for r in select(records, ["strategy.scale=5e0"])] == [3]
+    budgeted = run("mnr", 4, config={**records[0].config, "budget": {"steps": 9}})
+    assert [r.seed for r in select([*records, budgeted], ["budget.steps=null"])] == [1, 2, 3]
+    assert [r.seed for r in select([*records, budgeted], ["budget.steps=9"])] == [4]
     assert select(records, ["data=faq"]) == select(records, ["data=../data/faq"]) == records
     for words, message in (
         (["stratgy=mnr"], "'stratgy'.*strategy"),

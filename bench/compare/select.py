@@ -10,6 +10,8 @@ from bench.errors import UserError, nearest
 from bench.record.identity import flat
 from bench.record.record import Record
 
+_UNSET = ("null",)  # of a setting that is younger than the record
+
 
 def select(records: Iterable[Record], words: Sequence[str]) -> list[Record]:
     """The records that have one of the values of every ``key=value,value`` of ``words``.
@@ -29,9 +31,9 @@ def select(records: Iterable[Record], words: Sequence[str]) -> list[Record]:
             raise UserError(f"no record has the setting {key!r}{nearest(key, known)}")
         wanted = [values] if values.startswith("[") else values.split(",")
         same = {_plain(value) for value in wanted}
-        kept = [record for record in left if same & set(map(_plain, _settings(record).get(key, ())))]
+        kept = [record for record in left if same & set(map(_plain, _settings(record).get(key, _UNSET)))]
         if left and not kept:
-            there = sorted({value for record in left for value in _settings(record).get(key, ())})
+            there = sorted({value for record in left for value in _settings(record).get(key, _UNSET)})
             raise UserError(f"no record has {text}; there is {', '.join(there)}")
         left = kept
     return left
