@@ -1,0 +1,37 @@
+"""What a comparison comes to, in three sentences that promise no more than it shows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from records import Runs
+
+from reports.figures.quality import leaders
+from reports.verdict import verdict
+
+LEVELS = {"mnr": 0.5, "mined_hard": 0.7, "in_batch": 0.7}
+
+
+def test_the_verdict_names_a_winner_only_when_it_beats_all() -> None:
+    sentences = verdict(Runs({"mnr": 0.3, "mined_hard": 0.7}).compare())
+    assert sentences[0].startswith("`mined_hard` is best") and "the other" in sentences[0]
+    assert "a real difference" in sentences[1] and "on `mnr`" in sentences[1]
+
+
+def test_the_verdict_says_who_cannot_be_told_apart_and_what_is_cheaper() -> None:
+    runs = Runs(LEVELS)
+    dear = {"cost": {"train_s": 90.0, "mine_s": 10.0, "texts_encoded": 64000.0}}
+    runs.records = [replace(r, **(dear if r.strategy == "mined_hard" else {})) for r in runs.records]
+    comparison = runs.compare()
+    assert comparison.rows[0].cell.strategy == "mined_hard", "this test is about the dear one leading"
+    which, how_much, price = verdict(comparison)
+    assert "not told apart from `in_batch`; it is higher for real than the 1 further" in which
+    assert "which may be chance" in how_much and "on `in_batch`" in how_much
+    assert "64,000 texts (train 90 s, mine 10 s)" in price
+    assert "`in_batch` is not told apart from it with 6,400, 10.0 times less" in price
+    assert [comparison.rows[place].cell.strategy for place in leaders(comparison)] == ["mined_hard", "in_batch"]
+
+
+def test_the_verdict_of_one_seed_promises_nothing() -> None:
+    (sentence,) = verdict(Runs(LEVELS, seeds=(1,)).compare())
+    assert sentence.startswith("Nothing is shown to be real")
