@@ -59,7 +59,7 @@ def verdict(entry: Documented, row: Row) -> list[tuple[str, float, float, str]]:
 
 
 def _of_data(data: str, entries: Sequence[Documented], rows: Sequence[Row]) -> Section | None:
-    names = sorted({name for entry in entries for name in entry.metrics}, key=_order)
+    names = sorted(dict.fromkeys(name for entry in entries for name in entry.metrics), key=_order)
     repeated = [(entry, *repetition(entry, rows)) for entry in entries]
     checked = _checked([(entry, row) for entry, row, _ in repeated if row is not None])
     body = [
@@ -112,9 +112,10 @@ def _checked(repeated: Sequence[tuple[Documented, Row]]) -> Table | None:
     return table(header, body, words=3) if body else None
 
 
-def _words(apart: Sequence[str], most: int = 2) -> str:
-    more = f" and {len(apart) - most} more" if len(apart) > most else ""
-    return ", ".join(apart[:most]) + more
+def _words(apart: Sequence[str], most: int = 3) -> str:
+    """``data, backbone and strategy``."""
+    named = [*apart[:most], *([f"{len(apart) - most} more"] if len(apart) > most else [])]
+    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
 
 
 def _caveats(entries: Sequence[Documented]) -> tuple[str, ...]:
@@ -140,5 +141,6 @@ def short(name: str) -> str:
 
 
 def _order(name: str) -> tuple[bool, str, int]:
+    """Recall by its cut-off, then the others; what has no cut-off as it comes."""
     kind, _, k = name.partition("@")
     return bool(re.match(r"(mrr|ndcg)@", name)), kind if k else "", int(k or 0)
