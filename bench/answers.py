@@ -62,7 +62,7 @@ def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Pat
     from bench.progress import Display, Suite
     from bench.role import Role
     from bench.run import run
-    from bench.study.begin import begin, size
+    from bench.study.begin import begin
     from bench.study.options import Options
     from reports.blocks import Figure
     from reports.figures.response import response
@@ -71,6 +71,7 @@ def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Pat
     from reports.study import study as section
 
     load_once = lru_cache(maxsize=1)(load)
+    suite = Suite()
     if out is not None:
         with refusals(out):
             out.mkdir(parents=True, exist_ok=True)
@@ -89,9 +90,9 @@ def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Pat
         strategies = [line.removeprefix("strategy=").split(",") for line in words if line.startswith("strategy=")]
         if not strategies or len(single) != len(strategies[0]):
             raise UserError("a study varies what it asks about; only strategy= may be a list here")
-    options = Options.of(given)
-    suite = Suite(size(name, words, options))
-    path, told = begin(name, words, options, resolve=resolve, execute=execute, load=load_once)
+    path, told = begin(
+        name, words, Options.of(given), resolve=resolve, execute=execute, load=load_once, expect=suite.expect
+    )
     with styled():
         drawing = response(pd.read_parquet(path / "trials.parquet"), told)
         for directory in (path, *([out] if out is not None else [])):

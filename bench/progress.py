@@ -16,12 +16,16 @@ QUIET_S = 15.0  # seconds between two lines when the output is not a terminal
 class Suite:
     """Many runs: what is done, the highest so far, about how long the rest will take. ``total`` are all of them."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int = 0) -> None:
         self.total = total
         self.done = 0
         self._highest: dict[str, tuple[float, str]] = {}
         self._metric = ""
         self._seconds: list[float] = []
+
+    def expect(self, total: int) -> None:
+        """There will be ``total`` runs."""
+        self.total = total
 
     def finished(self, label: str, metric: str, value: float | None, seconds: float | None) -> None:
         """A run is done; said on standard error unless it was finished already, which has no ``seconds``."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.compare.comparison import Comparison, Row
-from reports.figures.quality import leaders
 
 MOST = 4  # strategies that are named
 
@@ -21,7 +20,7 @@ def _which(comparison: Comparison) -> str:
     metric, first = comparison.metric, comparison.rows[0]
     value = first.metrics[metric]
     found = f"{value.mean:.1f} (95 % interval {value.low:.1f} to {value.high:.1f} over {value.n} seeds)"
-    tied = leaders(comparison)[1:]
+    tied = comparison.leaders[1:]
     others = sum(bool(row.letters) for row in comparison.rows) - 1
     if not tied:
         rest = "the other" if others == 1 else f"each of the {others} others"
@@ -57,7 +56,7 @@ def _price(comparison: Comparison) -> str:
         return "What it costs was not recorded."
     seconds = [f"{name} {value:,.0f} s" for name in ("train", "mine") if (value := first.cost.get(f"{name}_s"))]
     told = f"It encodes {texts:,.0f} texts" + (f" ({', '.join(seconds)})" if seconds else "")
-    least, place = min((comparison.rows[p].cost.get("texts_encoded") or texts, p) for p in leaders(comparison))
+    least, place = min((comparison.rows[p].cost.get("texts_encoded") or texts, p) for p in comparison.leaders)
     if least >= 0.99 * texts:
         return f"{told}, and nothing as good is cheaper."
     return (

@@ -383,6 +383,31 @@ cli.main(sys.argv[1:])
 """
 
 
+def test_the_next_trial_trains_at_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first has loaded, tokenised and embedded is there for the second: it trains within two seconds."""
+    from time import monotonic
+
+    from bench.record.store import RunDirectory
+    from bench.train.step import Stepper
+
+    told: list[tuple[str, float]] = []
+    for owner, name in ((RunDirectory, "write_record"), (Stepper, "backward")):
+        plain = getattr(owner, name)
+
+        def wrapped(*args: Any, plain: Any = plain, name: str = name, **kwargs: Any) -> Any:
+            told.append((name, monotonic()))
+            return plain(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, wrapped)
+    assert bench("study", "margin", "trials=3", *words(data, tmp_path)) == 0
+    waits = [
+        after[1] - before[1]
+        for before, after in zip(told, told[1:], strict=False)
+        if (before[0], after[0]) == ("write_record", "backward")
+    ]
+    assert len(waits) >= 2 and max(waits) < 2
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
 def test_memory_does_not_grow_from_trial_to_trial(data: Path, tmp_path: Path) -> None:
     command = ["study", "margin", "trials=30", *words(data, tmp_path)]

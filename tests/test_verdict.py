@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from records import Runs
 
-from reports.figures.quality import leaders
 from reports.verdict import verdict
 
 LEVELS = {"mnr": 0.5, "mined_hard": 0.7, "in_batch": 0.7}
@@ -29,7 +28,7 @@ def test_the_verdict_says_who_cannot_be_told_apart_and_what_is_cheaper() -> None
     assert "which may be chance" in how_much and "on `in_batch`" in how_much
     assert "64,000 texts (train 90 s, mine 10 s)" in price
     assert "`in_batch` is not told apart from it with 6,400, 10.0 times less" in price
-    assert [comparison.rows[place].cell.strategy for place in leaders(comparison)] == ["mined_hard", "in_batch"]
+    assert [comparison.rows[place].cell.strategy for place in comparison.leaders] == ["mined_hard", "in_batch"]
 
 
 def test_the_verdict_of_one_seed_promises_nothing() -> None:

@@ -47,6 +47,12 @@ class Comparison:
     best: int | None
     notes: tuple[str, ...]
 
+    @property
+    def leaders(self) -> list[int]:
+        """The first row and those that are not told apart from it, by place; none when nothing was tested."""
+        letters = set(self.rows[0].letters)
+        return [place for place, row in enumerate(self.rows) if letters & set(row.letters)]
+
     def pair(self, first: int, second: int) -> Pair | None:
         """The test of two rows, first less second."""
         for pair in self.pairs:

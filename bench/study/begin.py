@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from bench.study.options import Options
 from bench.study.question import Dimension, Question, grid, keys_of, words
 from bench.study.result import write
 from bench.study.storage import open_storage
-from strategies import Strategy, find
+from strategies import find
 from studies import questions
 
 _ENDS = ("budget.", "train.max_steps", "train.stage_steps", "train.epochs")
@@ -36,61 +35,71 @@ def begin(
     resolve: Callable[[Sequence[str]], RunConfig],
     execute: Execute,
     load: Callable[[DataConfig], DataSet],
+    expect: Callable[[int], None] = lambda runs: None,
 ) -> tuple[Path, dict[str, Any]]:
     """Carry out the study ``name`` with the overrides ``given``; the directory of its result, and the result.
 
-    Raises :class:`UserError` for what cannot be, before anything is trained.
+    ``expect`` is told how many runs there will be, a grid's counted twice, as trials and as final runs. Raises
+    :class:`UserError` for what cannot be, before anything is trained.
     """
     question, base = _asked(name, given, options)
-    declared: list[tuple[Dimension, ...]] = []
-    strategies: list[Strategy] = []
-    for entry in question.strategies:
-        strategy, *own = entry.split()
-        start = merged([f"strategy={strategy}", *own], base)
-        config = resolve(start)
-        try:
-            dimensions = question.dimensions(find(strategy), keys_of([*base, *own]))
-        except ValueError as error:
-            raise UserError(f"study {name}: {error}") from error
-        declared.append(dimensions)
-        strategies.append(config.strategy)
-        varied = {dimension.key for dimension in dimensions}
-        if fixed := [word for word in given if word.partition("=")[0] in varied]:
-            raise UserError(f"{fixed[0]}: that is what study {name} varies")
-        for dimension in dimensions:
-            _refuse_impossible(resolve, start, dimension)
-    data = load(config.data)
-    for asked in strategies:
-        check(asked, data)
+    configs, varied = _checked(name, question, base, given, resolve)
+    data = load(configs[0].data)
+    for config in configs:
+        check(config.strategy, data)
     if question.protocol == "search" and "dev" not in data.splits:
         raise UserError(f"study {name} selects on dev, and data set {data.name} has no dev split")
+    expect(_size(question, varied))
     part = [word for word in base if not word.startswith(_NO_PART)]
     how = [question.seeds, question.protocol, question.metric, question.judged, options.sampler]
-    what = [[asdict(dimension) for dimension in dimensions] for dimensions in declared]
+    what = [[asdict(dimension) for dimension in dimensions] for dimensions in varied]
     identity = canonical([question.strategies, what, sorted(part), how, data.fingerprint])
     digits = hashlib.sha256(identity.encode()).hexdigest()[:8]
     title = f"{name}-{re.sub(r'[^A-Za-z0-9_.]+', '_', data.name)[:24]}-{digits}"
-    directory = config.root / "studies" / title
+    root = configs[0].root
+    directory = root / "studies" / title
     kept = open_storage(options.storage, directory)
-    study = Study(title, question, tuple(base), kept, resolve, execute, data, options)
-    arms, records = study.carry_out()
-    comparison = compare(records, of_runs(config.root), question.report, question.differs)
+    arms, records = Study(title, question, tuple(base), kept, resolve, execute, data, options).carry_out()
+    comparison = compare(records, of_runs(root), question.report, question.differs)
     command = " ".join(["bench study", name, *options.told(), *given])
     return directory, write(directory, question, title, command, arms, comparison)
 
 
-def size(name: str, given: Sequence[str], options: Options) -> int:
-    """How many runs the study is made of, finals included; on a grid those are the trials once more."""
-    question, base = _asked(name, given, options)
-    if question.protocol == "search":
-        finals = len(question.fresh) * (1 + question.against_default)
-        return len(question.strategies) * (question.trials * len(question.seeds) + finals)
-    points = 0
+def _checked(
+    name: str,
+    question: Question,
+    base: Sequence[str],
+    given: Sequence[str],
+    resolve: Callable[[Sequence[str]], RunConfig],
+) -> tuple[list[RunConfig], list[tuple[Dimension, ...]]]:
+    """Of each strategy its configuration and what varies of it.
+
+    Raises :class:`UserError` for a setting that cannot be and for one that is the study's to vary.
+    """
+    configs, varied = [], []
     for entry in question.strategies:
         strategy, *own = entry.split()
-        with suppress(ValueError):  # told when the study begins
-            points += len(grid(question.dimensions(find(strategy), keys_of([*base, *own]))))
-    return 2 * points * len(question.seeds)
+        start = merged([f"strategy={strategy}", *own], base)
+        configs.append(resolve(start))
+        try:
+            dimensions = question.dimensions(find(strategy), keys_of([*base, *own]))
+        except ValueError as error:
+            raise UserError(f"study {name}: {error}") from error
+        keys = {dimension.key for dimension in dimensions}
+        if fixed := [word for word in given if word.partition("=")[0] in keys]:
+            raise UserError(f"{fixed[0]}: that is what study {name} varies")
+        for dimension in dimensions:
+            _refuse_impossible(resolve, start, dimension)
+        varied.append(dimensions)
+    return configs, varied
+
+
+def _size(question: Question, varied: Sequence[tuple[Dimension, ...]]) -> int:
+    """How many runs a study is made of."""
+    if question.protocol == "grid":
+        return 2 * len(question.seeds) * sum(len(grid(dimensions)) for dimensions in varied)
+    finals = len(question.fresh) * (1 + question.against_default)
+    return len(question.strategies) * (question.trials * len(question.seeds) + finals)
 
 
 def _refuse_impossible(

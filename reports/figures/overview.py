@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.compare.comparison import Comparison
-from reports.figures.quality import leaders
 from reports.figures.style import ACCENT, FAINT, INK, Drawing, framed, short
 
 MOST = 4  # panels
@@ -27,7 +26,7 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
     axes = [axes] if len(panels) == 1 else axes
     drawing = Drawing(figure, "")
     for axis, (title, of) in zip(axes, panels, strict=True):
-        tied = leaders(of)
+        tied = of.leaders
         for place, row in enumerate(of.rows):
             value = row.metrics[of.metric]
             if value.low is None or value.high is None:

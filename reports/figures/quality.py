@@ -16,7 +16,7 @@ def forest(comparison: Comparison) -> Drawing:
     labels = [_lettered(row) for row in rows]
     figure, axis = framed(0.23 * len(rows) + 0.9, labels)
     drawing = Drawing(figure, "")
-    tied = leaders(comparison)
+    tied = comparison.leaders
     for place, row in enumerate(rows):
         value, colour = row.metrics[metric], ACCENT if place in tied else INK
         told = f"{row.cell.label}: {metric} {value.mean:.2f}, n={value.n}"
@@ -114,12 +114,6 @@ def recall(comparison: Comparison) -> Drawing | None:
         f"{best.metrics[f'recall@{ks[0]}'].mean:.1f} to {best.metrics[f'recall@{ks[-1]}'].mean:.1f}"
     )
     return drawing
-
-
-def leaders(comparison: Comparison) -> list[int]:
-    """The places of the first row and of those that are not told apart from it; none when nothing was tested."""
-    letters = set(comparison.rows[0].letters)
-    return [place for place, row in enumerate(comparison.rows) if letters & set(row.letters)]
 
 
 def _lettered(row: Row) -> str:
