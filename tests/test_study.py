@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -402,7 +403,7 @@ def test_the_next_trial_trains_at_once(data: Path, tmp_path: Path, monkeypatch: 
     assert bench("study", "margin", "trials=3", *words(data, tmp_path)) == 0
     waits = [
         after[1] - before[1]
-        for before, after in zip(told, told[1:], strict=False)
+        for before, after in itertools.pairwise(told)
         if (before[0], after[0]) == ("write_record", "backward")
     ]
     assert len(waits) >= 2 and max(waits) < 2
