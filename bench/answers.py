@@ -162,7 +162,7 @@ def _page(runs_dir: Path) -> Path:
     from bench.record.ledger import read
     from reports.report import write
 
-    return write(read(runs_dir), runs_dir, runs_dir / "report")
+    return write(read(runs_dir), runs_dir, runs_dir / "report", against="in_batch")
 
 
 def wandb_pages(runs_dir: Path, metric: str = "recall@1") -> None:

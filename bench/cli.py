@@ -70,6 +70,7 @@ def run(
 def report(
     runs_dir: RunsDir = Path("runs"),
     metric: Annotated[str, typer.Option(help="What decides and is tested.")] = "recall@1",
+    against: Annotated[str, typer.Option(help="The strategy that gains are told on.")] = "in_batch",
     out: Annotated[
         Path | None, typer.Option(help="Write report.html, report.md and figures/ into this directory instead.")
     ] = None,
@@ -77,7 +78,7 @@ def report(
     """Say what the runs come to: verdict, tables with tests and price, figures, beside the documented results."""
     from bench import commands
 
-    commands.report(runs_dir, out, metric)
+    commands.report(runs_dir, out, metric, against)
 
 
 @app.command(epilog="Example: bench compare data=medquad strategy=in_batch,mined_hard,mnr train.max_steps=100")

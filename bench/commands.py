@@ -197,7 +197,7 @@ def repeat(identity: str, overrides: Sequence[str]) -> bool:
     return equal
 
 
-def report(runs_dir: Path, out: Path | None, metric: str) -> None:
+def report(runs_dir: Path, out: Path | None, metric: str, against: str) -> None:
     """Print the report of all finished runs as Markdown, or write page, Markdown and figures into ``out``."""
     from bench.record.ledger import read
     from reports.report import build, text, write
@@ -206,9 +206,9 @@ def report(runs_dir: Path, out: Path | None, metric: str) -> None:
     if not ledger.records and not ledger.skipped:
         raise UserError(f"{runs_dir} holds no finished run; run something first: bench run strategy=hardest_neg")
     if out is None:
-        print(text(build(ledger, runs_dir, metric)), end="")
+        print(text(build(ledger, runs_dir, metric, against)), end="")
     else:
-        print(write(ledger, runs_dir, out, metric))
+        print(write(ledger, runs_dir, out, metric, against))
 
 
 def list_strategies(markdown: bool) -> None:

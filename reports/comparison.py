@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
+from bench.compare.cells import word
 from bench.compare.comparison import LEVEL, Comparison, Row
-from bench.compare.statistics import Interval, Pair
+from bench.compare.statistics import RESAMPLES, Interval, Pair
+from bench.record.identity import setting
 from reports import blocks
 from reports.blocks import Block, Bullets, Cell, Prose, Section, Table, amount, number, section, table
 
 _PRICE = {"train_s": "train s", "mine_s": "mining s", "texts_encoded": "texts", "peak_memory_mb": "peak MB"}
-_NOTES = (
+NOTES = (
     "Percent; `sd` and `95 %` are over seeds. Rows that share a letter are not told apart: the difference of two that "
     f"do not is real at {LEVEL:.0%}, by a paired test over queries and seeds, corrected for all pairs (Holm). The best "
-    "is bold only if it is better than every other row for real."
+    "is bold only if it is better than every other row for real. Seconds and memory are those of the machine as it "
+    "was; `texts` are those encoded in training and mining, and do not depend on that."
 )
 
 
@@ -22,7 +25,7 @@ def render(comparison: Comparison, everything: bool = False) -> Section:
     """The tables of a comparison alone; ``everything`` shows each pair, not only those of the first row."""
     parts: list[Block | None] = [
         main(comparison),
-        Prose(_NOTES),
+        Prose(NOTES),
         notes(comparison),
         every_pair(comparison) if everything else against_first(comparison),
         index(comparison),
@@ -40,7 +43,7 @@ def title(comparison: Comparison) -> str:
 def main(comparison: Comparison) -> Table:
     """Quality and price of every row."""
     costs = [name for name in _PRICE if any(row.cost.get(name) is not None for row in comparison.rows)]
-    header = ["strategy", comparison.metric, "sd", "95 %", "n", "told apart", "before", *(_PRICE[n] for n in costs)]
+    header = ["strategy", comparison.metric, "sd", "95 %", "n", "letters", "before", *(_PRICE[n] for n in costs)]
     rows = []
     for place, row in enumerate(comparison.rows):
         value, before = row.metrics[comparison.metric], row.before.get(comparison.metric)
@@ -57,6 +60,28 @@ def main(comparison: Comparison) -> Table:
         ]
         rows.append(blocks.Row(tuple(cells), row.cell.commands))
     return Table((*header, "points per 10k texts"), tuple(rows))
+
+
+def settings(comparison: Comparison) -> Section | None:
+    """The knobs of every strategy, and what is equal in all rows."""
+    known = [_known(row) for row in comparison.rows]
+    equal = {key: value for key, value in known[0].items() if all(of.get(key) == value for of in known)}
+    told = " ".join(f"{key}={word(value)}" for key, value in equal.items() if value not in (None, ""))
+    rows = [[row.cell.label, _words(row.cell.records[0].knobs)] for row in comparison.rows]
+    note = Prose(f"Equal in all rows: {told}.") if told else None
+    return section("Settings", note, table(["strategy", "knobs"], rows, words=2), folded=True)
+
+
+def _known(row: Row) -> dict[str, object]:
+    """What was set of encoder, training, budget and evaluation."""
+    record = row.cell.records[0]
+    told = {f"encoder.{key}": value for key, value in record.encoder.items()}
+    groups = ("budget.", "train.", "eval.", "index.")
+    return {**told, **{key: value for key, value in setting(record.config).items() if key.startswith(groups)}}
+
+
+def _words(settings: Mapping[str, object]) -> str:
+    return " ".join(f"{key}={word(value)}" for key, value in settings.items())
 
 
 def notes(comparison: Comparison) -> Block | None:
@@ -85,7 +110,7 @@ def _differences(comparison: Comparison, pairs: Sequence[Pair]) -> Table | None:
             comparison.rows[pair.second].cell.label,
             number(pair.difference, sign=True),
             Cell(f"{pair.low:+.2f} to {pair.high:+.2f}", pair.low),
-            Cell(f"{pair.adjusted:.4f}" + (" *" if pair.adjusted <= LEVEL else ""), pair.adjusted, f"p {pair.p:.4f}"),
+            Cell(p_value(pair) + (" *" if pair.adjusted <= LEVEL else ""), pair.adjusted, f"uncorrected {pair.p:.4f}"),
             number(pair.effect, sign=True),
             Cell(f"{pair.wins:.1%}", pair.wins),
             Cell(f"{pair.losses:.1%}", pair.losses),
@@ -93,6 +118,12 @@ def _differences(comparison: Comparison, pairs: Sequence[Pair]) -> Table | None:
         for pair in pairs
     ]
     return table(header, rows, words=2)
+
+
+def p_value(pair: Pair) -> str:
+    """The corrected p; no resample can show one below a bound."""
+    bound = "≤ " if pair.p <= 1 / (RESAMPLES + 1) else ""
+    return f"{bound}{pair.adjusted:.4f}"
 
 
 def index(comparison: Comparison) -> Section | None:
@@ -106,7 +137,11 @@ def index(comparison: Comparison) -> Section | None:
         for row in comparison.rows
         for h, e in [(row.metrics[name].mean, row.metrics[exact].mean)]
     ]
-    return section(f"{name}: the index beside exact search", table(["strategy", "HNSW", "exact", "lost"], rows))
+    note = Prose(
+        "What the approximate index loses. Less than nothing is lost where it misses a wrong passage that exact search "
+        "puts before the right one."
+    )
+    return section(f"{name}: the index beside exact search", note, table(["strategy", "HNSW", "exact", "lost"], rows))
 
 
 def every_metric(comparison: Comparison, folded: bool = False) -> Section | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,21 +33,36 @@ class Group:
         return [record for row in self.comparison.rows for record in row.cell.records]
 
     def history(self, record: Record) -> Sequence[Mapping[str, Any]]:
-        """The events of a run; none when its history is missing or broken, which its record does not depend on."""
+        """The events of a run; none when its history is broken, which :meth:`unreadable` tells."""
         try:
-            return RunDirectory(self.root, record.run_id).history()
+            found = RunDirectory(self.root, record.run_id).history()
         except UserError:
             return ()
+        return found if all(isinstance(event, dict) for event in found) else ()
+
+    def unreadable(self) -> list[str]:
+        """Histories that are there and cannot be read; the records do not depend on them."""
+        paths = [(record, RunDirectory(self.root, record.run_id).path / "history.jsonl") for record in self.records]
+        return [f"`{path}` is broken" for record, path in paths if path.exists() and not self.history(record)]
 
 
 def groups(records: Iterable[Record], root: Path, metric: str) -> list[Group]:
     """Compare within each group; those with the most tested rows first.
 
-    A group in which not every run has ``metric`` is compared by the first that all have.
+    A group in which not every run has ``metric`` is compared by the first that all have, and says so. Raises
+    :class:`UserError` when no run at all has it.
     """
+    records = list(records)
+    if records and not any(record.metrics.get(metric) is not None for record in records):
+        known = sorted({name for record in records for name in record.metrics})
+        raise UserError(f"no run has the metric {metric!r}; there is {', '.join(known)}")
     by_title: dict[str, list[Comparison]] = {}
     for same in alike(records):
-        compared = compare(same, of_runs(root), _metric(same, metric))
+        chosen = _metric(same, metric)
+        compared = compare(same, of_runs(root), chosen)
+        if chosen != metric:
+            told = f"compared by {chosen}, since not all of these runs have {metric}"
+            compared = replace(compared, notes=(told, *compared.notes))
         by_title.setdefault(tables.title(compared), []).append(compared)
     made = []
     for title, alikes in by_title.items():

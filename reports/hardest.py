@@ -19,7 +19,10 @@ def hardest(group: Group) -> Section | None:
     """A table of those queries, from what the first row's first run has kept of them."""
     row = group.comparison.rows[0]
     run = row.cell.records[0]
-    worst = RunDirectory(group.root, run.run_id).read_hardest()[:SHOWN]
+    try:
+        worst = RunDirectory(group.root, run.run_id).read_hardest()[:SHOWN]
+    except UserError as error:
+        return section("Hardest queries", Prose(str(error)), folded=True)
     if not worst:
         return None
     others = _found(group)

@@ -18,9 +18,9 @@ def render(sections: Iterable[Section], level: int = 2, figures: str = "figures"
 def _section(section: Section, level: int, figures: str) -> str:
     parts = [_block(block, level + 1, figures) for block in section.blocks]
     if section.folded:
-        head, foot = [f"<details>\n<summary>{section.title}</summary>"], ["</details>"]
+        head, foot = [f"<details>\n<summary>{_safe(section.title)}</summary>"], ["</details>"]
     else:
-        head, foot = [f"{'#' * level} {section.title}"], []
+        head, foot = [f"{'#' * level} {_safe(section.title)}"], []
     return "\n\n".join([*head, *(part for part in parts if part), *foot])
 
 
@@ -31,13 +31,13 @@ def _block(block: Block, level: int, figures: str) -> str:
         case Table():
             return _table(block)
         case Prose():
-            return _filled(block.text)
+            return _filled(_safe(block.text))
         case Bullets():
-            return "\n".join(_filled(f"- {item}", "  ") for item in block.items)
+            return "\n".join(_filled(f"- {_safe(item)}", "  ") for item in block.items)
         case Code():
             return _code(block.lines)
         case Figure():
-            return f"![{block.alt}]({figures}/{block.name}.png)"
+            return f"![{_safe(block.alt)}]({figures}/{block.name}.png)"
 
 
 def _table(table: Table) -> str:
@@ -49,7 +49,15 @@ def _table(table: Table) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    return f"**{cell.text}**" if cell.strong else cell.text
+    text = _safe(cell.text)
+    return f"**{text}**" if cell.strong else text
+
+
+def _safe(text: str) -> str:
+    """Text that is no markup; what stands between backquotes is none anyway."""
+    parts = text.split("`")
+    closed = len(parts) % 2 == 1
+    return "`".join(p if closed and n % 2 else p.replace("<", "&lt;") for n, p in enumerate(parts))
 
 
 def _code(lines: Sequence[str]) -> str:

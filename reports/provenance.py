@@ -55,7 +55,7 @@ def _environment(records: Sequence[Record]) -> tuple[str, ...]:
             lines.append(f"{name}: {', '.join(values)}")
     packages: dict[str, dict[str, None]] = {}
     for record in records:
-        for name, version in record.environment.get("packages", {}).items():
+        for name, version in (record.environment.get("packages") or {}).items():
             packages.setdefault(name, {})[str(version)] = None
     if packages:
         lines.append(", ".join(f"{name} {' and '.join(versions)}" for name, versions in packages.items()))

@@ -35,7 +35,8 @@ TITLE = "Which negatives?"
 _READING = (
     "Each part below compares runs that share data, encoder, evaluation and budget. Rows that share a letter are not "
     "told apart by a paired test over queries and seeds, corrected for all pairs. Every row unfolds to the command "
-    "that repeats it."
+    "that repeats it. Rows differ in the strategy: its negatives, its loss and its settings, such as the scale, which "
+    "stand under `Settings`. Seconds and memory are those of the machine as it was; texts do not depend on that."
 )
 
 
@@ -51,10 +52,12 @@ Drawings = Mapping[str, Drawing | None]
 Part = tuple[Section | None, dict[str, str]]
 
 
-def build(ledger: Ledger, root: Path, metric: str = "recall@1", figures: Path | None = None) -> Report:
+def build(
+    ledger: Ledger, root: Path, metric: str = "recall@1", against: str | None = None, figures: Path | None = None
+) -> Report:
     """The report of the runs of ``ledger``, which lie under ``root``, and of the studies there.
 
-    Figures are drawn only where there is a directory for them.
+    ``against`` is the strategy that gains are told on. Figures are drawn only where there is a directory for them.
     """
     found = groups(ledger.records, root, metric)
     pictures: dict[str, str] = {}
@@ -63,8 +66,8 @@ def build(ledger: Ledger, root: Path, metric: str = "recall@1", figures: Path | 
         drawings = {"overview": overview([(g.title, g.comparison) for g in tested])} if figures else {}
     first, saved = _saved(drawings, figures)
     parts = [
-        (_verdicts(tested or found, first.get("overview")), saved),
-        *_each(partial(_group, figures=figures), found),
+        (_verdicts(tested or found, against, first.get("overview")), saved),
+        *_each(partial(_group, against=against, figures=figures), found),
     ]
     known, unreadable = _studies(root)
     studies = [_study(told, frame, figures) for told, frame in known]
@@ -79,11 +82,11 @@ def build(ledger: Ledger, root: Path, metric: str = "recall@1", figures: Path | 
     return Report([part for part in sections if part is not None], pictures)
 
 
-def write(ledger: Ledger, root: Path, out: Path, metric: str = "recall@1") -> Path:
+def write(ledger: Ledger, root: Path, out: Path, metric: str = "recall@1", against: str | None = None) -> Path:
     """Write ``report.md``, ``report.html`` and ``figures/`` into the directory ``out``; the path of the page."""
     with refusals(out):
         out.mkdir(parents=True, exist_ok=True)
-    report = build(ledger, root, metric, out / "figures")
+    report = build(ledger, root, metric, against, out / "figures")
     with refusals(out):
         (out / "report.md").write_text(text(report), encoding="utf-8")
         (out / "report.html").write_text(html.render(TITLE, report.sections, report.pictures), encoding="utf-8")
@@ -104,24 +107,25 @@ def _each(part: Callable[[Group], Part], found: Sequence[Group]) -> list[Part]:
         return list(pool.map(part, found))
 
 
-def _verdicts(found: Sequence[Group], picture: Figure | None) -> Section | None:
+def _verdicts(found: Sequence[Group], against: str | None, picture: Figure | None) -> Section | None:
     """The answer in three sentences for each part."""
     if not found:
         return section("Verdict", Prose("There is no finished run."))
-    parts = [section(group.title, Prose(" ".join(verdict(group.comparison)))) for group in found]
+    parts = [section(group.title, Prose(" ".join(verdict(group.comparison, against)))) for group in found]
     return section("Verdict", *parts, picture, Prose(_READING))
 
 
-def _group(group: Group, figures: Path | None) -> Part:
-    of = group.comparison
+def _group(group: Group, against: str | None, figures: Path | None) -> Part:
+    of, unreadable = group.comparison, group.unreadable()
     drawn = _saved(_drawings(group) if figures else {}, figures)
     shown = {name.removeprefix(f"{group.name}-"): figure for name, figure in drawn[0].items()}
     found = section(
         group.title,
-        Bullets(verdict(of)),
+        Bullets(verdict(of, against)),
         shown.get("quality"),
         comparison.main(of),
         comparison.notes(of),
+        comparison.settings(of),
         section("Which differences are real", shown.get("pairs"), comparison.every_pair(of, folded=True)),
         section("Quality against cost", shown.get("cost"), training.cost(of)),
         section("Deeper in the list", shown.get("recall"), comparison.every_metric(of, folded=True)),
@@ -129,6 +133,7 @@ def _group(group: Group, figures: Path | None) -> Part:
         training.negatives(of, shown.get("hardness")),
         comparison.index(of),
         hardest(group),
+        section("Files that could not be read", Bullets(tuple(unreadable))) if unreadable else None,
     )
     return found, drawn[1]
 

@@ -56,7 +56,7 @@ def _finals(comparison: Mapping[str, Any]) -> Table:
     exact = f"exact/{metric}"
     lost = all(exact in row["metrics"] for row in rows)
     costs = [name for name in _COSTS if any(row["cost"].get(name) for row in rows)]
-    header = ["final runs", metric, "95 %", "n", "told apart", "before", *(["index loses"] if lost else [])]
+    header = ["final runs", metric, "95 %", "n", "letters", "before", *(["index loses"] if lost else [])]
     body = []
     for place, row in enumerate(rows):
         value = row["metrics"][metric]

@@ -24,20 +24,25 @@ _TOLD = {
     "active": "active",
     "labelled_masked": "masked by label",
     "drawn_above": "above by miner",
-    "guide_above": "above by guide",
+    "guide_above": "above by judge",
 }
 _SHARES = ("active", "labelled_masked", "drawn_above", "guide_above")
 _NOTE = (
     "Means over the training: of the batch's negatives, how many there are for a query and how many of them pull; the "
     "cosine of the hardest; shares of queries with a loss, of candidates masked as labelled answers, of sampled "
-    "negatives above the positive by the miner's score, and of all negatives above it by a guide's or a judge's."
+    "negatives above the positive by the miner's score, and of all negatives above it by a judge's (`mining.judge`, or "
+    "the strategy's own guide)."
 )
 
 
 def telemetry(row: Row) -> dict[str, float]:
     """Means over seeds of what all its runs told, of the last stage where there are several."""
     told = [
-        {name.rpartition("/")[2]: float(value) for name, value in record.training.get("telemetry", {}).items()}
+        {
+            name.rpartition("/")[2]: float(value)
+            for name, value in record.training.get("telemetry", {}).items()
+            if isinstance(value, int | float)
+        }
         for record in row.cell.records
     ]
     shared = set.intersection(*(set(of_run) for of_run in told))
@@ -76,5 +81,6 @@ def cost(comparison: Comparison) -> Section | None:
         [row.cell.label, *([Cell(device)] if several else []), *(amount(row.cost.get(name)) for name in names)]
         for row, device in zip(comparison.rows, devices, strict=True)
     ]
-    note = "Mean over seeds; `texts` are those encoded while training." + ("" if several else f" Device: {devices[0]}.")
+    where = "" if several else f" Device: {devices[0]}."
+    note = f"Mean over seeds; `texts` are those encoded in training and mining.{where}"
     return section("Cost", Prose(note), table(header, rows, words=1 + several), folded=True)

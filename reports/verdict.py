@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.compare.comparison import Comparison, Row
+from bench.compare.comparison import LEVEL, Comparison, Row
+from reports.comparison import p_value
 
 MOST = 4  # strategies that are named
 
 
-def verdict(comparison: Comparison) -> tuple[str, ...]:
-    """The sentences, in which strategies stand between backquotes."""
+def verdict(comparison: Comparison, against: str | None = None) -> tuple[str, ...]:
+    """The sentences, strategies between backquotes. ``against`` is the strategy that gains are told on."""
     if not comparison.pairs:
         return _unsure(comparison)
-    return _which(comparison), _how_much(comparison), _price(comparison)
+    return _which(comparison), _how_much(comparison, against), _price(comparison)
 
 
 def _which(comparison: Comparison) -> str:
@@ -22,47 +23,58 @@ def _which(comparison: Comparison) -> str:
     found = f"{value.mean:.1f} (95 % interval {value.low:.1f} to {value.high:.1f} over {value.n} seeds)"
     tied = comparison.leaders[1:]
     others = sum(bool(row.letters) for row in comparison.rows) - 1
+    untested = len(comparison.rows) - others - 1
+    more = f" ({untested} more were not tested)" if untested else ""
     if not tied:
         rest = "the other" if others == 1 else f"each of the {others} others"
-        return f"{_named(first)} is best: {metric} {found}, higher for real than {rest}."
+        return f"{_named(first)} is best: {metric} {found}, higher for real than {rest}{more}."
     beaten = others - len(tied)
     told = f"; it is higher for real than the {beaten} further" if beaten else ""
     return (
         f"{_named(first)} has the highest {metric}, {found}, but is not told apart from "
-        f"{_listed([comparison.rows[place] for place in tied])}{told}."
+        f"{_listed([comparison.rows[place] for place in tied])}{told}{more}."
     )
 
 
-def _how_much(comparison: Comparison) -> str:
+def _how_much(comparison: Comparison, against: str | None) -> str:
     metric, first = comparison.metric, comparison.rows[0]
     gains = []
     before = first.before.get(metric)
     if before is not None:
         gains.append(f"{first.metrics[metric].mean - before:+.1f} points on the encoder before training")
-    place = _cheapest(comparison)
-    told = "the best of those that encode the fewest texts" if place else "the next"
-    pair = comparison.pair(0, place or 1)
+    pair = comparison.pair(0, _other(comparison, against))
     if pair is not None:
-        how = "a real difference" if pair.adjusted <= 0.05 else "which may be chance"
-        sure = f"95 % interval {pair.low:+.1f} to {pair.high:+.1f}, p {_p(pair.adjusted)}, {how}"
-        gains.append(f"{pair.difference:+.1f} ({sure}) on {_named(comparison.rows[pair.second])}, {told}")
+        how = "a real difference" if pair.adjusted <= LEVEL else "which may be chance"
+        sure = f"95 % interval {pair.low:+.1f} to {pair.high:+.1f}, p {p_value(pair)}, {how}"
+        gains.append(f"{pair.difference:+.1f} ({sure}) on {_named(comparison.rows[pair.second])}")
     return f"That is {' and '.join(gains)}."
 
 
+def _other(comparison: Comparison, against: str | None) -> int:
+    """The best tested row of the strategy ``against``, or else the next after the first."""
+    rows = enumerate(comparison.rows)
+    named = (place for place, row in rows if place and row.letters and row.cell.strategy == against)
+    return next(named, 1)
+
+
 def _price(comparison: Comparison) -> str:
-    first = comparison.rows[0]
+    """What the first row costs, and the best of those that are as good and a tenth cheaper."""
+    metric, first = comparison.metric, comparison.rows[0]
     texts = first.cost.get("texts_encoded")
     if not texts:
         return "What it costs was not recorded."
     seconds = [f"{name} {value:,.0f} s" for name in ("train", "mine") if (value := first.cost.get(f"{name}_s"))]
     told = f"It encodes {texts:,.0f} texts" + (f" ({', '.join(seconds)})" if seconds else "")
-    least, place = min((comparison.rows[p].cost.get("texts_encoded") or texts, p) for p in comparison.leaders)
-    if least >= 0.99 * texts:
-        return f"{told}, and nothing as good is cheaper."
-    return (
-        f"{told}; if that is too much, {_named(comparison.rows[place])} is not told apart from it with {least:,.0f}, "
-        f"{texts / least:.1f} times less."
-    )
+    for place in comparison.leaders[1:]:
+        row = comparison.rows[place]
+        cost = row.cost.get("texts_encoded") or texts
+        if cost <= 0.9 * texts:
+            less = first.metrics[metric].mean - row.metrics[metric].mean
+            return (
+                f"{told}; {_named(row)}, which is not told apart from it and {less:.1f} lower, encodes {cost:,.0f}, "
+                f"{texts / cost:.1f} times less."
+            )
+    return f"{told}, and nothing as good is cheaper."
 
 
 def _unsure(comparison: Comparison) -> tuple[str, ...]:
@@ -77,16 +89,9 @@ def _unsure(comparison: Comparison) -> tuple[str, ...]:
     )
 
 
-def _cheapest(comparison: Comparison) -> int:
-    """The best of the rows that encode the fewest texts, within a hundredth; 0 where no cost is known."""
-    priced = [(texts, place) for place, row in enumerate(comparison.rows) if (texts := row.cost.get("texts_encoded"))]
-    tested = [(texts, place) for texts, place in priced if comparison.rows[place].letters]
-    least = min((texts for texts, _ in tested), default=0.0)
-    return min((place for texts, place in tested if texts <= 1.01 * least), default=0)
-
-
 def _named(row: Row) -> str:
-    return f"`{row.cell.label}`"
+    label = row.cell.label.replace("`", "'")
+    return f"`{label}`"
 
 
 def _listed(rows: Sequence[Row]) -> str:
@@ -94,7 +99,3 @@ def _listed(rows: Sequence[Row]) -> str:
     if len(rows) > MOST:
         names.append(f"{len(rows) - MOST} more")
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else "below 0.001"

@@ -112,7 +112,6 @@ def test_trials_of_a_search_are_told_as_a_study_and_not_as_results(
                 "failed": 0,
                 "importances": {},
                 "finals": {"best": "bench run strategy=mnr"},
-                "runs": ["trial-1"],
                 "best": None,
                 "why": "",
             }
@@ -133,6 +132,7 @@ def test_trials_of_a_search_are_told_as_a_study_and_not_as_results(
         },
     }
     (study / "study.json").write_text(json.dumps(told))
+    (study / "searched.txt").write_text("trial-1\n")
     import pandas as pd
 
     pd.DataFrame({"strategy": ["mnr"], "number": [0], "state": ["complete"], "value": [1.0]}).to_parquet(
@@ -147,9 +147,23 @@ def test_trials_of_a_search_are_told_as_a_study_and_not_as_results(
     assert "99.00" not in told_apart.out and "1 trials of studies' searches" in told_apart.err
 
 
-def test_a_metric_that_a_part_lacks_is_replaced_by_one_it_has(tmp_path: Path) -> None:
-    (group,) = groups([run("mnr", 1, metrics={"recall@3": 5.0})], tmp_path, "recall@1")
-    assert group.comparison.metric == "recall@3"
+def test_a_metric_that_a_part_lacks_is_replaced_by_one_it_has_and_said(tmp_path: Path) -> None:
+    other = run("mnr", 1, metrics={"recall@3": 5.0, "recall@1": None}, split="dev")
+    found = groups([run("mnr", 1, metrics={"recall@1": 5.0}), other], tmp_path, "recall@1")
+    (part,) = (group.comparison for group in found if group.records == [other])
+    assert part.metric == "recall@3" and "since not all of these runs have recall@1" in part.notes[0]
+
+
+def test_a_metric_that_nobody_has_is_refused(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench("report", "--runs-dir", str(runs_dir), "--metric", "recall@7") == 2
+    assert "no run has the metric 'recall@7'; there is exact/recall@1, recall@1" in capsys.readouterr().err
+
+
+def test_a_run_that_repeats_a_seed_is_left_out_and_counted(tmp_path: Path) -> None:
+    metrics = {"recall@1": 50.0}
+    twice = [run("mnr", 1, metrics=metrics), run("mnr", 1, metrics=metrics, run_id="again")]
+    (group,) = groups(twice, tmp_path, "recall@1")
+    assert "runs that repeat a seed of their row: 1" in group.comparison.notes[0]
 
 
 # Numbers
@@ -308,6 +322,52 @@ def test_broken_records_are_named_and_the_rest_is_reported(runs_dir: Path, capsy
     shown = capsys.readouterr().out
     assert "half/record.json`: broken or half-written record" in re.sub(r"\s+", " ", shown)
     assert "mnr is not tested" in shown and "mined_hard" in shown
+
+
+@pytest.mark.parametrize("text_", ['[{"row": "x"}, 5]', "[1, 2]", '{"a": 1}', "null", "[", '[{"row": 1, "query": 5}]'])
+def test_files_of_another_shape_are_told_and_the_rest_is_reported(
+    runs_dir: Path, text_: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in runs_dir.glob("*"):
+        (place / "hardest.json").write_text(text_)
+        (place / "history.jsonl").write_text("5\n")
+    assert bench("report", "--runs-dir", str(runs_dir)) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "hardest.json is broken" in shown and "history.jsonl` is broken" in shown and "| mined_hard" in shown
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("training", "telemetry"), 5),
+        (("training", "telemetry"), {"active": None}),
+        (("data", "fingerprint"), None),
+        (("environment", "packages"), None),
+    ],
+)
+def test_a_record_of_odd_values_stops_nothing(
+    runs_dir: Path, path: tuple[str, str], value: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = next(runs_dir.glob("mnr*")) / "record.json"
+    told = json.loads(file.read_text())
+    told[path[0]][path[1]] = value
+    file.write_text(json.dumps(told))
+    assert bench("report", "--runs-dir", str(runs_dir)) == 0
+    assert "| mined_hard" in capsys.readouterr().out
+
+
+def test_markup_in_a_text_is_none_in_markdown() -> None:
+    evil = "a</details><img src=x>`<b>`"
+    shown = markdown.render([Section(evil, (Prose(evil), table(["t"], [[evil]])))])
+    assert "</details>" not in shown and "<img" not in shown and shown.count("`<b>`") == 3
+
+
+def test_settings_stand_with_what_is_equal(runs_dir: Path) -> None:
+    shown = " ".join(text(build(read(runs_dir), runs_dir)).split())
+    equal = shown[shown.index("Equal in all rows:") :].partition(". ")[0]
+    for told in ("encoder.name=minilm-l3", "eval.retrieve=50", "train.batch_size=32", "train.max_steps=100"):
+        assert told in equal
+    assert re.search(r"\| mnr +\| scale=20 +\|", shown)
 
 
 def test_a_directory_without_a_finished_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -384,6 +384,13 @@ cli.main(sys.argv[1:])
 """
 
 
+def test_runs_of_a_search_are_known_as_such_from_the_start(margin: Path) -> None:
+    (noted,) = margin.glob("studies/*/searched.txt")
+    ledger = read(margin)
+    assert sorted(noted.read_text().split()) == sorted(record.run_id for record in ledger.searched)
+    assert len(ledger.searched) == TRIALS and {r.seed for r in ledger.records} == {101, 102, 103}
+
+
 def test_the_next_trial_trains_at_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the first has loaded, tokenised and embedded is there for the second: it trains within two seconds."""
     from time import monotonic

@@ -12,7 +12,7 @@ LEVELS = {"mnr": 0.5, "mined_hard": 0.7, "in_batch": 0.7}
 
 
 def test_the_verdict_names_a_winner_only_when_it_beats_all() -> None:
-    sentences = verdict(Runs({"mnr": 0.3, "mined_hard": 0.7}).compare())
+    sentences = verdict(Runs({"mnr": 0.3, "mined_hard": 0.7}).compare(), "mnr")
     assert sentences[0].startswith("`mined_hard` is best") and "the other" in sentences[0]
     assert "a real difference" in sentences[1] and "on `mnr`" in sentences[1]
 
@@ -23,14 +23,24 @@ def test_the_verdict_says_who_cannot_be_told_apart_and_what_is_cheaper() -> None
     runs.records = [replace(r, **(dear if r.strategy == "mined_hard" else {})) for r in runs.records]
     comparison = runs.compare()
     assert comparison.rows[0].cell.strategy == "mined_hard", "this test is about the dear one leading"
-    which, how_much, price = verdict(comparison)
+    which, how_much, price = verdict(comparison, "mnr")
     assert "not told apart from `in_batch`; it is higher for real than the 1 further" in which
-    assert "which may be chance" in how_much and "on `in_batch`" in how_much
+    assert "a real difference" in how_much and "on `mnr`" in how_much
+    assert "on `in_batch`" in verdict(comparison)[1], "the next, where no strategy is named"
     assert "64,000 texts (train 90 s, mine 10 s)" in price
-    assert "`in_batch` is not told apart from it with 6,400, 10.0 times less" in price
+    less = comparison.rows[0].metrics["recall@1"].mean - comparison.rows[1].metrics["recall@1"].mean
+    assert f"`in_batch`, which is not told apart from it and {less:.1f} lower, encodes 6,400, 10.0 times less" in price
     assert [comparison.rows[place].cell.strategy for place in comparison.leaders] == ["mined_hard", "in_batch"]
 
 
 def test_the_verdict_of_one_seed_promises_nothing() -> None:
     (sentence,) = verdict(Runs(LEVELS, seeds=(1,)).compare())
     assert sentence.startswith("Nothing is shown to be real")
+
+
+def test_the_verdict_counts_rows_that_were_not_tested_as_such() -> None:
+    runs = Runs(LEVELS)
+    alone = Runs({"queue": 0.6}, seeds=(1,))
+    runs.records += alone.records
+    runs.values |= alone.values
+    assert "(1 more were not tested)" in verdict(runs.compare())[0]

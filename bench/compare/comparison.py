@@ -73,10 +73,13 @@ def compare(
     Raises :class:`UserError` when there is nothing to compare, when a record lacks the metric, and when runs
     differ in data, encoder, evaluation or budget and that is not ``allowed``.
     """
+    records = list(records)
     found = cells(records)
     if not found:
         raise UserError("there is no finished run to compare")
     notes = refuse_unfair(found, allowed)
+    if again := len(records) - sum(len(cell.records) for cell in found):
+        notes.append(f"runs that repeat a seed of their row: {again}; of each seed the latest counts")
     rows = [_row(cell, metric) for cell in found]
     rows.sort(key=lambda row: (row.metrics[metric].n < 2, -row.metrics[metric].mean))  # one seed stands last
     alone = [row.cell.label for row in rows if row.metrics[metric].n < 2]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from bench.record.record import Record, RecordError
 from bench.record.store import RunDirectory
 
 STUDY_SCHEMA = 1  # of study.json
+SEARCHED = "searched.txt"  # in a study's directory: the ids of the runs that it makes to search, a line each
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,5 @@ def read(runs_dir: Path) -> Ledger:
 
 
 def _trials(runs_dir: Path) -> set[str]:
-    """Ids of the runs that the finished studies under ``runs_dir`` name as their search's."""
-    found: set[str] = set()
-    for path in runs_dir.glob("studies/*/study.json"):
-        with suppress(OSError, ValueError):  # another version's, or broken
-            found.update(run for arm in json.loads(path.read_bytes()).get("arms", []) for run in arm.get("runs", []))
-    return found
+    """Ids of the runs that the studies under ``runs_dir`` have made to search."""
+    return {run for path in runs_dir.glob(f"studies/*/{SEARCHED}") for run in path.read_text().split()}

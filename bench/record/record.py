@@ -68,9 +68,13 @@ class Record:
             value = getattr(self, name)
             if not _fits(value, kind):
                 raise ValueError(f"{name}={value!r} is not {_words(kind)}")
-        for name in ("name", "fingerprint", "counts"):
+        for name, kind in {"name": str, "fingerprint": str, "counts": Mapping}.items():
             if name not in self.data:
                 raise ValueError(f"data.{name} is missing")
+            if not isinstance(self.data[name], kind):
+                raise ValueError(f"data.{name}={self.data[name]!r} is not {_words(kind)}")
+        if not isinstance(self.training.get("telemetry", {}), Mapping):
+            raise ValueError("training.telemetry is not a mapping")
 
     def to_json(self) -> str:
         """The text of ``record.json``."""
@@ -137,4 +141,4 @@ def _words(kind: Any) -> str:
         return "one of " + ", ".join(get_args(kind))
     if args := get_args(kind):
         return "a mapping" if args[1] is Any else f"a mapping to {_words(args[1])}"
-    return {str: "text", int: "a whole number", float: "a number", type(None): "nothing"}[kind]
+    return {Mapping: "a mapping", str: "text", int: "a whole number", float: "a number", type(None): "nothing"}[kind]

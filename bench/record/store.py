@@ -143,11 +143,22 @@ class RunDirectory:
         write_whole(self.path / "hardest.json", text.encode())
 
     def read_hardest(self) -> list[dict[str, Any]]:
-        """What :func:`bench.evaluate.hardest.hardest` found; nothing where that is missing or broken."""
+        """What :func:`bench.evaluate.hardest.hardest` found; nothing where it is missing.
+
+        Raises :class:`UserError` when the file is not what that writes.
+        """
+        path = self.path / "hardest.json"
         try:
-            found: list[dict[str, Any]] = json.loads((self.path / "hardest.json").read_bytes())
-        except (FileNotFoundError, ValueError):
+            found: list[dict[str, Any]] = json.loads(path.read_bytes())
+            for query in found:
+                whole = isinstance(query["query"], str) and isinstance(query["row"], int)
+                texts = [*query["relevant"], *(passage["text"] for passage in query["retrieved"])]
+                if not (whole and query["retrieved"] and all(isinstance(text, str) for text in texts)):
+                    raise ValueError("a query of another shape")
+        except FileNotFoundError:
             return []
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path} is broken ({type(error).__name__}: {error})") from error
         return found
 
     def append_history(self, event: Mapping[str, Any]) -> None:

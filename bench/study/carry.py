@@ -16,8 +16,10 @@ from optuna.storages._heartbeat import get_heartbeat_thread
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from bench.data import DataSet
+from bench.disk import refusals
 from bench.errors import UserError
 from bench.negatives import check
+from bench.record.ledger import SEARCHED
 from bench.record.record import Record
 from bench.record.store import Held, RunDirectory
 from bench.role import Pruned, Role
@@ -41,8 +43,8 @@ Execute = Callable[[RunConfig, Sequence[str], Role], Record]
 class Arm:
     """One strategy's part: its ``trials`` (each once) with the settings as they are told.
 
-    ``best`` is the best value on dev with its settings, of a search; ``finals`` are the words of the final runs,
-    ``runs`` the ids of those that only the search was for; ``why`` tells why no trial came to an end, if none did.
+    ``best`` is the best value on dev with its settings, of a search; ``finals`` are the words of the final
+    runs; ``why`` tells why no trial came to an end, if none did.
     """
 
     strategy: str
@@ -50,7 +52,6 @@ class Arm:
     values: list[dict[str, Any]]
     best: tuple[float, dict[str, Any]] | None
     finals: dict[str, list[str]]  # by what they are: "best", "default", or a grid point
-    runs: list[str]
     why: str
 
 
@@ -122,7 +123,6 @@ class Study:
             values=values,
             best=None if best is None or on_grid else (best[0].value or 0.0, best[1]),
             finals={} if best is None else self._finals(start, [v for _, v in complete], best[1]),
-            runs=[] if on_grid else [run.run_id for of in values for run in self._runs(start, of)],
             why="" if complete else why,
         )
 
@@ -176,6 +176,8 @@ class Study:
             if trial.should_prune():
                 raise Pruned
 
+        if q.protocol == "search":
+            self._searched(self._runs(start, values))
         role = Role(self.name, "trial") if several or q.protocol == "grid" else Role(self.name, "trial", watch)
         with get_heartbeat_thread(trial._trial_id, self.storage):
             for place, seed in enumerate(q.seeds):
@@ -202,6 +204,17 @@ class Study:
             sweep.study.tell(trial, value, state, skip_if_finished=True)
         shown = f"{self._judge()} {value:.2f}" if value is not None else state.name.lower()
         log.info("trial %d of %d, %s: %s", trial.number + 1, sweep.wanted, " ".join([*start, *words(values)]), shown)
+
+    def _searched(self, runs: Sequence[RunDirectory]) -> None:
+        """Note that these runs are made to search, so that no comparison takes them for results."""
+        for run in runs:
+            path = run.root / "studies" / self.name / SEARCHED
+            with refusals(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                known = path.read_text().split() if path.exists() else []
+                if run.run_id not in known:
+                    with path.open("a") as file:
+                        file.write(f"{run.run_id}\n")
 
     def _finals(
         self, start: Sequence[str], values: Sequence[dict[str, Any]], best: dict[str, Any]

@@ -114,7 +114,6 @@ def _arm(arm: Arm, question: Question) -> dict[str, Any]:
         "importances": importances(arm),
         "best": None if arm.best is None else {"value": arm.best[0], "settings": arm.best[1]},
         "finals": commands,
-        "runs": arm.runs,
         "why": arm.why,
     }
 

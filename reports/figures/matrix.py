@@ -25,7 +25,7 @@ def matrix(comparison: Comparison) -> Drawing | None:
         if pair.adjusted <= LEVEL:
             real += [(first, second), (second, first)]
     reach = float(np.nanmax(np.abs(values))) or 1.0
-    side, room = min(4.6, 0.27 * len(places)), 0.15 + 0.057 * max(map(len, labels))
+    side, room = min(4.6, 0.27 * len(places)), 0.15 + 0.062 * max(map(len, labels))
     height = side + 0.9 * room + 0.1
     figure = Figure(figsize=(WIDE, height))
     axis = figure.add_axes((room / WIDE, 0.9 * room / height, side / WIDE, side / height))

@@ -50,7 +50,7 @@ def framed(
     """
     from matplotlib.figure import Figure
 
-    left = 0.15 + 0.068 * max(map(len, labels)) if labels else 0.6
+    left = 0.15 + 0.074 * max(map(len, labels)) if labels else 0.6
     figure = Figure(figsize=(WIDE, height))
     axes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
     figure.subplots_adjust(left / WIDE, bottom / height, 0.985, 1 - top / height, wspace=0.08)

@@ -94,6 +94,7 @@ def hardness(comparison: Comparison, telemetry: Sequence[Mapping[str, float]]) -
         axis.set_title(fill(title, 88 // len(panels)), fontsize=7.5)
         axis.grid(axis="x", alpha=0.25)
         axis.tick_params(axis="x", labelsize=7)
+        axis.locator_params(axis="x", nbins=3)
     axes[0].set_yticks(range(len(rows)), labels)
     axes[0].set_ylim(len(rows) - 0.4, -0.6)
     drawing.alt = f"Of each of {len(rows)} rows: {', '.join(panels.values())}"
