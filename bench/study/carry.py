@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import Any
@@ -84,13 +85,8 @@ class Study:
         arms = [self._arm(start, sweep) for start, sweep in zip(starts, sweeps, strict=True)]
         if not any(arm.finals for arm in arms):
             raise UserError("no trial came to an end: " + "; ".join(f"{a.strategy}: {a.why}" for a in arms))
-        records = [
-            self._until_free(line, Role(self.name, "final"))
-            for arm in arms
-            for words_of in arm.finals.values()
-            for line in self._seeded(words_of)
-        ]
-        return arms, records
+        finals = [line for arm in arms for words_of in arm.finals.values() for line in self._seeded(words_of)]
+        return arms, self._final(finals)
 
     def _trials(self, left: list[tuple[tuple[str, ...], Sweep]]) -> None:
         """Trials of all strategies in turns, until each has its number or the time is over."""
@@ -117,6 +113,8 @@ class Study:
         complete = [(t, v) for t, v in zip(trials, values, strict=True) if t.state == TrialState.COMPLETE]
         best = max(complete, key=lambda pair: (pair[0].value or 0.0, -pair[0].number), default=None)
         on_grid = self.question.protocol == "grid"
+        if not on_grid:  # another machine's, or of a runs directory that was copied
+            self._searched([run for of in values for run in self._runs(start, of)])
         return Arm(
             strategy=start[0].removeprefix("strategy="),
             trials=trials,
@@ -251,13 +249,18 @@ class Study:
             raise Impossible(error) from error
         return self.execute(config, line, role)
 
-    def _until_free(self, line: Sequence[str], role: Role) -> Record:
-        """A final run, whoever carries it out."""
-        while True:
-            try:
-                return self._execute(line, role)
-            except Held:
+    def _final(self, lines: Sequence[Sequence[str]]) -> list[Record]:
+        """The final runs, whoever carries them out: what another process is at is left to it."""
+        found: dict[int, Record] = {}
+        while len(found) < len(lines):
+            done = len(found)
+            for place, line in enumerate(lines):
+                if place not in found:
+                    with suppress(Held):
+                        found[place] = self._execute(line, Role(self.name, "final"))
+            if len(found) == done:
                 sleep(WAIT_S)
+        return [found[place] for place in range(len(lines))]
 
 
 class Impossible(UserError):
