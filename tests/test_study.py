@@ -278,7 +278,9 @@ def test_no_trial_is_spent_on_settings_that_do_not_go_together(data: Path, tmp_p
     assert set(trials(tmp_path).state) == {"complete"}
 
 
-def test_strategies_take_turns(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strategies_take_turns_and_what_is_left_is_counted(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     order: list[str] = []
     plain = carry_module.Study._trial
 
@@ -289,6 +291,9 @@ def test_strategies_take_turns(data: Path, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(carry_module.Study, "_trial", told)
     assert bench("study", "scale", "trials=2", *words(data, tmp_path, "strategy=mnr,in_batch")) == 0
     assert order == ["strategy=mnr", "strategy=in_batch"] * 2
+    assert "(1 of 16 done" in capsys.readouterr().err  # two trials and two times three final runs each
+    assert bench("study", "scale", "trials=3", *words(data, tmp_path, "strategy=mnr,in_batch")) == 0
+    assert "(1 of 14 done" in capsys.readouterr().err
 
 
 def test_another_question_is_another_study(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

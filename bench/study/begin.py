@@ -18,7 +18,7 @@ from bench.record.plain import canonical
 from bench.run import RunConfig
 from bench.study.carry import Execute, Study, merged
 from bench.study.options import Options
-from bench.study.question import Dimension, Question, grid, keys_of, words
+from bench.study.question import Dimension, Question, keys_of, words
 from bench.study.result import write
 from bench.study.storage import open_storage
 from strategies import find
@@ -39,7 +39,7 @@ def begin(
 ) -> tuple[Path, dict[str, Any]]:
     """Carry out the study ``name`` with the overrides ``given``; the directory of its result, and the result.
 
-    ``expect`` is told how many runs there will be, a grid's counted twice, as trials and as final runs. Raises
+    ``expect`` is told how many runs are left to do, a grid's counted twice, as trials and as final runs. Raises
     :class:`UserError` for what cannot be, before anything is trained.
     """
     question, base = _asked(name, given, options)
@@ -49,7 +49,6 @@ def begin(
         check(config.strategy, data)
     if question.protocol == "search" and "dev" not in data.splits:
         raise UserError(f"study {name} selects on dev, and data set {data.name} has no dev split")
-    expect(_size(question, varied))
     part = [word for word in base if not word.startswith(_NO_PART)]
     how = [question.seeds, question.protocol, question.metric, question.judged, options.sampler]
     what = [[asdict(dimension) for dimension in dimensions] for dimensions in varied]
@@ -59,7 +58,8 @@ def begin(
     root = configs[0].root
     directory = root / "studies" / title
     kept = open_storage(options.storage, directory)
-    arms, records = Study(title, question, tuple(base), kept, resolve, execute, data, options).carry_out()
+    study = Study(title, question, tuple(base), kept, resolve, execute, data, options, expect)
+    arms, records = study.carry_out()
     comparison = compare(records, of_runs(root), question.report, question.differs)
     command = " ".join(["bench study", name, *options.told(), *given])
     return directory, write(directory, question, title, command, arms, comparison)
@@ -92,14 +92,6 @@ def _checked(
             _refuse_impossible(resolve, start, dimension)
         varied.append(dimensions)
     return configs, varied
-
-
-def _size(question: Question, varied: Sequence[tuple[Dimension, ...]]) -> int:
-    """How many runs a study is made of."""
-    if question.protocol == "grid":
-        return 2 * len(question.seeds) * sum(len(grid(dimensions)) for dimensions in varied)
-    finals = len(question.fresh) * (1 + question.against_default)
-    return len(question.strategies) * (question.trials * len(question.seeds) + finals)
 
 
 def _refuse_impossible(

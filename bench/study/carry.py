@@ -60,7 +60,7 @@ class Arm:
 class Study:
     """A question on its way. ``base`` are the overrides of every run; ``resolve`` makes a configuration of words.
 
-    ``name`` is that of its directory, its trials and its W&B group.
+    ``name`` is that of its directory, its trials and its W&B group; ``expect`` is told how many runs are left to do.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Study:
     execute: Execute
     data: DataSet
     options: Options = field(default_factory=Options)
+    expect: Callable[[int], None] = lambda runs: None
     started: float = field(default_factory=monotonic)
 
     def carry_out(self) -> tuple[list[Arm], list[Record]]:
@@ -81,12 +82,23 @@ class Study:
         """
         starts = [(f"strategy={strategy}", *own) for strategy, *own in map(str.split, self.question.strategies)]
         sweeps = [self._sweep(start) for start in starts]
+        self.expect(self._left(sweeps))
         self._trials(list(zip(starts, sweeps, strict=True)))
         arms = [self._arm(start, sweep) for start, sweep in zip(starts, sweeps, strict=True)]
         if not any(arm.finals for arm in arms):
             raise UserError("no trial came to an end: " + "; ".join(f"{a.strategy}: {a.why}" for a in arms))
         finals = [line for arm in arms for words_of in arm.finals.values() for line in self._seeded(words_of)]
         return arms, self._final(finals)
+
+    def _left(self, sweeps: Sequence[Sweep]) -> int:
+        """How many runs there will be: trials that have not ended, and the final ones."""
+        q = self.question
+        trials = sum(s.wanted - sum(t.state.is_finished() for t in s.counted()) for s in sweeps)
+        if q.protocol == "grid":
+            finals = sum(s.wanted for s in sweeps) * len(q.seeds)
+        else:
+            finals = len(sweeps) * len(q.fresh) * (1 + q.against_default)
+        return max(0, trials) * len(q.seeds) + finals
 
     def _trials(self, left: list[tuple[tuple[str, ...], Sweep]]) -> None:
         """Trials of all strategies in turns, until each has its number or the time is over."""
