@@ -61,7 +61,11 @@ def response(trials: pd.DataFrame, told: Mapping[str, Any]) -> Drawing | None:
     for row in axes:
         row[0].set_ylabel(f"{measure}, percent")
     if complete.strategy.nunique() > 1:
-        handles, labels = axes[0][0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+        named = {
+            label: handle
+            for axis in axes.flat
+            for handle, label in zip(*axis.get_legend_handles_labels(), strict=False)
+        }
+        figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(fill(told["asks"], 52 * columns), fontsize=10)
     return drawing
