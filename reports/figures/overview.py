@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 
 from bench.compare.comparison import Comparison
 from reports.figures.style import ACCENT, FAINT, INK, Drawing, framed, short
@@ -22,7 +23,7 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
         for place, row in enumerate(tested):
             ranks.setdefault(row.cell.label, []).append(place / len(tested))
     labels = sorted(ranks, key=lambda label: sum(ranks[label]) / len(ranks[label]))
-    figure, axes = framed(0.2 * len(labels) + 1.1, [*map(short, labels)], bottom=0.5, top=0.3, panels=len(panels))
+    figure, axes = framed(0.2 * len(labels) + 1.35, [*map(short, labels)], bottom=0.5, top=0.55, panels=len(panels))
     axes = [axes] if len(panels) == 1 else axes
     drawing = Drawing(figure, "")
     for axis, (title, of) in zip(axes, panels, strict=True):
@@ -40,7 +41,7 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
         before = of.rows[0].before.get(of.metric)
         if before is not None:
             axis.axvline(before, color=FAINT, ls="--", lw=1)
-        axis.set_title(title.partition(":")[0], fontsize=8.5)
+        axis.set_title(fill(title, 100 // len(panels)), fontsize=7.5)
         axis.grid(axis="x", alpha=0.25)
         axis.tick_params(axis="x", labelsize=7.5)
     axes[0].set_yticks(range(len(labels)), [*map(short, labels)])
