@@ -93,6 +93,12 @@ def section(title: str, *blocks: Block | None, folded: bool = False) -> Section 
     return Section(title, there, folded) if there else None
 
 
+def listed(names: Sequence[str], most: int) -> str:
+    """``a, b and c``; beyond ``most`` names how many more."""
+    shown = [*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
 def number(value: float | None, digits: int = 2, sign: bool = False, hint: str = "", strong: bool = False) -> Cell:
     """A number with so many ``digits``; an empty cell where there is none."""
     if value is None or isnan(value):

@@ -8,7 +8,7 @@ from math import inf
 
 from bench.compare.cells import group
 from bench.compare.comparison import Row
-from reports.blocks import Bullets, Cell, Prose, Section, Table, number, section, table
+from reports.blocks import Bullets, Cell, Prose, Section, Table, listed, number, section, table
 from reports.documented import Documented, documented
 from reports.groups import Group
 
@@ -67,7 +67,7 @@ def _of_data(data: str, entries: Sequence[Documented], rows: Sequence[Row]) -> S
             entry.label,
             entry.backbone or "not stated",
             *(number(entry.metrics.get(name)) for name in names),
-            Cell("yes" if row else f"no, other {_words(apart)}", hint=entry.id),
+            Cell("yes" if row else f"no, other {listed(apart, 3)}", hint=entry.id),
         ]
         for entry, row, apart in repeated
     ]
@@ -110,12 +110,6 @@ def _checked(repeated: Sequence[tuple[Documented, Row]]) -> Table | None:
     ]
     header = ["published", "run", "metric", "target", "ours", "difference", "tolerance", "gate"]
     return table(header, body, words=3) if body else None
-
-
-def _words(apart: Sequence[str], most: int = 3) -> str:
-    """``data, backbone and strategy``."""
-    named = [*apart[:most], *([f"{len(apart) - most} more"] if len(apart) > most else [])]
-    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
 
 
 def _caveats(entries: Sequence[Documented]) -> tuple[str, ...]:

@@ -32,18 +32,26 @@ class Group:
     def records(self) -> list[Record]:
         return [record for row in self.comparison.rows for record in row.cell.records]
 
+    @cached_property
+    def _histories(self) -> dict[str, Sequence[Mapping[str, Any]] | None]:
+        """The events of every run by its id, None of one whose file is broken."""
+        found: dict[str, Sequence[Mapping[str, Any]] | None] = {}
+        for record in self.records:
+            try:
+                events: list[Any] = RunDirectory(self.root, record.run_id).history()
+            except UserError:
+                events = [None]
+            found[record.run_id] = events if all(isinstance(event, dict) for event in events) else None
+        return found
+
     def history(self, record: Record) -> Sequence[Mapping[str, Any]]:
         """The events of a run; none when its history is broken, which :meth:`unreadable` tells."""
-        try:
-            found = RunDirectory(self.root, record.run_id).history()
-        except UserError:
-            return ()
-        return found if all(isinstance(event, dict) for event in found) else ()
+        return self._histories[record.run_id] or ()
 
     def unreadable(self) -> list[str]:
         """Histories that are there and cannot be read; the records do not depend on them."""
-        paths = [(record, RunDirectory(self.root, record.run_id).path / "history.jsonl") for record in self.records]
-        return [f"`{path}` is broken" for record, path in paths if path.exists() and not self.history(record)]
+        broken = [run for run, events in self._histories.items() if events is None]
+        return [f"`{RunDirectory(self.root, run).path / 'history.jsonl'}` is broken" for run in broken]
 
 
 def groups(records: Iterable[Record], root: Path, metric: str) -> list[Group]:

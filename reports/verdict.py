@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from bench.compare.comparison import LEVEL, Comparison, Row
+from reports.blocks import listed
 from reports.comparison import p_value
 
 MOST = 4  # strategies that are named
@@ -32,7 +31,7 @@ def _which(comparison: Comparison) -> str:
     told = f"; it is higher for real than the {beaten} further" if beaten else ""
     return (
         f"{_named(first)} has the highest {metric}, {found}, but is not told apart from "
-        f"{_listed([comparison.rows[place] for place in tied])}{told}{more}."
+        f"{listed([_named(comparison.rows[place]) for place in tied], MOST)}{told}{more}."
     )
 
 
@@ -92,10 +91,3 @@ def _unsure(comparison: Comparison) -> tuple[str, ...]:
 def _named(row: Row) -> str:
     label = row.cell.label.replace("`", "'")
     return f"`{label}`"
-
-
-def _listed(rows: Sequence[Row]) -> str:
-    names = [_named(row) for row in rows[:MOST]]
-    if len(rows) > MOST:
-        names.append(f"{len(rows) - MOST} more")
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -24,7 +24,6 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
             ranks.setdefault(row.cell.label, []).append(place / len(tested))
     labels = sorted(ranks, key=lambda label: sum(ranks[label]) / len(ranks[label]))
     figure, axes = framed(0.2 * len(labels) + 1.35, [*map(short, labels)], bottom=0.5, top=0.55, panels=len(panels))
-    axes = [axes] if len(panels) == 1 else axes
     drawing = Drawing(figure, "")
     for axis, (title, of) in zip(axes, panels, strict=True):
         tied = of.leaders

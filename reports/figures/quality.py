@@ -14,7 +14,7 @@ def forest(comparison: Comparison) -> Drawing:
     """Mean and interval over seeds of every row, the untrained encoder as a line."""
     metric, rows = comparison.metric, comparison.rows
     labels = [_lettered(row) for row in rows]
-    figure, axis = framed(0.23 * len(rows) + 0.9, labels)
+    figure, (axis,) = framed(0.23 * len(rows) + 0.9, labels)
     drawing = Drawing(figure, "")
     tied = comparison.leaders
     for place, row in enumerate(rows):
@@ -49,7 +49,7 @@ def cost(comparison: Comparison) -> Drawing | None:
     priced = [row for row in comparison.rows if row.cost.get("texts_encoded")]
     if len(priced) < 2:
         return None
-    figure, axis = framed(3.6)
+    figure, (axis,) = framed(3.6)
     drawing = Drawing(figure, "")
     points = [(float(row.cost["texts_encoded"] or 0), row.metrics[metric].mean, row) for row in priced]
     points.sort(key=lambda point: (point[0], -point[1]))
@@ -81,7 +81,7 @@ def recall(comparison: Comparison) -> Drawing | None:
     ks = [k for k in ks if all(f"recall@{k}" in row.metrics for row in rows)]
     if len(ks) < 2:
         return None
-    figure, axis = framed(3.4)
+    figure, (axis,) = framed(3.4)
     drawing = Drawing(figure, "")
     shown = few(comparison)
     for place in reversed(range(len(rows))):

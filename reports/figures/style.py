@@ -43,7 +43,7 @@ def short(label: str) -> str:
 
 def framed(
     height: float, labels: Sequence[str] = (), bottom: float = 0.45, top: float = 0.1, panels: int = 1
-) -> tuple[Any, Any]:
+) -> tuple[Any, list[Any]]:
     """A figure of ``height`` inches with ``panels`` axes beside each other, and room for ``labels`` at the left.
 
     The room is reckoned, for having matplotlib measure it takes longer than all the rest.
@@ -54,7 +54,7 @@ def framed(
     figure = Figure(figsize=(WIDE, height))
     axes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
     figure.subplots_adjust(left / WIDE, bottom / height, 0.985, 1 - top / height, wspace=0.08)
-    return figure, axes[0] if panels == 1 else axes
+    return figure, list(axes)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ def learning(comparison: Comparison, histories: Histories) -> Drawing | None:
     lines = [_averaged(row, measured) for row in told]
     if not any(len(steps) > 1 for steps, _ in lines):
         return None
-    figure, axis = framed(3.5, top=0.35)
+    figure, (axis,) = framed(3.5, top=0.35)
     drawing = Drawing(figure, "")
     shown = few(comparison)
     for place, ((steps, values), row) in enumerate(zip(lines, comparison.rows, strict=True)):
@@ -84,7 +84,6 @@ def hardness(comparison: Comparison, telemetry: Sequence[Mapping[str, float]]) -
     rows = comparison.rows
     labels = [short(row.cell.label) for row in rows]
     figure, axes = framed(0.2 * len(rows) + 0.9, labels, bottom=0.3, top=0.5, panels=len(panels))
-    axes = [axes] if len(panels) == 1 else axes
     drawing = Drawing(figure, "")
     for axis, (name, title) in zip(axes, panels.items(), strict=True):
         for place, (row, told) in enumerate(zip(rows, telemetry, strict=True)):
