@@ -17,6 +17,9 @@ from bench.errors import UserError
 from bench.record.record import Record
 from bench.record.store import RunDirectory
 from reports import comparison as tables
+from reports.blocks import listed
+
+MOST = 3  # studies in a title
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,11 @@ class Group:
         return [f"`{RunDirectory(self.root, run).path / 'history.jsonl'}` is broken" for run in broken]
 
 
-def groups(records: Iterable[Record], root: Path, metric: str) -> list[Group]:
+def groups(records: Iterable[Record], root: Path, metric: str, asked: Mapping[str, str] | None = None) -> list[Group]:
     """Compare within each group; those with the most tested rows first.
 
-    A group in which not every run has ``metric`` is compared by the first that all have, and says so. Raises
+    ``asked`` are studies by the commands of their final runs; a group of nothing else is titled as theirs. A group in
+    which not every run has ``metric`` is compared by the first that all have, and says so. Raises
     :class:`UserError` when no run at all has it.
     """
     records = list(records)
@@ -76,12 +80,20 @@ def groups(records: Iterable[Record], root: Path, metric: str) -> list[Group]:
     for title, alikes in by_title.items():
         apart = told_apart([[row.cell.records[0] for row in c.rows] for c in alikes])
         for one, what in zip(alikes, apart, strict=True):
+            what = " ".join(filter(None, [what, _studies(one, asked or {})]))
             full = f"{title} ({what})" if what else title
             made.append(Group(full, "", one, root))
     made.sort(key=lambda g: (-sum(bool(row.letters) for row in g.comparison.rows), -len(g.records), g.title))
     named = group(made, lambda g: _slug(g.records[0].data["name"]))
     names = {id(g): f"{name}-{n}" if n > 1 else name for name, same in named.items() for n, g in enumerate(same, 1)}
     return [Group(g.title, names[id(g)], g.comparison, root) for g in made]
+
+
+def _studies(of: Comparison, asked: Mapping[str, str]) -> str:
+    """The studies that made all of these rows, in words."""
+    names = {asked.get(record.command) for row in of.rows for record in row.cell.records}
+    found = sorted(name for name in names if name is not None)
+    return "" if None in names else f"stud{'y' if len(found) == 1 else 'ies'} {listed(found, MOST)}"
 
 
 def _metric(records: Sequence[Record], wanted: str) -> str:

@@ -18,7 +18,7 @@ import pandas as pd
 from bench.disk import refusals
 from bench.record.ledger import STUDY_SCHEMA, Ledger
 from reports import comparison, gate, html, markdown, training
-from reports.blocks import Bullets, Figure, Prose, Section, section
+from reports.blocks import Block, Bullets, Figure, Prose, Section, section
 from reports.figures.matrix import matrix
 from reports.figures.overview import overview
 from reports.figures.quality import cost, forest, recall
@@ -29,14 +29,15 @@ from reports.groups import Group, groups
 from reports.hardest import hardest
 from reports.provenance import provenance
 from reports.study import study
-from reports.verdict import verdict
+from reports.verdict import glance, verdict
 
 TITLE = "Which negatives?"
 _READING = (
-    "Each part below compares runs that share data, encoder, evaluation and budget. Rows that share a letter are not "
-    "told apart by a paired test over queries and seeds, corrected for all pairs. Every row unfolds to the command "
-    "that repeats it. Rows differ in the strategy: its negatives, its loss and its settings, such as the scale, which "
-    "stand under `Settings`. Seconds and memory are those of the machine as it was; texts do not depend on that."
+    "Each part below compares runs that share data, encoder, evaluation and budget, and begins with its verdict. Rows "
+    "that share a letter are not told apart by a paired test over queries and seeds, corrected for all pairs. Every "
+    "row unfolds to the command that repeats it. Rows differ in the strategy: its negatives, its loss and its "
+    "settings, such as the scale, which stand under `Settings`. Seconds and memory are those of the machine as it "
+    "was; texts do not depend on that."
 )
 
 
@@ -59,17 +60,22 @@ def build(
 
     ``against`` is the strategy that gains are told on. Figures are drawn only where there is a directory for them.
     """
-    found = groups(ledger.records, root, metric)
+    known, unreadable = _studies(root)
+    asked = {
+        command: told["name"].rsplit("-", 2)[0]  # without data and digits
+        for told, _ in known
+        for row in told["comparison"]["rows"]
+        for command in row["commands"]
+    }
+    found = groups(ledger.records, root, metric, asked)
     pictures: dict[str, str] = {}
-    tested = [group for group in found if group.comparison.pairs]
     with styled():
-        drawings = {"overview": overview([(g.title, g.comparison) for g in tested])} if figures else {}
+        drawings = {"overview": overview([(g.title, g.comparison) for g in found])} if figures else {}
     first, saved = _saved(drawings, figures)
     parts = [
-        (_verdicts(tested or found, against, first.get("overview")), saved),
+        (_front(found, against, first.get("overview")), saved),
         *_each(partial(_group, against=against, figures=figures), found),
     ]
-    known, unreadable = _studies(root)
     studies = [_study(told, frame, figures) for told, frame in known]
     for _, saved in (*parts, *studies):
         pictures |= saved
@@ -107,12 +113,16 @@ def _each(part: Callable[[Group], Part], found: Sequence[Group]) -> list[Part]:
         return list(pool.map(part, found))
 
 
-def _verdicts(found: Sequence[Group], against: str | None, picture: Figure | None) -> Section | None:
-    """The answer in three sentences for each part."""
+def _front(found: Sequence[Group], against: str | None, picture: Figure | None) -> Section | None:
+    """The answer of each part in a line, or of the only one in three sentences."""
     if not found:
         return section("Verdict", Prose("There is no finished run."))
-    parts = [section(group.title, Prose(" ".join(verdict(group.comparison, against)))) for group in found]
-    return section("Verdict", *parts, picture, Prose(_READING))
+    tested = [group for group in found if group.comparison.pairs]
+    if len(tested) > 1:
+        answer: list[Block] = [glance([(group.title, group.comparison) for group in tested], against)]
+    else:
+        answer = [Bullets(verdict(group.comparison, against)) for group in tested or found]
+    return section("Verdict", *answer, picture, Prose(_READING))
 
 
 def _group(group: Group, against: str | None, figures: Path | None) -> Part:

@@ -1,9 +1,13 @@
-"""What a comparison comes to, in three sentences: which strategy, how much better and how sure, at what price."""
+"""What a comparison comes to, in three sentences: which strategy, how much better and how sure, at what price; and
+what several come to, a line each."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bench.compare.comparison import LEVEL, Comparison, Row
-from reports.blocks import listed
+from bench.compare.statistics import Pair
+from reports.blocks import Cell, Table, amount, listed, number, table
 from reports.comparison import p_value
 
 MOST = 4  # strategies that are named
@@ -14,6 +18,46 @@ def verdict(comparison: Comparison, against: str | None = None) -> tuple[str, ..
     if not comparison.pairs:
         return _unsure(comparison)
     return _which(comparison), _how_much(comparison, against), _price(comparison)
+
+
+def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) -> Table:
+    """The answer of each titled comparison, all of which were tested."""
+    metrics = dict.fromkeys(of.metric for _, of in found)
+    header = [
+        "on",
+        "highest",
+        "/".join(metrics),
+        "more than",
+        "by",
+        "p",
+        "texts",
+        "cheaper, not told apart",
+        "its texts",
+    ]
+    body = []
+    for title, of in found:
+        first, gain, cheaper = of.rows[0], _gain(of, against), _cheaper(of)
+        sure = [Cell(), Cell(), Cell()]
+        if gain is not None:
+            by = f"{gain.difference:+.1f} ({gain.low:+.1f} to {gain.high:+.1f})"
+            real = gain.adjusted <= LEVEL
+            sure = [
+                Cell(of.rows[gain.second].cell.label),
+                Cell(by, gain.difference, "95 % interval", strong=real),
+                Cell(p_value(gain), gain.adjusted, "real" if real else "may be chance"),
+            ]
+        body.append(
+            [
+                title,
+                Cell(first.cell.label, strong=of.best == 0),
+                number(first.metrics[of.metric].mean, 1, hint=of.metric),
+                *sure,
+                amount(first.cost.get("texts_encoded")),
+                cheaper.cell.label if cheaper else "none",
+                amount(cheaper.cost.get("texts_encoded")) if cheaper else Cell(),
+            ]
+        )
+    return table(header, body, words=2)
 
 
 def _which(comparison: Comparison) -> str:
@@ -41,7 +85,7 @@ def _how_much(comparison: Comparison, against: str | None) -> str:
     before = first.before.get(metric)
     if before is not None:
         gains.append(f"{first.metrics[metric].mean - before:+.1f} points on the encoder before training")
-    pair = comparison.pair(0, _other(comparison, against))
+    pair = _gain(comparison, against)
     if pair is not None:
         how = "a real difference" if pair.adjusted <= LEVEL else "which may be chance"
         sure = f"95 % interval {pair.low:+.1f} to {pair.high:+.1f}, p {p_value(pair)}, {how}"
@@ -49,31 +93,41 @@ def _how_much(comparison: Comparison, against: str | None) -> str:
     return f"That is {' and '.join(gains)}."
 
 
-def _other(comparison: Comparison, against: str | None) -> int:
-    """The best tested row of the strategy ``against``, or else the next after the first."""
+def _gain(comparison: Comparison, against: str | None) -> Pair | None:
+    """The first row tested against the best tested row of the strategy ``against``, or else against the next."""
     rows = enumerate(comparison.rows)
     named = (place for place, row in rows if place and row.letters and row.cell.strategy == against)
-    return next(named, 1)
+    return comparison.pair(0, next(named, 1))
 
 
 def _price(comparison: Comparison) -> str:
     """What the first row costs, and the best of those that are as good and a tenth cheaper."""
     metric, first = comparison.metric, comparison.rows[0]
-    texts = first.cost.get("texts_encoded")
+    texts = _texts(first)
     if not texts:
         return "What it costs was not recorded."
     seconds = [f"{name} {value:,.0f} s" for name in ("train", "mine") if (value := first.cost.get(f"{name}_s"))]
     told = f"It encodes {texts:,.0f} texts" + (f" ({', '.join(seconds)})" if seconds else "")
-    for place in comparison.leaders[1:]:
-        row = comparison.rows[place]
-        cost = row.cost.get("texts_encoded") or texts
-        if cost <= 0.9 * texts:
-            less = first.metrics[metric].mean - row.metrics[metric].mean
-            return (
-                f"{told}; {_named(row)}, which is not told apart from it and {less:.1f} lower, encodes {cost:,.0f}, "
-                f"{texts / cost:.1f} times less."
-            )
+    cheaper = _cheaper(comparison)
+    if cheaper is not None:
+        less = first.metrics[metric].mean - cheaper.metrics[metric].mean
+        return (
+            f"{told}; {_named(cheaper)}, which is not told apart from it and {less:.1f} lower, encodes "
+            f"{_texts(cheaper):,.0f}, {texts / _texts(cheaper):.1f} times less."
+        )
     return f"{told}, and nothing as good is cheaper."
+
+
+def _cheaper(comparison: Comparison) -> Row | None:
+    """The best row that is not told apart from the first and encodes a tenth less or fewer still."""
+    most = 0.9 * _texts(comparison.rows[0])
+    rows = (comparison.rows[place] for place in comparison.leaders[1:])
+    return next((row for row in rows if 0 < _texts(row) <= most), None)
+
+
+def _texts(row: Row) -> float:
+    """How many texts it encodes; 0 where that was not recorded."""
+    return row.cost.get("texts_encoded") or 0.0
 
 
 def _unsure(comparison: Comparison) -> tuple[str, ...]:

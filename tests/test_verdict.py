@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from records import Runs
 
-from reports.verdict import verdict
+from reports.verdict import glance, verdict
 
 LEVELS = {"mnr": 0.5, "mined_hard": 0.7, "in_batch": 0.7}
 
@@ -44,3 +44,27 @@ def test_the_verdict_counts_rows_that_were_not_tested_as_such() -> None:
     runs.records += alone.records
     runs.values |= alone.values
     assert "(1 more were not tested)" in verdict(runs.compare())[0]
+
+
+def test_at_a_glance_stands_what_the_sentences_say() -> None:
+    sure, unsure = Runs({"mnr": 0.3, "mined_hard": 0.7}).compare(), Runs(LEVELS).compare()
+    table = glance([("one", sure), ("two", unsure)], "mnr")
+    for title, of, row in zip(("one", "two"), (sure, unsure), table.rows, strict=True):
+        told = dict(zip(table.header, row.cells, strict=True))
+        which, how_much, price = verdict(of, "mnr")
+        assert told["on"].text == title and told["more than"].text == "mnr"
+        assert f"`{told['highest'].text}`" in which and told["recall@1"].text in which
+        assert told["highest"].strong == ("is best" in which)
+        by, interval = told["by"].text.split(" ", 1)
+        assert f"{by} (95 % interval {interval.strip('()')}, p {told['p'].text}" in how_much
+        assert told["by"].strong == ("a real difference" in how_much) == (told["p"].hint == "real")
+        assert f"{told['texts'].text} texts" in price
+        assert (told["cheaper, not told apart"].text == "none") == ("nothing as good is cheaper" in price)
+
+
+def test_at_a_glance_a_cheaper_one_stands_with_its_price() -> None:
+    runs = Runs(LEVELS)
+    dear = {"cost": {"texts_encoded": 64000.0}}
+    runs.records = [replace(r, **(dear if r.strategy == "mined_hard" else {})) for r in runs.records]
+    (row,) = glance([("one", runs.compare())]).rows
+    assert [cell.text for cell in row.cells[-3:]] == ["64,000", "in_batch", "6,400"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from textwrap import fill
 
 from bench.compare.comparison import Comparison
 from reports.figures.style import ACCENT, FAINT, INK, Drawing, framed, short
 
-MOST = 4  # panels
+MOST = 6  # panels
 LEAST = 3  # tested rows that make a panel
 
 
@@ -19,19 +20,19 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
         return None
     ranks: dict[str, list[float]] = {}
     for _, of in panels:
-        tested = [row for row in of.rows if row.letters]
-        for place, row in enumerate(tested):
-            ranks.setdefault(row.cell.label, []).append(place / len(tested))
+        tested = [name for name, row in zip(_names(of), of.rows, strict=True) if row.letters]
+        for place, name in enumerate(tested):
+            ranks.setdefault(name, []).append(place / len(tested))
     labels = sorted(ranks, key=lambda label: sum(ranks[label]) / len(ranks[label]))
     figure, axes = framed(0.2 * len(labels) + 1.35, [*map(short, labels)], bottom=0.5, top=0.55, panels=len(panels))
     drawing = Drawing(figure, "")
     for axis, (title, of) in zip(axes, panels, strict=True):
         tied = of.leaders
-        for place, row in enumerate(of.rows):
+        for place, (name, row) in enumerate(zip(_names(of), of.rows, strict=True)):
             value = row.metrics[of.metric]
-            if value.low is None or value.high is None:
+            if not row.letters or value.low is None or value.high is None:
                 continue
-            height, colour = labels.index(row.cell.label), ACCENT if place in tied else INK
+            height, colour = labels.index(name), ACCENT if place in tied else INK
             axis.plot([value.low, value.high], [height, height], color=colour, lw=1.4, alpha=0.75)
             (dot,) = axis.plot([value.mean], [height], "o", color=colour, ms=4)
             drawing.hint(
@@ -53,3 +54,9 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
         for title, of in panels
     )
     return drawing
+
+
+def _names(of: Comparison) -> list[str]:
+    """Rows by their strategy where it has only one, so that they stand with those of other data sets."""
+    rows = Counter(row.cell.strategy for row in of.rows)
+    return [row.cell.strategy if rows[row.cell.strategy] == 1 else row.cell.label for row in of.rows]

@@ -1,0 +1,44 @@
+"""The picture of all data sets: a line for each strategy, whichever settings it has where."""
+
+from __future__ import annotations
+
+from records import Runs
+
+from bench.compare.comparison import Comparison, compare
+from bench.compare.statistics import Values
+from bench.errors import UserError
+from bench.record.record import Record
+from reports.figures.overview import overview
+from reports.figures.style import Drawing
+
+LEVELS = {"mnr": 0.5, "mined_hard": 0.7, "in_batch": 0.6}
+
+
+def lines(drawing: Drawing | None) -> list[str]:
+    assert drawing is not None
+    return [label.get_text() for label in drawing.figure.axes[0].get_yticklabels()]
+
+
+def test_a_strategy_is_one_line_on_all_data_sets_and_its_settings_are_lines_where_it_has_several() -> None:
+    plain = Runs(LEVELS).compare()
+    tuned, both = Runs(LEVELS, knobs={"scale": 7.0}), Runs(LEVELS)
+    other = Runs({"mnr": 0.4}, knobs={"scale": 7.0})
+    both.records += other.records
+    both.values |= other.values
+    assert lines(overview([("one", plain), ("two", tuned.compare())])) == ["mined_hard", "in_batch", "mnr"]
+    shown = lines(overview([("one", plain), ("two", both.compare())]))
+    assert {"mined_hard", "in_batch", "mnr", "mnr scale=20", "mnr scale=7"} == set(shown)
+
+
+def test_a_row_that_could_not_be_tested_is_not_drawn() -> None:
+    runs = Runs({**LEVELS, "queue": 0.6})
+
+    def per_query(record: Record, metric: str) -> tuple[Values, Values]:
+        if record.strategy == "queue":
+            raise UserError("its ranks are gone")
+        return runs.per_query(record, metric)
+
+    found: Comparison = compare(runs.records, per_query, resamples=100)
+    drawing = overview([("one", found)])
+    assert "queue" not in lines(drawing) and len(lines(drawing)) == len(LEVELS)
+    assert drawing is not None and not [text for text in drawing.hints.values() if "queue" in text]
