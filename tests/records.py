@@ -1,4 +1,4 @@
-"""Records of runs that never were, with values of single queries, for tests of comparisons and reports."""
+"""Records of runs that never were, with values of single queries, for tests of records, comparisons and reports."""
 
 from __future__ import annotations
 
@@ -44,6 +44,25 @@ def run(strategy: str, seed: int, **changes: Any) -> Record:
         "selection": {"steps": 100},
         "cost": {"train_s": 10.0, "mine_s": 0.0, "texts_encoded": 6400.0, "peak_memory_mb": 500.0},
         "baseline_metrics": {"recall@1": 20.0},
+    }
+    return Record(**{**fields, **changes})
+
+
+def record(**changes: Any) -> Record:
+    """One in which every field that has to be is given, for tests of records themselves."""
+    fields: dict[str, Any] = {
+        "run_id": "in_batch-quora-s1-00c0ffee",
+        "strategy": "in_batch",
+        "knobs": {"scale": 30.0, "margin": 0.2},
+        "data": {"name": "quora", "fingerprint": "f00d", "counts": {"passages": 10}},
+        "encoder": {"name": "minilm", "pooling": "mean"},
+        "seed": 1,
+        "status": "finished",
+        "command": "bench run strategy=in_batch",
+        "config": {"seed": 1, "strategy": {"name": "in_batch"}, "data": {"name": "quora"}},
+        "split": "dev",
+        "started": "2025-01-01T00:00:00+00:00",
+        "metrics": {"recall@1": 51.3, "exact/recall@1": 51.4},
     }
     return Record(**{**fields, **changes})
 

@@ -1,0 +1,55 @@
+"""What a record tells of the machine: its parts, the commit, and the peak of its memory."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bench.record.environment import environment, git_commit, peak_memory_mb, reset_peak_memory
+
+
+def test_the_environment_is_plain_and_names_the_machine() -> None:
+    found = environment("cpu")
+    assert json.loads(json.dumps(found)) == found
+    assert found["torch"] == torch.__version__ and found["threads"] == torch.get_num_threads()
+    assert found["cpu"] and found["packages"]["torch"]
+
+
+def test_the_commit_says_when_the_checkout_differs_from_it(tmp_path: Path) -> None:
+    def git(*arguments: str) -> str:
+        who = ["-c", "user.name=n", "-c", "user.email=e@x"]
+        done = subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], capture_output=True, check=True)
+        return done.stdout.decode().strip()
+
+    assert git_commit(tmp_path) is None
+    git("init", "-q")
+    (tmp_path / "a").write_text("1")
+    git("add", "a")
+    git("commit", "-qm", "a")
+    head = git("rev-parse", "HEAD")
+    (tmp_path / "untracked").write_text("")
+    assert git_commit(tmp_path) == head
+    (tmp_path / "a").write_text("2")
+    assert git_commit(tmp_path) == head + "+dirty"
+    (tmp_path / "inside").mkdir()
+    assert git_commit(tmp_path / "inside") is None
+
+
+def test_peak_memory_sees_what_was_held_and_forgets_it() -> None:
+    held = np.ones(100 * 2**17)  # 100 MB of 2**20 bytes
+    high = peak_memory_mb("cpu")
+    assert 100 < high < 2**20
+    del held
+    reset_peak_memory("cpu")
+    low = peak_memory_mb("cpu")
+    assert low <= high
+    if sys.platform == "linux" and low < high:  # where the kernel lets the peak be reset
+        with mmap.mmap(-1, 50 * 2**20) as again:  # new pages: an array may find room that was freed before
+            np.frombuffer(again, dtype=np.uint8)[:] = 1
+            assert peak_memory_mb("cpu") >= low + 40

@@ -1,0 +1,45 @@
+"""The ledger: all records of a directory that can be used, and the names of those that cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from records import record
+
+from bench.errors import UserError
+from bench.record import ledger
+from bench.record.record import Record
+
+
+def write(root: Path, one: Record) -> Path:
+    path = root / one.run_id / "record.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(one.to_json())
+    return path
+
+
+def test_the_ledger_names_what_it_leaves_out(tmp_path: Path) -> None:
+    good = [record(run_id=f"good-{n}", seed=n) for n in range(3)]
+    for one in good:
+        write(tmp_path, one)
+    write(tmp_path, record(run_id="going", status="running"))
+    failed = write(tmp_path, record(run_id="failed", status="failed", error="loss is nan at step 3"))
+    torn = write(tmp_path, record(run_id="torn"))
+    torn.write_bytes(torn.read_bytes()[:100])
+    garbled = write(tmp_path, record(run_id="garbled"))
+    garbled.write_bytes(b"\xff\x00")
+    copied = write(tmp_path, record(run_id="copied"))
+    copied.write_text(good[0].to_json())
+    (tmp_path / "started").mkdir()
+    (tmp_path / "wandb").mkdir()
+
+    found = ledger.read(tmp_path)
+    assert found.records == good
+    why = dict(found.skipped)
+    assert why.keys() == {failed, torn, garbled, copied}
+    assert "loss is nan at step 3" in why[failed]
+    assert "half-written" in why[torn] and "half-written" in why[garbled]
+    assert "good-0" in why[copied]
+    with pytest.raises(UserError, match="no runs at"):
+        ledger.read(tmp_path / "nowhere")
