@@ -61,6 +61,12 @@ def toy_data(topics: int = 40) -> DataSet:
     return DataSet("toy", queries, passages, {"train": train, "dev": dev}, unlabelled, fingerprint="toy")
 
 
+DATA = toy_data()
+TRAIN = DATA.splits["train"]
+PAIRS = Pairs(TRAIN)
+ROWS = np.arange(len(PAIRS))
+
+
 def toy_encoder(data: DataSet, *, dropout: float = 0.1, seed: int = 0, **config: object) -> Encoder:
     """A two-layer BERT of 32 dimensions with a vocabulary learnt from the toy data."""
     torch.manual_seed(seed)

@@ -1,0 +1,32 @@
+"""Fixtures that several modules take; what one needs is imported in it, so that no other module waits for that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from toys import Training
+
+    from bench.negatives import Setting
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> Training:
+    from toys import Training
+
+    from strategies import registered
+
+    return Training(registered()["mnr"](), directory=tmp_path)
+
+
+@pytest.fixture
+def setting(training: Training, tmp_path: Path) -> Setting:
+    """Where declarations of negatives are carried out on the toy data."""
+    from toys import DATA, PAIRS
+
+    from bench.negatives import Setting
+
+    return Setting(DATA, PAIRS, 0, training.reader, tmp_path / "scratch", tmp_path / "cache")
