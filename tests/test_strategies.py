@@ -145,7 +145,7 @@ def test_a_passage_drawn_twice_counts_once(loss_name: str) -> None:
     strategy = registered()[loss_name]()
     batch = random_batch(strategy)
     if batch.own is None:
-        return  # a batch has one column for a passage, whoever drew it; see test_engine
+        return  # a batch has one column for a passage, whoever drew it; see test_gather
     twice = replace(batch, own=torch.cat([batch.own, batch.own[:, :1]], dim=1))
     torch.testing.assert_close(strategy.loss(twice).per_query, strategy.loss(batch).per_query)
 

@@ -8,8 +8,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import hypothesis
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
@@ -25,10 +27,19 @@ from bench.train.loop import Hooks, Trainer
 from bench.train.material import Material, Texts, material
 from bench.train.state import Progress
 from bench.train.step import Stepper
-from strategies import Strategy
+from strategies import Strategy, registered
 
 CPU = torch.device("cpu")
 WORDS = [a + b for a in ("ka", "lo", "mi", "nu", "pe", "ri", "so", "tu") for b in ("ban", "dor", "fel", "gim", "hux")]
+MNR = registered()["mnr"]()
+
+plainly = hypothesis.settings(deadline=None, derandomize=True)
+
+
+def unit(*shape: int, seed: int = 0) -> Tensor:
+    """Random vectors of length one."""
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(*shape, generator=generator, dtype=torch.float64), dim=-1)
 
 
 def toy_data(topics: int = 40) -> DataSet:
