@@ -1,0 +1,116 @@
+"""Runs beside others: done once, repeated, gone on from, and in sweeps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny import bench, write_data
+from tiny_runs import exact, only_run, record_of, runs_in, words
+
+from bench.data import load
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+def test_a_finished_run_is_skipped_and_force_repeats_it(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(*words(data, tmp_path)) == 0
+    record = only_run(tmp_path) / "record.json"
+    before = record.stat().st_mtime_ns
+    assert bench(*words(data, tmp_path)) == 0
+    assert record.stat().st_mtime_ns == before
+    assert "is finished already" in capsys.readouterr().err
+    first = record_of(record.parent)
+    assert bench(*words(data, tmp_path), "--force") == 0
+    assert record.stat().st_mtime_ns != before
+    assert record_of(record.parent).metrics == first.metrics
+
+
+def test_again_repeats_beside_and_says_that_it_is_equal(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(*words(data, tmp_path)) == 0
+    first = only_run(tmp_path)
+    assert bench("run", "--again", first.name, f"runs_dir='{tmp_path}'") == 0
+    assert "are equal to the recorded ones" in " ".join(capsys.readouterr().out.split())
+    assert exact(record_of(only_run(tmp_path / "again"))) == exact(record_of(first))
+
+    tampered = json.loads((first / "record.json").read_text())
+    tampered["metrics"]["exact/recall@1"] = -1.0
+    (first / "record.json").write_text(json.dumps(tampered))
+    assert bench("run", "--again", first.name, f"runs_dir='{tmp_path}'") == 1
+    assert "NOT equal" in capsys.readouterr().out
+
+
+def test_again_refuses_what_it_cannot_repeat(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = write_data(tmp_path / "own")
+    root = tmp_path / "runs"
+    assert bench(*words(own, root, train__max_steps="0")) == 0
+    name = only_run(root).name
+    here = f"runs_dir='{root}'"
+    assert bench("run", "--again", name, here, "seed=2") == 2
+    assert "not seed" in capsys.readouterr().err
+    assert bench("run", "--again", "in_batch-none-s0-00000000", here) == 2
+    assert "no record of" in capsys.readouterr().err
+    with (own / "corpus.tsv").open("a") as file:
+        file.write("one more passage\n")
+    assert bench("run", "--again", name, here) == 2
+    assert "the data has changed" in capsys.readouterr().err
+    assert not (root / "again").exists()
+
+
+def test_the_untrained_row_is_computed_once(data: Path, tmp_path: Path) -> None:
+    assert bench(*words(data, tmp_path, strategy="mnr")) == 0
+    (kept,) = (tmp_path / "untrained").iterdir()
+    marked = json.loads(kept.read_text()) | {"recall@1": 12.5}
+    kept.write_text(json.dumps(marked))
+    assert bench(*words(data, tmp_path, strategy="hardest_neg")) == 0
+    assert [path.name for path in (tmp_path / "untrained").iterdir()] == [kept.name]
+    shown = {record_of(path).strategy: record_of(path).baseline_metrics for path in runs_in(tmp_path).values()}
+    assert shown["hardest_neg"] == marked
+
+
+def test_training_goes_on_from_the_weights_of_a_run(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(*words(data, tmp_path)) == 0
+    first = only_run(tmp_path)
+    assert bench(*words(data, tmp_path, strategy="hardest_neg", train__init_from=first.name)) == 0
+    (second,) = (path for path in runs_in(tmp_path).values() if path != first)
+    before = record_of(second).baseline_metrics
+    assert before is not None
+    assert {k: before[k] for k in exact(record_of(first))} == pytest.approx(exact(record_of(first)))
+    assert bench("run", "--again", second.name, f"runs_dir='{tmp_path}'") == 0
+    assert bench(*words(data, tmp_path, encoder="minilm-l3", train__init_from=first.name)) == 2
+    assert "give the same encoder" in capsys.readouterr().err
+
+
+# Sweeps
+
+
+def test_a_sweep_reads_its_data_once_and_a_failure_does_not_stop_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = []
+    monkeypatch.setattr("bench.data.load", lambda config: loaded.append(config) or load(config))
+    sweep = words(
+        data, tmp_path, strategy="hardest_neg,in_batch", train__lr="1e30,1e-3", seed="1", eval__untrained="false"
+    )
+    assert bench(*sweep) == 2
+    out, err = capsys.readouterr()
+    assert len(loaded) == 1
+    failed = [line for line in err.splitlines() if line.startswith("bench:")]
+    assert len(failed) == 2
+    assert all("train.lr=1e+30" in line for line in failed)
+    paths = [Path(line) for line in out.splitlines() if line.startswith(str(tmp_path))]
+    assert [record_of(path).strategy for path in paths] == ["hardest_neg", "in_batch"]
+    states = sorted((record_of(path).strategy, record_of(path).status) for path in runs_in(tmp_path).values())
+    assert states == [(s, state) for s in ("hardest_neg", "in_batch") for state in ("failed", "finished")]
+
+
+def test_every_run_of_a_sweep_is_checked_before_any_is_run(data: Path, tmp_path: Path) -> None:
+    assert bench(*words(data, tmp_path, strategy="mnr,hardest_neg", strategy__scale="20")) == 2
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,69 @@
+"""Runs of several stages: told apart, repeated, and killed in any of them."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import bench
+from tiny_runs import KILLED, exact, only_run, record_of, words
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+STAGED = {
+    "strategy": "simcse_ibn",
+    "strategy__simcse__texts": "corpus",
+    "train__stage_steps": "[3,4]",
+    "train__max_steps": "null",
+    "train__save_every": "2",
+    "train__eval_every": "2",
+}
+
+
+def weights_of(run: Path) -> bytes:
+    return (run / "model" / "model.safetensors").read_bytes()
+
+
+def events_of(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("step", [2, 3, 5, 6])
+def test_a_run_killed_in_any_stage_ends_as_if_it_had_not_been(step: int, data: Path, tmp_path: Path) -> None:
+    assert bench(*words(data, tmp_path / "whole", **STAGED)) == 0
+    command = words(data, tmp_path / "killed", **STAGED)
+    done = subprocess.run([sys.executable, "-c", KILLED.format(step=step), *command], capture_output=True, timeout=300)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert bench(*command) == 0
+    whole, resumed = only_run(tmp_path / "whole"), only_run(tmp_path / "killed")
+    assert weights_of(whole) == weights_of(resumed)
+    assert events_of(whole) == events_of(resumed)
+    one, two = record_of(whole), record_of(resumed)
+    assert exact(one) == exact(two) and one.training == two.training
+    assert one.cost["texts_encoded"] == two.cost["texts_encoded"]
+    assert one.selection == two.selection and one.selection["steps"] == 7
+
+
+def test_the_stages_of_a_run_are_told_apart(data: Path, tmp_path: Path) -> None:
+    assert bench(*words(data, tmp_path, **STAGED)) == 0
+    record = record_of(only_run(tmp_path))
+    assert {name.partition("/")[0] for name in record.training["telemetry"]} == {"simcse", "in_batch"}
+    assert record.knobs["simcse.texts"] == "corpus" and record.knobs["in_batch.margin"] == 0.2
+    steps = [event["step"] for event in events_of(only_run(tmp_path)) if "loss" in event]
+    assert steps == sorted(steps) and steps[-1] == 7
+
+
+def test_any_chain_runs_and_is_repeated(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = {"strategy__mined_hard__n": "2", "strategy__mined_hard__first": "0", "strategy__mined_hard__last": "20"}
+    given = [word for word in words(data, tmp_path, **changes) if not word.startswith("strategy=")]
+    assert bench(*given, "stages=mnr,mined_hard") == 0
+    run = only_run(tmp_path)
+    assert record_of(run).strategy == "mnr+mined_hard"
+    assert (record_of(run).cost["mine_s"] or 0) > 0
+    assert bench("run", "--again", run.name, f"runs_dir='{tmp_path}'") == 0
+    assert "are equal" in capsys.readouterr().out
