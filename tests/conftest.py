@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tiny import write_data
+from tiny import bench, write_data
 
 if TYPE_CHECKING:
     from toys import Training
@@ -24,6 +24,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No cache but one of the tests."""
     monkeypatch.setenv("NEGBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(scope="session")
+def margin(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study, for tests that only look."""
+    from tiny_studies import TRIALS, words
+
+    runs = tmp_path_factory.mktemp("margin")
+    assert bench("study", "margin", f"trials={TRIALS}", *words(data, runs)) == 0
+    return runs
 
 
 @pytest.fixture

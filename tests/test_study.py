@@ -1,161 +1,26 @@
-"""Studies: what they declare, and that nothing that happens to their processes changes what they find."""
+"""What a study finds: by which trials, chosen how, reported on what, and what is told of those that fail."""
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
-import random
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from optuna import Study
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial
-from tiny import bench, words_for, write_data
+from tiny import bench
+from tiny_studies import TRIALS, result, trials, words
 
 from bench.record.ledger import read
 from bench.record.tracker import NullTracker
 from bench.study import carry as carry_module
-from bench.study.question import EVERY_KNOB, Dimension, Question, grid, knob
-from strategies import find, registered
+from bench.study.question import Dimension, Question, knob
 from studies import questions
 
-KILLS = 20
-TRIALS = 5
-
-# A process that imports once and lets children carry out the study, each of which kills itself at a given moment:
-# before or after a trial's storage, a checkpoint, a record or a history row is written, or a step is made.
-DYING = """
-import json, os, signal, sys
-from bench import cli, commands, disk
-import bench.config, bench.study.begin, bench.run, bench.train.loop, bench.record.store, bench.train.checkpoint
-from optuna.storages.journal import JournalFileBackend
-from bench.record.store import RunDirectory
-from bench.train import checkpoint
-from bench.train.step import Stepper
-
-def mortal(owner, name, lives):
-    plain = getattr(owner, name)
-    def wrapped(*args, **kwargs):
-        lives[0] -= 1
-        if lives[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        done = plain(*args, **kwargs)
-        lives[0] -= 1
-        if lives[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return done
-    setattr(owner, name, wrapped)
-
-moments, words = json.loads(sys.argv[1]), sys.argv[2:]
-killed = 0
-for moment in [*moments, 10**9]:
-    child = os.fork()
-    if not child:
-        lives = [moment]
-        for owner, name in ((JournalFileBackend, "append_logs"), (checkpoint, "write"), (Stepper, "backward"),
-                            (RunDirectory, "write_record"), (RunDirectory, "append_history")):
-            mortal(owner, name, lives)
-        try:
-            cli.main(words)
-        except SystemExit as end:
-            os._exit(end.code or 0)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        killed += 1
-    else:
-        assert status == 0, status
-        break
-print("killed", killed)
-"""
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("study") / "tiny")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NEGBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "study-cache"))
-
-
-def words(data: Path, runs: Path, *more: str) -> list[str]:
-    settings = words_for(data, runs)
-    del settings["train.max_steps"], settings["train.epochs"]
-    return [*(f"{key}={word}" for key, word in settings.items()), "budget.steps=4", *more]
-
-
-def result(runs: Path) -> dict[str, Any]:
-    (path,) = runs.glob("studies/*/study.json")
-    told: dict[str, Any] = json.loads(path.read_text())
-    return told
-
-
-def trials(runs: Path) -> pd.DataFrame:
-    (path,) = runs.glob("studies/*/trials.parquet")
-    return pd.read_parquet(path)
-
-
-@pytest.fixture(scope="session")
-def margin(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished study, for tests that only look."""
-    runs = tmp_path_factory.mktemp("margin")
-    assert bench("study", "margin", f"trials={TRIALS}", *words(data, runs)) == 0
-    return runs
-
-
-# What is asked
-
-
-@pytest.mark.parametrize("name", sorted(questions()))
-def test_every_study_asks_of_what_its_strategies_have(name: str) -> None:
-    question = questions()[name]
-    assert question.asks.endswith("?")
-    for strategy in question.strategies:
-        dimensions = question.dimensions(find(strategy.split()[0]))
-        assert len({d.key for d in dimensions}) == len(dimensions)
-        if question.protocol == "grid":
-            assert all(d.choices for d in dimensions)
-            assert len(grid(dimensions)) >= 1
-        else:
-            assert dimensions
-            assert "eval.split=dev" in question.judged
-
-
-@pytest.mark.parametrize("name", sorted(registered()))
-def test_every_knob_of_every_strategy_can_be_tuned(name: str) -> None:
-    dimensions = Question("?", (EVERY_KNOB,), (name,)).dimensions(registered()[name])
-    assert dimensions
-    for d in dimensions:
-        assert d.choices or (d.low is not None and d.high is not None and d.low < d.high)
-
-
-def test_a_knob_that_is_given_is_not_tuned() -> None:
-    question = Question("?", (EVERY_KNOB,), ("simcse",))
-    every = {d.key for d in question.dimensions(registered()["simcse"])}
-    left = {d.key for d in question.dimensions(registered()["simcse"], {"strategy.texts"})}
-    assert every - left == {"strategy.texts"}
-
-
-def test_a_knob_that_a_strategy_does_not_have_is_named() -> None:
-    with pytest.raises(ValueError, match="mnr has no knob margin"):
-        Question("?", (knob("margin"),), ("mnr",)).dimensions(registered()["mnr"])
-
-
-def test_numbers_are_told_with_as_many_digits_as_matter() -> None:
-    dimension = Dimension("x", 0.0, 100.0)
-    assert [dimension.shown(v) for v in (0.123456, 12.34567, 0.0, 0.000123456)] == [0.1235, 12.35, 0.0, 0.0001235]
-
-
-# What is found
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def test_selection_is_on_dev_and_the_report_on_test_with_other_seeds(margin: Path) -> None:
@@ -172,6 +37,13 @@ def test_selection_is_on_dev_and_the_report_on_test_with_other_seeds(margin: Pat
     assert (arm["trials"], arm["complete"]) == (TRIALS, TRIALS)
     values = {round(r["metrics"]["exact/mrr@10"], 9) for r in by_split["dev"]}
     assert values == set(tried.value.round(9))
+
+
+def test_runs_of_a_search_are_known_as_such_from_the_start(margin: Path) -> None:
+    (noted,) = margin.glob("studies/*/searched.txt")
+    ledger = read(margin)
+    assert sorted(noted.read_text().split()) == sorted(record.run_id for record in ledger.searched)
+    assert len(ledger.searched) == TRIALS and {r.seed for r in ledger.records} == {101, 102, 103}
 
 
 def test_a_trial_is_one_tracked_run_of_the_study_s_group(
@@ -231,6 +103,33 @@ def test_strategies_of_a_showdown_get_the_same_number_of_trials(data: Path, tmp_
     assert len(told["comparison"]["rows"]) == 3
 
 
+def test_no_trial_is_spent_on_settings_that_do_not_go_together(data: Path, tmp_path: Path) -> None:
+    """Of mnr's two kinds of symmetry only one can be asked for at a time."""
+    assert bench("study", "tune", "trials=6", "sampler=random", *words(data, tmp_path, "strategy=mnr")) == 0
+    assert set(trials(tmp_path).state) == {"complete"}
+
+
+def test_strategies_take_turns_and_what_is_left_is_counted(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    order: list[str] = []
+    plain = carry_module.Study._trial
+
+    def told(self: Any, sweep: Any, start: Any, trial: Any) -> None:
+        order.append(start[0])
+        plain(self, sweep, start, trial)
+
+    monkeypatch.setattr(carry_module.Study, "_trial", told)
+    assert bench("study", "scale", "trials=2", *words(data, tmp_path, "strategy=mnr,in_batch")) == 0
+    assert order == ["strategy=mnr", "strategy=in_batch"] * 2
+    assert "(1 of 16 done" in capsys.readouterr().err  # two trials and two times three final runs each
+    assert bench("study", "scale", "trials=3", *words(data, tmp_path, "strategy=mnr,in_batch")) == 0
+    assert "(1 of 14 done" in capsys.readouterr().err
+
+
+# Trials that fail
+
+
 def refusing(monkeypatch: pytest.MonkeyPatch, *strategies: str) -> None:
     """Have every run of these strategies turn out to be impossible."""
     plain = carry_module.Study._execute
@@ -263,39 +162,6 @@ def test_a_study_of_which_no_trial_ends_says_why(
         assert "no trial came to an end: mnr: it diverged" in capsys.readouterr().err
 
 
-def test_what_cannot_be_on_this_data_is_told_at_once(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Ranks up to 210 are searched, and the data has 60 passages."""
-    assert bench("study", "tune", "trials=3", *words(data, tmp_path, "strategy=mined_hard")) == 2
-    assert "ranks up to 210 are asked for" in capsys.readouterr().err
-    assert not list(tmp_path.glob("studies/*"))
-
-
-def test_no_trial_is_spent_on_settings_that_do_not_go_together(data: Path, tmp_path: Path) -> None:
-    """Of mnr's two kinds of symmetry only one can be asked for at a time."""
-    assert bench("study", "tune", "trials=6", "sampler=random", *words(data, tmp_path, "strategy=mnr")) == 0
-    assert set(trials(tmp_path).state) == {"complete"}
-
-
-def test_strategies_take_turns_and_what_is_left_is_counted(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    order: list[str] = []
-    plain = carry_module.Study._trial
-
-    def told(self: Any, sweep: Any, start: Any, trial: Any) -> None:
-        order.append(start[0])
-        plain(self, sweep, start, trial)
-
-    monkeypatch.setattr(carry_module.Study, "_trial", told)
-    assert bench("study", "scale", "trials=2", *words(data, tmp_path, "strategy=mnr,in_batch")) == 0
-    assert order == ["strategy=mnr", "strategy=in_batch"] * 2
-    assert "(1 of 16 done" in capsys.readouterr().err  # two trials and two times three final runs each
-    assert bench("study", "scale", "trials=3", *words(data, tmp_path, "strategy=mnr,in_batch")) == 0
-    assert "(1 of 14 done" in capsys.readouterr().err
-
-
 def test_another_question_is_another_study(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for high in (0.5, 0.1):
         question = replace(questions()["margin"], vary=(Dimension("strategy.margin", 0.0, high),), strategies=("mnr",))
@@ -306,19 +172,7 @@ def test_another_question_is_another_study(data: Path, tmp_path: Path, monkeypat
     assert len(list(tmp_path.glob("studies/*"))) == 2
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"strategies": "in_batch"}, "no tuple"),
-        ({"strategies": ("mnr", "mnr")}, "each once"),
-        ({"protocol": "grid"}, "strategy.margin has a range"),
-        ({"seeds": (1, 101)}, "fresh seeds are others"),
-    ],
-)
-def test_what_is_no_study_cannot_be_declared(changes: dict[str, Any], message: str) -> None:
-    asked = replace(questions()["margin"], vary=(Dimension("strategy.margin", 0.0, 0.5),))
-    with pytest.raises(ValueError, match=message):
-        replace(asked, **changes)
+# Trials that end early
 
 
 class EveryOther(BasePruner):
@@ -352,144 +206,3 @@ def test_pruners_are_the_median_of_dev_evaluations_or_wilcoxon_s_over_seeds() ->
     assert of(searched) == "MedianPruner"
     assert of(replace(searched, seeds=(1, 2, 3))) == "WilcoxonPruner"
     assert of(replace(searched, protocol="grid")) == "NopPruner"
-
-
-def test_killed_twenty_times_it_finds_the_same(data: Path, margin: Path, tmp_path: Path) -> None:
-    rng = random.Random(0)
-    moments = [rng.randint(1, 24) for _ in range(KILLS)]
-    command = ["study", "margin", f"trials={TRIALS}", *words(data, tmp_path, "train.save_every=1")]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", DYING, json.dumps(moments), *command],
-        capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[1],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert f"killed {KILLS}" in done.stdout
-    columns = ["strategy", "number", "state", "value", "strategy.margin"]
-    pd.testing.assert_frame_equal(trials(tmp_path)[columns], trials(margin)[columns])
-    for one, other in zip(result(tmp_path)["comparison"]["rows"], result(margin)["comparison"]["rows"], strict=True):
-        exact = [{k: v for k, v in row["metrics"].items() if "exact" in k} for row in (one, other)]
-        assert exact[0] == exact[1]
-    runs = [{path.parent.name for path in root.glob("*/record.json")} for root in (tmp_path, margin)]
-    assert runs[0] == runs[1]
-    assert not list(tmp_path.glob("*/checkpoints"))
-
-
-RESIDENT = """
-import sys
-from pathlib import Path
-from bench import cli
-import bench.study.carry as carry
-plain = carry.Study._trial
-def trial(self, *arguments):
-    plain(self, *arguments)
-    print("resident", Path("/proc/self/statm").read_text().split()[1], file=sys.stderr)
-carry.Study._trial = trial
-cli.main(sys.argv[1:])
-"""
-
-
-def test_runs_of_a_search_are_known_as_such_from_the_start(margin: Path) -> None:
-    (noted,) = margin.glob("studies/*/searched.txt")
-    ledger = read(margin)
-    assert sorted(noted.read_text().split()) == sorted(record.run_id for record in ledger.searched)
-    assert len(ledger.searched) == TRIALS and {r.seed for r in ledger.records} == {101, 102, 103}
-
-
-def test_the_next_trial_trains_at_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the first has loaded, tokenised and embedded is there for the second: it trains within two seconds of the
-    processor, which other work on the machine does not lengthen.
-    """
-    from time import process_time
-
-    from bench.record.store import RunDirectory
-    from bench.train.step import Stepper
-
-    told: list[tuple[str, float]] = []
-    for owner, name in ((RunDirectory, "write_record"), (Stepper, "backward")):
-        plain = getattr(owner, name)
-
-        def wrapped(*args: Any, plain: Any = plain, name: str = name, **kwargs: Any) -> Any:
-            told.append((name, process_time()))
-            return plain(*args, **kwargs)
-
-        monkeypatch.setattr(owner, name, wrapped)
-    assert bench("study", "margin", "trials=3", *words(data, tmp_path)) == 0
-    waits = [
-        after[1] - before[1]
-        for before, after in itertools.pairwise(told)
-        if (before[0], after[0]) == ("write_record", "backward")
-    ]
-    assert len(waits) >= 2 and max(waits) < 2
-
-
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
-def test_memory_does_not_grow_from_trial_to_trial(data: Path, tmp_path: Path) -> None:
-    command = ["study", "margin", "trials=30", *words(data, tmp_path)]
-    done = subprocess.run(
-        [sys.executable, "-c", RESIDENT, *command],
-        capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=Path(__file__).parents[1],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    pages = [int(line.split()[1]) for line in done.stderr.splitlines() if line.startswith("resident")]
-    assert len(pages) == 30
-    assert pages[-1] <= 1.05 * pages[2], pages
-
-
-# What is refused
-
-
-@pytest.mark.parametrize(
-    ("words_", "message"),
-    [
-        (["margn"], "no study 'margn'.*margin"),
-        (["margin", "strategy=mnr"], "study margin: strategy mnr has no knob margin"),
-        (["margin", "strategy.margin=0.1"], "strategy.margin=0.1: that is what study margin varies"),
-        (["margin", "seed=1"], "seed= is the study's"),
-        (["margin", "trials=0"], "trials=0 must be at least 1"),
-        (["margin", "trials=many"], "trials=many is not a whole number"),
-        (["pooling", "trials=3"], "tries every combination"),
-        (["margin", "sampler=guess"], "sampler=.?guess"),
-        (["margin", "train.weight_decay=0,0.1"], "only strategy= may be a list"),
-        (["margin", "storage=nosuch://host/db"], "storage=nosuch://host/db"),
-    ],
-)
-def test_what_cannot_be_is_told_before_anything_is_trained(
-    data: Path, tmp_path: Path, words_: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import re
-
-    name, *more = words_
-    assert bench("study", name, *words(data, tmp_path, *more)) == 2
-    error = capsys.readouterr().err
-    assert re.search(message, error), error
-    assert not list(tmp_path.glob("*/record.json"))
-
-
-def test_studies_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert bench("list", "studies") == 0
-    out = capsys.readouterr().out
-    assert all(f"{name}: " in out for name in questions())
-
-
-def test_a_place_that_cannot_be_written_is_told_before_anything_is_trained(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "file").write_text("")
-    assert bench("study", "margin", "--out", str(tmp_path / "file"), *words(data, tmp_path)) == 2
-    assert str(tmp_path / "file") in capsys.readouterr().err
-    assert not list(tmp_path.glob("*/record.json"))
-
-
-@pytest.mark.parametrize(("text", "message"), [("QUESTION = 3", "is no Question"), ("x = (", "SyntaxError")])
-def test_a_broken_study_file_is_told_with_its_name(
-    text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    import studies
-
-    (tmp_path / "broken.py").write_text(text)
-    monkeypatch.setattr(studies, "__path__", [str(tmp_path)])
-    monkeypatch.delitem(sys.modules, "studies.broken", raising=False)
-    assert bench("list", "studies") == 2
-    error = capsys.readouterr().err
-    assert error.startswith("bench: studies/broken.py: ") and message in error
