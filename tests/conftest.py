@@ -37,6 +37,14 @@ def margin(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    """Runs of three strategies, as directories."""
+    from records import LEVELS, Runs
+
+    return Runs(LEVELS).write(tmp_path / "runs")
+
+
+@pytest.fixture
 def training(tmp_path: Path) -> Training:
     from toys import Training
 

@@ -16,6 +16,7 @@ from bench.record.record import Record
 from bench.record.store import RunDirectory
 
 QUERIES = 300
+LEVELS = {"mnr": 0.5, "mined_hard": 0.7, "in_batch": 0.7}
 
 
 def run(strategy: str, seed: int, **changes: Any) -> Record:

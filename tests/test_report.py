@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -13,45 +12,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from records import Runs, run
+from records import LEVELS, run
 from tiny import bench
 
 from bench.record.ledger import read
-from bench.record.record import Record
 from bench.record.store import RunDirectory
-from reports import markdown
-from reports.blocks import Block, Cell, Prose, Row, Section, Table, table
+from reports.blocks import Block, Section, Table
 from reports.comparison import main
 from reports.groups import groups
-from reports.markdown import pipe_table
 from reports.report import build, text
 from reports.training import telemetry
-
-LEVELS = {"mnr": 0.5, "mined_hard": 0.7, "in_batch": 0.7}
-
-
-def tables(markdown: str) -> list[list[list[str]]]:
-    """The pipe tables of a Markdown text: rows of cells."""
-    found: list[list[list[str]]] = []
-    inside = False
-    for line in markdown.splitlines():
-        if line.startswith("|"):
-            if not inside:
-                found.append([])
-            found[-1].append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
-        inside = line.startswith("|")
-    return found
 
 
 def every(blocks: tuple[Block, ...] | list[Section], kind: type) -> list[Any]:
     """All blocks of a kind, at any depth."""
     found = [block for block in blocks if isinstance(block, kind)]
     return found + [b for block in blocks if isinstance(block, Section) for b in every(block.blocks, kind)]
-
-
-@pytest.fixture
-def runs_dir(tmp_path: Path) -> Path:
-    return Runs(LEVELS).write(tmp_path / "runs")
 
 
 # Which runs stand together
@@ -84,6 +60,14 @@ def test_a_setting_makes_a_row_and_seeds_do_not(tmp_path: Path) -> None:
         ("scale=20", (1, 2)),
         ("scale=5", (1, 2)),
     ]
+
+
+def test_settings_stand_with_what_is_equal(runs_dir: Path) -> None:
+    shown = " ".join(text(build(read(runs_dir), runs_dir)).split())
+    equal = shown[shown.index("Equal in all rows:") :].partition(". ")[0]
+    for told in ("encoder.name=minilm-l3", "eval.retrieve=50", "train.batch_size=32", "train.max_steps=100"):
+        assert told in equal
+    assert re.search(r"\| mnr +\| scale=20 +\|", shown)
 
 
 def test_trials_of_a_search_are_told_as_a_study_and_not_as_results(
@@ -210,171 +194,6 @@ def test_telemetry_is_the_mean_over_seeds_of_what_all_told(tmp_path: Path) -> No
     assert telemetry(group.comparison.rows[0]) == {"active": 0.5}
 
 
-# Text and page
-
-
-def test_a_bar_in_a_cell_does_not_end_it() -> None:
-    assert tables(pipe_table(["a", "b"], [["x|y", "1"]])) == [[["a", "b"], ["----", "--:"], ["x\\|y", "1"]]]
-
-
-def test_every_table_is_a_table_and_prose_fits_the_page(runs_dir: Path) -> None:
-    shown = text(build(read(runs_dir), runs_dir))
-    for rows in tables(shown):
-        assert len({len(row) for row in rows}) == 1
-        assert all(re.fullmatch("-+:?", cell) for cell in rows[1])
-    prose = [line for line in shown.splitlines() if not line.startswith(("|", "#", "!", "<", "bench"))]
-    assert max(map(len, prose)) <= 120
-    assert shown.count("<details>") == shown.count("</details>")
-
-
-class Page(HTMLParser):
-    """Open and closed tags, and what the page would fetch."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.fetched: list[str] = []
-        self.words: list[str] = []
-        self.pictures: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        named = dict(attrs)
-        self.fetched += [str(named[name]) for name in ("src", "href", "xlink:href") if named.get(name)]
-        if tag == "svg" and named.get("role") == "img":
-            self.pictures.append(named.get("aria-label") or "")
-        if tag not in ("meta", "link", "br", "img"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.fetched += [str(value) for name, value in attrs if name in ("src", "href", "xlink:href")]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-
-def test_the_page_needs_nothing_else_and_every_picture_has_words(
-    runs_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert bench("report", "--runs-dir", str(runs_dir), "--out", str(tmp_path / "out")) == 0
-    assert capsys.readouterr().out.strip() == str(tmp_path / "out" / "report.html")
-    page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
-    assert not page.open
-    assert all(link.startswith(("#", "data:")) for link in page.fetched), page.fetched
-    names = {path.stem for path in (tmp_path / "out" / "figures").glob("*.svg")}
-    assert names == {path.stem for path in (tmp_path / "out" / "figures").glob("*.png")}
-    assert len(page.pictures) == len(names) >= 4 and all(page.pictures)
-    pictures = re.findall(r"!\[(.+?)\]\((.+?)\)", (tmp_path / "out" / "report.md").read_text())
-    assert {Path(path).stem for _, path in pictures} == names
-    assert all((tmp_path / "out" / path).is_file() for _, path in pictures)
-
-
-def test_the_same_records_give_the_same_files(runs_dir: Path, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        assert bench("report", "--runs-dir", str(runs_dir), "--out", str(tmp_path / name)) == 0
-    files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
-    assert files and all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
-
-
-def test_marks_say_their_values(runs_dir: Path) -> None:
-    report = build(read(runs_dir), runs_dir, figures=runs_dir / "figures")
-    row = groups(read(runs_dir).records, runs_dir, "recall@1")[0].comparison.rows[0]
-    hints = re.findall(r"<title>(.+?)</title>", report.pictures["faq-quality"])
-    assert any(hint.startswith(f"{row.cell.label}: recall@1 {row.metrics['recall@1'].mean:.2f}, n=3") for hint in hints)
-
-
-def test_what_a_person_named_cannot_break_the_page(tmp_path: Path) -> None:
-    evil = "<script>alert(1)</script>`x`|y"
-    changes = {"data": {"name": evil, "fingerprint": "f", "counts": {}}, "command": f"bench run data='{evil}' seed=1"}
-    Runs({"mnr": 0.5, "in_batch": 0.6}, **changes).write(tmp_path / "runs")
-    assert bench("report", "--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "out")) == 0
-    page = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
-    assert not page.open and not any(path.name != path.name.strip("<>/") for path in (tmp_path / "out").rglob("*"))
-    assert "<script>alert" not in (tmp_path / "out" / "report.html").read_text().replace("&lt;script&gt;", "")
-
-
-def test_a_folded_part_and_commands_fold_in_markdown() -> None:
-    inner = Table(("a",), (Row((Cell("x"),), ("bench run strategy=x",)),))
-    shown = markdown.render([Section("T", (inner, Prose("`a` b")), folded=True)])
-    assert shown.startswith("<details>\n<summary>T</summary>\n\n| a")
-    assert "# x\nbench run strategy=x" in shown and shown.count("</details>") == 2
-
-
-def test_an_empty_number_is_an_empty_cell() -> None:
-    from reports.blocks import amount, number, share
-
-    for maker in (number, amount, share):
-        assert maker(None).text == maker(float("nan")).text == ""
-    assert table(["a"], [["x"]]).rows[0].cells == (Cell("x"),)
-
-
-# Records that cannot be used, and queries
-
-
-def test_broken_records_are_named_and_the_rest_is_reported(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (runs_dir / "half").mkdir()
-    (runs_dir / "half" / "record.json").write_text((next(runs_dir.glob("mnr*")) / "record.json").read_text()[:200])
-    (next(runs_dir.glob("mnr*")) / "ranks.parquet").write_bytes(b"PAR1")
-    assert bench("report", "--runs-dir", str(runs_dir)) == 0
-    shown = capsys.readouterr().out
-    assert "half/record.json`: broken or half-written record" in re.sub(r"\s+", " ", shown)
-    assert "mnr is not tested" in shown and "mined_hard" in shown
-
-
-@pytest.mark.parametrize("text_", ['[{"row": "x"}, 5]', "[1, 2]", '{"a": 1}', "null", "[", '[{"row": 1, "query": 5}]'])
-def test_files_of_another_shape_are_told_and_the_rest_is_reported(
-    runs_dir: Path, text_: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for place in runs_dir.glob("*"):
-        (place / "hardest.json").write_text(text_)
-        (place / "history.jsonl").write_text("5\n")
-    assert bench("report", "--runs-dir", str(runs_dir)) == 0
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "hardest.json is broken" in shown and "history.jsonl` is broken" in shown and "| mined_hard" in shown
-
-
-@pytest.mark.parametrize(
-    ("path", "value"),
-    [
-        (("training", "telemetry"), 5),
-        (("training", "telemetry"), {"active": None}),
-        (("data", "fingerprint"), None),
-        (("environment", "packages"), None),
-    ],
-)
-def test_a_record_of_odd_values_stops_nothing(
-    runs_dir: Path, path: tuple[str, str], value: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = next(runs_dir.glob("mnr*")) / "record.json"
-    told = json.loads(file.read_text())
-    told[path[0]][path[1]] = value
-    file.write_text(json.dumps(told))
-    assert bench("report", "--runs-dir", str(runs_dir)) == 0
-    assert "| mined_hard" in capsys.readouterr().out
-
-
-def test_markup_in_a_text_is_none_in_markdown() -> None:
-    evil = "a</details><img src=x>`<b>`"
-    shown = markdown.render([Section(evil, (Prose(evil), table(["t"], [[evil]])))])
-    assert "</details>" not in shown and "<img" not in shown and shown.count("`<b>`") == 3
-
-
-def test_settings_stand_with_what_is_equal(runs_dir: Path) -> None:
-    shown = " ".join(text(build(read(runs_dir), runs_dir)).split())
-    equal = shown[shown.index("Equal in all rows:") :].partition(". ")[0]
-    for told in ("encoder.name=minilm-l3", "eval.retrieve=50", "train.batch_size=32", "train.max_steps=100"):
-        assert told in equal
-    assert re.search(r"\| mnr +\| scale=20 +\|", shown)
-
-
-def test_a_directory_without_a_finished_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert bench("report", "--runs-dir", str(tmp_path)) == 2
-    assert "holds no finished run" in capsys.readouterr().err
-
-
 def test_the_hardest_queries_stand_with_what_was_retrieved(runs_dir: Path) -> None:
     first = groups(read(runs_dir).records, runs_dir, "recall@1")[0].comparison.rows[0].cell.records[0]
     worst = [
@@ -393,46 +212,3 @@ def test_the_hardest_queries_stand_with_what_was_retrieved(runs_dir: Path) -> No
     assert (query.text, labelled.text, rank.text) == ("who?", "him", "beyond")
     assert came.text.endswith("…") and came.hint == ("somebody " * 50).strip()
     assert others.text in ("0%", "50%", "100%")
-
-
-def test_records_of_another_time_are_read_as_well(tmp_path: Path) -> None:
-    """No history, no telemetry, no cost, no untrained evaluation: the report is shorter, and there."""
-    bare: list[Record] = [
-        run(name, 1, metrics={"recall@1": 5.0}, cost={}, baseline_metrics=None, selection={}) for name in LEVELS
-    ]
-    for record in bare:
-        with RunDirectory.open(tmp_path, record.run_id) as directory:
-            directory.write_record(record)
-    assert "mined_hard" in text(build(read(tmp_path), tmp_path))
-
-
-def test_many_records_take_no_time(tmp_path: Path) -> None:
-    """2,000 of them within ten seconds of the processor, as text."""
-    from time import process_time
-
-    one = Runs({f"strategy_{n}": 0.3 + n / 50 for n in range(20)}, seeds=range(20)).write(tmp_path / "one")
-    for place in one.iterdir():
-        told = json.loads((place / "record.json").read_text())
-        for n in range(5):
-            twin = tmp_path / "runs" / f"{n}-{place.name}"
-            twin.mkdir(parents=True)
-            changed = {"run_id": twin.name, "data": {**told["data"], "name": f"data_{n}", "fingerprint": f"{n}"}}
-            (twin / "record.json").write_text(json.dumps({**told, **changed}))
-            (twin / "ranks.parquet").hardlink_to(place / "ranks.parquet")
-    began = process_time()
-    ledger = read(tmp_path / "runs")
-    report = build(ledger, tmp_path / "runs")
-    assert len(ledger.records) == 2000 and len(text(report)) > 10_000
-    assert process_time() - began < 10
-
-
-def test_a_long_setting_does_not_break_a_figure(tmp_path: Path) -> None:
-    knobs = {f"a_rather_long_name_{n}": 0.123456789 for n in range(9)}
-    other = dict.fromkeys(knobs, 1.0)
-    runs = Runs({"mnr": 0.5, "in_batch": 0.6}, knobs=knobs)
-    runs.records += Runs({"mnr": 0.5}, knobs=other, run_id="x").records[:1]
-    for record in runs.records:
-        with RunDirectory.open(tmp_path, record.run_id) as directory:
-            directory.write_record(record)
-    report = build(read(tmp_path), tmp_path, figures=tmp_path / "figures")
-    assert "…" in report.pictures["faq-quality"]
