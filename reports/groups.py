@@ -24,12 +24,29 @@ MOST = 3  # studies in a title
 
 @dataclass(frozen=True)
 class Group:
-    """One comparison of the report; ``name`` is for files and links, ``root`` is where its runs lie."""
+    """One comparison of the report.
 
-    title: str
+    ``what`` tells it from others of the same data, split and encoder; ``name`` is for files and links; ``root`` is
+    where its runs lie.
+    """
+
+    what: str
     name: str
     comparison: Comparison
     root: Path
+
+    @property
+    def title(self) -> str:
+        return " ".join([tables.title(self.comparison), *self._told])
+
+    @property
+    def short(self) -> str:
+        """The title without split and encoder."""
+        return " ".join([self.records[0].data["name"], *self._told])
+
+    @property
+    def _told(self) -> list[str]:
+        return [f"({self.what})"] if self.what else []
 
     @cached_property
     def records(self) -> list[Record]:
@@ -77,16 +94,14 @@ def groups(records: Iterable[Record], root: Path, metric: str, asked: Mapping[st
             compared = replace(compared, notes=(told, *compared.notes))
         by_title.setdefault(tables.title(compared), []).append(compared)
     made = []
-    for title, alikes in by_title.items():
+    for alikes in by_title.values():
         apart = told_apart([[row.cell.records[0] for row in c.rows] for c in alikes])
         for one, what in zip(alikes, apart, strict=True):
-            what = " ".join(filter(None, [what, _studies(one, asked or {})]))
-            full = f"{title} ({what})" if what else title
-            made.append(Group(full, "", one, root))
+            made.append(Group(" ".join(filter(None, [what, _studies(one, asked or {})])), "", one, root))
     made.sort(key=lambda g: (-sum(bool(row.letters) for row in g.comparison.rows), -len(g.records), g.title))
     named = group(made, lambda g: _slug(g.records[0].data["name"]))
     names = {id(g): f"{name}-{n}" if n > 1 else name for name, same in named.items() for n, g in enumerate(same, 1)}
-    return [Group(g.title, names[id(g)], g.comparison, root) for g in made]
+    return [replace(g, name=names[id(g)]) for g in made]
 
 
 def _studies(of: Comparison, asked: Mapping[str, str]) -> str:

@@ -70,7 +70,7 @@ def build(
     found = groups(ledger.records, root, metric, asked)
     pictures: dict[str, str] = {}
     with styled():
-        drawings = {"overview": overview([(g.title, g.comparison) for g in found])} if figures else {}
+        drawings = {"overview": overview([(g.short, g.comparison) for g in found])} if figures else {}
     first, saved = _saved(drawings, figures)
     parts = [
         (_front(found, against, first.get("overview")), saved),

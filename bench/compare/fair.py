@@ -13,12 +13,14 @@ from bench.record.record import Record
 
 _EVALUATION = ("eval.", "index.")
 _BUDGET = "budget."
+_SIZES = ("passages", "train_pairs")
 MOST = 5  # ways to differ that are told
 WIDE = 90  # characters of one
 
 
 def _data(record: Record) -> dict[str, Any]:
-    return {"data": record.data["name"], "fingerprint": record.data["fingerprint"][:12]}
+    sizes = {name: record.data["counts"].get(name) for name in _SIZES}
+    return {"data": record.data["name"], **sizes, "fingerprint": record.data["fingerprint"][:12]}
 
 
 def _encoder(record: Record) -> dict[str, Any]:

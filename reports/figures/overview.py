@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from textwrap import fill
 
-from bench.compare.comparison import Comparison
+from bench.compare.comparison import Comparison, Row
 from reports.figures.style import ACCENT, FAINT, INK, Drawing, framed, short
 
 MOST = 6  # panels
@@ -14,25 +13,23 @@ LEAST = 3  # tested rows that make a panel
 
 
 def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
-    """A panel for each of the largest comparisons, a line for each row, the best on average on top."""
-    panels = [(title, of) for title, of in found if sum(bool(row.letters) for row in of.rows) >= LEAST][:MOST]
+    """A panel for each of the largest comparisons that have each strategy once, a line for each strategy, the best on
+    average on top."""
+    panels = [(title, of, rows) for title, of in found if (rows := _tested(of))][:MOST]
     if not panels:
         return None
     ranks: dict[str, list[float]] = {}
-    for _, of in panels:
-        tested = [name for name, row in zip(_names(of), of.rows, strict=True) if row.letters]
-        for place, name in enumerate(tested):
-            ranks.setdefault(name, []).append(place / len(tested))
+    for _, _, rows in panels:
+        for place, row in enumerate(rows):
+            ranks.setdefault(row.cell.strategy, []).append(place / len(rows))
     labels = sorted(ranks, key=lambda label: sum(ranks[label]) / len(ranks[label]))
     figure, axes = framed(0.2 * len(labels) + 1.35, [*map(short, labels)], bottom=0.5, top=0.55, panels=len(panels))
     drawing = Drawing(figure, "")
-    for axis, (title, of) in zip(axes, panels, strict=True):
-        tied = of.leaders
-        for place, (name, row) in enumerate(zip(_names(of), of.rows, strict=True)):
+    for axis, (title, of, rows) in zip(axes, panels, strict=True):
+        tied = [of.rows[place] for place in of.leaders]
+        for row in rows:
             value = row.metrics[of.metric]
-            if not row.letters or value.low is None or value.high is None:
-                continue
-            height, colour = labels.index(name), ACCENT if place in tied else INK
+            height, colour = labels.index(row.cell.strategy), ACCENT if row in tied else INK
             axis.plot([value.low, value.high], [height, height], color=colour, lw=1.4, alpha=0.75)
             (dot,) = axis.plot([value.mean], [height], "o", color=colour, ms=4)
             drawing.hint(
@@ -49,14 +46,13 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
     figure.supxlabel(
         f"{panels[0][1].metric}, percent; blue: not told apart from the best; dashed: before training", fontsize=8
     )
-    drawing.alt = f"{panels[0][1].metric} of {len(labels)} strategies on {len(panels)} data sets; " + "; ".join(
-        f"{title.partition(',')[0]}: {of.rows[0].cell.label} {of.rows[0].metrics[of.metric].mean:.1f}"
-        for title, of in panels
+    drawing.alt = f"{panels[0][1].metric} of {len(labels)} strategies; " + "; ".join(
+        f"{title}: {rows[0].cell.strategy} {rows[0].metrics[of.metric].mean:.1f}" for title, of, rows in panels
     )
     return drawing
 
 
-def _names(of: Comparison) -> list[str]:
-    """Rows by their strategy where it has only one, so that they stand with those of other data sets."""
-    rows = Counter(row.cell.strategy for row in of.rows)
-    return [row.cell.strategy if rows[row.cell.strategy] == 1 else row.cell.label for row in of.rows]
+def _tested(of: Comparison) -> list[Row]:
+    """The tested rows, the best first; none where they are few or a strategy has several."""
+    rows = [row for row in of.rows if row.letters]
+    return rows if len(rows) == len({row.cell.strategy for row in rows}) >= LEAST else []
