@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import PASSAGES, bench, words_for, write_data
+from tiny import PASSAGES, bench, words_for
 
 from bench.config import rebuild, resolve
 from bench.errors import UserError
@@ -17,16 +17,6 @@ from bench.train.state import Progress
 
 BATCH = 8
 MINED = 24 + PASSAGES  # texts that mining by the starting encoder embeds: training queries and the corpus
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("budget") / "tiny")
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NEGBENCH_CACHE", str(tmp_path_factory.getbasetemp() / "budget-cache"))
 
 
 def run(data: Path, runs: Path, *words: str) -> Record:

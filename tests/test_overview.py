@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from records import Runs
+from records import LEVELS, Runs
 
 from bench.compare.comparison import Comparison, compare
 from bench.compare.statistics import Values
@@ -10,8 +10,6 @@ from bench.errors import UserError
 from bench.record.record import Record
 from reports.figures.overview import overview
 from reports.figures.style import Drawing
-
-LEVELS = {"mnr": 0.5, "mined_hard": 0.7, "in_batch": 0.6}
 
 
 def lines(drawing: Drawing | None) -> list[str]:

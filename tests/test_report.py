@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from records import LEVELS, run
+from records import LEVELS, Runs, run
 from tiny import bench
 
 from bench.record.ledger import read
@@ -107,6 +107,7 @@ def test_trials_of_a_search_are_told_as_a_study_and_not_as_results(
             "rows": [
                 {
                     "label": "mnr",
+                    "commands": [record.command for record in Runs(LEVELS).records],
                     "letters": "",
                     "cost": {},
                     "before": {},
@@ -124,6 +125,7 @@ def test_trials_of_a_search_are_told_as_a_study_and_not_as_results(
     )
     shown = text(build(read(runs_dir), runs_dir))
     assert "99.00" not in shown and "Which margin?" in shown and "bench study margin" in shown
+    assert "## faq, test: minilm-l3 (study margin)" in shown, "it made all rows"
     (study / "study.json").write_text(json.dumps({**told, "schema": 0}))
     assert "is of another version" in " ".join(text(build(read(runs_dir), runs_dir)).split())
     assert bench("compare", "--runs-dir", str(runs_dir)) == 0

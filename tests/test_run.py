@@ -13,8 +13,6 @@ import torch
 from tiny import PASSAGES, bench, write_data
 from tiny_runs import exact, only_run, record_of, runs_in, words
 
-pytestmark = pytest.mark.usefixtures("cache")
-
 
 @pytest.fixture(scope="session")
 def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

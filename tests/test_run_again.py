@@ -11,8 +11,6 @@ from tiny_runs import exact, only_run, record_of, runs_in, words
 
 from bench.data import load
 
-pytestmark = pytest.mark.usefixtures("cache")
-
 
 def test_a_finished_run_is_skipped_and_force_repeats_it(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

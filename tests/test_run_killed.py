@@ -19,8 +19,6 @@ from tiny_runs import KILLED, exact, only_run, record_of, words
 
 from bench.progress import Display
 
-pytestmark = pytest.mark.usefixtures("cache")
-
 
 @pytest.mark.parametrize("step", random.Random(0).sample(range(1, 7), 2))
 def test_a_killed_run_ends_as_if_it_had_not_been(step: int, data: Path, tmp_path: Path) -> None:

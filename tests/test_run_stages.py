@@ -13,8 +13,6 @@ import pytest
 from tiny import bench
 from tiny_runs import KILLED, exact, only_run, record_of, words
 
-pytestmark = pytest.mark.usefixtures("cache")
-
 STAGED = {
     "strategy": "simcse_ibn",
     "strategy__simcse__texts": "corpus",

@@ -20,8 +20,6 @@ from bench.study import carry as carry_module
 from bench.study.question import Dimension, Question, knob
 from studies import questions
 
-pytestmark = pytest.mark.usefixtures("cache")
-
 
 def test_selection_is_on_dev_and_the_report_on_test_with_other_seeds(margin: Path) -> None:
     told, tried = result(margin), trials(margin)

@@ -16,8 +16,6 @@ import pytest
 from tiny import bench
 from tiny_studies import TRIALS, result, trials, words
 
-pytestmark = pytest.mark.usefixtures("cache")
-
 KILLS = 20
 
 # A process that imports once and lets children carry out the study, each of which kills itself at a given moment:

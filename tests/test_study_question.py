@@ -15,8 +15,6 @@ from bench.study.question import EVERY_KNOB, Dimension, Question, grid, knob
 from strategies import find, registered
 from studies import questions
 
-pytestmark = pytest.mark.usefixtures("cache")
-
 
 @pytest.mark.parametrize("name", sorted(questions()))
 def test_every_study_asks_of_what_its_strategies_have(name: str) -> None:

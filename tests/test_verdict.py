@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from records import Runs
+from records import LEVELS, Runs
 
 from reports.verdict import glance, verdict
-
-LEVELS = {"mnr": 0.5, "mined_hard": 0.7, "in_batch": 0.7}
 
 
 def test_the_verdict_names_a_winner_only_when_it_beats_all() -> None:

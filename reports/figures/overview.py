@@ -23,7 +23,7 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
         for place, row in enumerate(rows):
             ranks.setdefault(row.cell.strategy, []).append(place / len(rows))
     labels = sorted(ranks, key=lambda label: sum(ranks[label]) / len(ranks[label]))
-    figure, axes = framed(0.2 * len(labels) + 1.35, [*map(short, labels)], bottom=0.5, top=0.55, panels=len(panels))
+    figure, axes = framed(0.2 * len(labels) + 1.45, [*map(short, labels)], bottom=0.5, top=0.65, panels=len(panels))
     drawing = Drawing(figure, "")
     for axis, (title, of, rows) in zip(axes, panels, strict=True):
         tied = [of.rows[place] for place in of.leaders]
@@ -38,7 +38,7 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
         before = of.rows[0].before.get(of.metric)
         if before is not None:
             axis.axvline(before, color=FAINT, ls="--", lw=1)
-        axis.set_title(fill(title, 100 // len(panels)), fontsize=7.5)
+        axis.set_title(fill(title, 96 // len(panels)), fontsize=7)
         axis.grid(axis="x", alpha=0.25)
         axis.tick_params(axis="x", labelsize=7.5)
     axes[0].set_yticks(range(len(labels)), [*map(short, labels)])
