@@ -81,6 +81,16 @@ def test_knobs_tell_cells_of_one_strategy_apart_and_repetitions_are_no_seeds() -
     assert found[0].records[0].run_id == "later"
 
 
+def test_how_long_it_trains_is_the_budget_s_to_tell_except_among_cells_of_one_strategy() -> None:
+    half, staged = run("mnr", 1, train={"max_steps": 50}), {"max_steps": None, "stage_steps": [50, 50]}
+    assert [cell.label for cell in cells([run("mnr", 1), run("simcse_ibn", 1, train=staged)])] == ["mnr", "simcse_ibn"]
+    assert [c.label for c in cells([run("mnr", 1), half])] == ["mnr max_steps=100", "mnr max_steps=50"]
+    (note,) = refuse_unfair(cells([half, run("in_batch", 1, selection={"steps": 50})]), ["budget"])
+    assert "examples=1600 (in_batch)" in note
+    wide = run("in_batch", 1, train={"batch_size": 64})
+    assert [cell.label for cell in cells([run("mnr", 1), wide])] == ["mnr batch_size=32", "in_batch batch_size=64"]
+
+
 def test_records_are_chosen_by_any_setting() -> None:
     records = [run("mnr", 1), run("in_batch", 2), run("mnr", 3, knobs={"scale": 5.0})]
     assert [r.seed for r in select(records, ["strategy=mnr"])] == [1, 3]

@@ -12,6 +12,7 @@ from bench.record.identity import setting
 from bench.record.plain import canonical
 from bench.record.record import Record
 
+_LENGTH = ("train.epochs", "train.max_steps", "train.stage_steps")
 _SEED = re.compile(r" seed=\d+\b")
 
 T = TypeVar("T")
@@ -48,20 +49,29 @@ class Cell:
 def cells(records: Iterable[Record]) -> list[Cell]:
     """The cells of ``records``, by strategy and then as they come; of two runs with one seed the later counts.
 
-    A setting that is null in one cell and not in another is told of the other alone.
+    A setting that is null in one cell and not in another is told of the other alone. How long a cell trains is what
+    its budget says; a label tells it only from cells of the same strategy.
     """
     settings = group(records, lambda r: canonical([r.strategy, r.knobs, setting(r.config)]))
     runs = [one_a_seed(found) for found in settings.values()]
-    common = [
-        {key: value for key, value in _set(setting(found[0].config)).items() if not key.startswith("strategy.")}
-        for found in runs
-    ]
-    labels = dict(zip(map(id, runs), differences(common), strict=True))
+    labels = dict(zip(map(id, runs), differences([_common(found[0]) for found in runs]), strict=True))
     made = []
     for name, same in group(runs, lambda found: found[0].strategy).items():
-        for found, knobs in zip(same, differences([_set(f[0].knobs) for f in same]), strict=True):
-            made.append(Cell(name, f"{knobs} {labels[id(found)]}".strip(), tuple(found)))
+        for found, own in zip(same, differences([_own(found[0]) for found in same]), strict=True):
+            made.append(Cell(name, f"{own} {labels[id(found)]}".strip(), tuple(found)))
     return made
+
+
+def _own(record: Record) -> dict[str, object]:
+    """What tells a cell from others of its strategy alone."""
+    known = setting(record.config)
+    return _set({**record.knobs, **{key: known.get(key) for key in _LENGTH}})
+
+
+def _common(record: Record) -> dict[str, object]:
+    """What tells a cell from any other."""
+    known = _set(setting(record.config))
+    return {key: value for key, value in known.items() if key not in _LENGTH and not key.startswith("strategy.")}
 
 
 def _set(tree: Mapping[str, object]) -> dict[str, object]:
