@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from bench.commands import command, console, show_logs
-from bench.disk import refusals
+from bench.disk import refusals, write_whole
 from bench.errors import UserError, nearest
 from bench.record.record import Record
 
@@ -48,7 +48,7 @@ def compare(
         return
     with refusals(out):
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
+    write_whole(out, text.encode())
     print(out)
 
 
@@ -100,8 +100,7 @@ def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Pat
                 save(drawing, "response", directory)
             picture = None if drawing is None else Figure("response", drawing.alt)
             text = as_markdown([section(told, picture)], level=1, figures=".") + "\n"
-            with refusals(directory):
-                (directory / "study.md").write_text(text, encoding="utf-8")
+            write_whole(directory / "study.md", text.encode())
     print(as_markdown([section(told)], level=1))
     print(f"\nEverything: {path}")
 
@@ -110,6 +109,7 @@ def reproduce(name: str | None, words: Sequence[str]) -> bool:
     """Repeat the documented row ``name``, set the result against it; whether it passes. Without a name, list them."""
     from bench.commands import carry_out
     from bench.config import resolve
+    from bench.evaluate.metrics import names
     from reports.documented import documented
     from reports.gate import against
     from reports.groups import groups
@@ -125,10 +125,13 @@ def reproduce(name: str | None, words: Sequence[str]) -> bool:
         raise UserError(f"there is no documented row {name!r}{nearest(name, known)}")
     entry = known[name]
     overrides = entry.words(words)
+    evaluated = resolve(overrides).eval
+    if missing := set(entry.metrics) - set(names(evaluated.ks, evaluated.retrieve)):
+        raise UserError(f"{name} is documented by {', '.join(entry.metrics)}; eval.ks leaves out {', '.join(missing)}")
     outcomes, failed = carry_out(overrides)
     if failed:
         return False
-    found = groups([outcome.record for outcome in outcomes], resolve(overrides[:1]).root, "recall@1")
+    found = groups([outcome.record for outcome in outcomes], resolve(overrides[:1]).root, next(iter(entry.metrics)))
     section, passed = against(entry, [row for group in found for row in group.comparison.rows])
     print(render([section]))
     return passed

@@ -229,7 +229,7 @@ def _told(debug: bool) -> Iterator[None]:
             raise
         if debug:
             raise
-        print("bench: interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("bench: interrupted; the same command goes on from what is on the disk", file=sys.stderr)
         raise SystemExit(130) from None
 
 

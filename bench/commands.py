@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from bench.errors import UserError
+from bench.errors import UserError, nearest
 from bench.record.record import Record
 
 if TYPE_CHECKING:
@@ -201,10 +201,14 @@ def report(runs_dir: Path, out: Path | None, metric: str, against: str) -> None:
     """Print the report of all finished runs as Markdown, or write page, Markdown and figures into ``out``."""
     from bench.record.ledger import read
     from reports.report import build, text, write
+    from strategies import registered
 
     ledger = read(runs_dir)
     if not ledger.records and not ledger.skipped:
         raise UserError(f"{runs_dir} holds no finished run; run something first: bench run strategy=hardest_neg")
+    known = {*registered(), *(record.strategy for record in ledger.records)}
+    if against not in known:
+        raise UserError(f"--against {against}: there is no such strategy{nearest(against, known)}")
     if out is None:
         print(text(build(ledger, runs_dir, metric, against)), end="")
     else:

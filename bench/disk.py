@@ -14,11 +14,11 @@ from safetensors import SafetensorError
 from bench.errors import UserError
 
 _REMEDY = {
-    errno.ENOSPC: "free some space or choose another runs_dir",
-    errno.EDQUOT: "free some space or choose another runs_dir",
-    errno.EROFS: "choose a runs_dir that can be written",
-    errno.EACCES: "choose a runs_dir that can be written",
-    errno.EPERM: "choose a runs_dir that can be written",
+    errno.ENOSPC: "free some space or choose another directory",
+    errno.EDQUOT: "free some space or choose another directory",
+    errno.EROFS: "choose a directory that can be written",
+    errno.EACCES: "choose a directory that can be written",
+    errno.EPERM: "choose a directory that can be written",
 }
 
 

@@ -30,9 +30,10 @@ class Suite:
     def finished(self, label: str, metric: str, value: float | None, seconds: float | None) -> None:
         """A run is done; said on standard error unless it was finished already, which has no ``seconds``."""
         self.done += 1
-        self._metric = metric
-        if value is not None and value > self._highest.get(metric, (float("-inf"), ""))[0]:
-            self._highest[metric] = value, label
+        if value is not None:
+            self._metric = metric
+            if value > self._highest.get(metric, (float("-inf"), ""))[0]:
+                self._highest[metric] = value, label
         if seconds is None:
             return
         self._seconds.append(seconds)

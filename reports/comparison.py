@@ -7,7 +7,7 @@ from pathlib import PurePath
 
 from bench.compare.cells import word
 from bench.compare.comparison import LEVEL, Comparison, Row
-from bench.compare.statistics import RESAMPLES, Interval, Pair
+from bench.compare.statistics import Interval, Pair
 from bench.record.identity import setting
 from reports import blocks
 from reports.blocks import Block, Bullets, Cell, Prose, Section, Table, amount, number, section, table
@@ -122,7 +122,7 @@ def _differences(comparison: Comparison, pairs: Sequence[Pair]) -> Table | None:
 
 def p_value(pair: Pair) -> str:
     """The corrected p; no resample can show one below a bound."""
-    bound = "≤ " if pair.p <= 1 / (RESAMPLES + 1) else ""
+    bound = "≤ " if pair.p <= pair.least else ""
     return f"{bound}{pair.adjusted:.4f}"
 
 

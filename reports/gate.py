@@ -41,11 +41,12 @@ def repetition(entry: Documented, rows: Sequence[Row]) -> tuple[Row | None, list
     return None, nearest
 
 
-def verdict(entry: Documented, row: Row) -> list[tuple[str, float, float, str]]:
-    """Of each metric that both have: its name, the documented value, ours less that, and what follows."""
-    found = []
+def verdict(entry: Documented, row: Row) -> list[tuple[str, float, float | None, str]]:
+    """Of each documented metric: its name, the value, ours less that, and what follows."""
+    found: list[tuple[str, float, float | None, str]] = []
     for name, target in entry.metrics.items():
         if name not in row.metrics:
+            found.append((name, target, None, "not measured"))
             continue
         difference = row.metrics[name].mean - target
         if entry.tolerance is None:
@@ -93,14 +94,14 @@ def against(entry: Documented, rows: Sequence[Row]) -> tuple[Section, bool]:
 
 
 def _checked(repeated: Sequence[tuple[Documented, Row]]) -> Table | None:
-    """Target and difference of each metric that both have."""
+    """Target and difference of each documented metric."""
     body = [
         [
             f"{entry.label}, {entry.backbone or 'backbone not stated'}",
             row.cell.label,
             short(name),
             number(target),
-            number(target + difference),
+            number(None if difference is None else target + difference),
             number(difference, sign=True),
             number(entry.tolerance),
             Cell(said, strong=said.startswith("FAIL")),

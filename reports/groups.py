@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from bench.compare.cells import group
 from bench.compare.comparison import Comparison, compare
 from bench.compare.fair import alike, told_apart
 from bench.compare.ranks import of_runs
@@ -99,9 +99,12 @@ def groups(records: Iterable[Record], root: Path, metric: str, asked: Mapping[st
         for one, what in zip(alikes, apart, strict=True):
             made.append(Group(" ".join(filter(None, [what, _studies(one, asked or {})])), "", one, root))
     made.sort(key=lambda g: (-sum(bool(row.letters) for row in g.comparison.rows), -len(g.records), g.title))
-    named = group(made, lambda g: _slug(g.records[0].data["name"]))
-    names = {id(g): f"{name}-{n}" if n > 1 else name for name, same in named.items() for n, g in enumerate(same, 1)}
-    return [replace(g, name=names[id(g)]) for g in made]
+    named: dict[str, Group] = {}
+    for of in made:
+        plain = _slug(of.records[0].data["name"])
+        name = next(name for name in chain([plain], (f"{plain}-{n}" for n in count(2))) if name not in named)
+        named[name] = replace(of, name=name)
+    return list(named.values())
 
 
 def _studies(of: Comparison, asked: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from bench.compare.ranks import of_runs
 from bench.errors import UserError
+from bench.record.record import Record
 from bench.record.store import RunDirectory
 from reports.blocks import Cell, Prose, Section, section, table
 from reports.groups import Group
@@ -25,7 +26,9 @@ def hardest(group: Group) -> Section | None:
         return section("Hardest queries", Prose(str(error)), folded=True)
     if not worst:
         return None
-    others = _found(group)
+    others = _found(group, run)
+    if others is not None and max(query["row"] for query in worst) >= len(others):
+        others = None
     body = [
         [
             _text(query["query"]),
@@ -48,17 +51,22 @@ def hardest(group: Group) -> Section | None:
     return section("Hardest queries", Prose(note), table(header, body, words=3), folded=True)
 
 
-def _found(group: Group) -> np.ndarray | None:
-    """[Q] share of the other rows, by one run each, that find a labelled passage among the first ten."""
+def _found(group: Group, run: Record) -> np.ndarray | None:
+    """[Q] share of the other rows, by one run each that was asked what ``run`` was, with a labelled passage in ten."""
+    read = of_runs(group.root)
     values = []
+    try:
+        asked, _ = read(run, FOUND)
+    except UserError:
+        return None
     for row in group.comparison.rows[1:]:
         try:
-            values.append(of_runs(group.root)(row.cell.records[0], FOUND)[1] / 100)
+            queries, of_run = read(row.cell.records[0], FOUND)
         except UserError:
             continue
-    if not values or len({len(of_run) for of_run in values}) > 1:
-        return None
-    found: np.ndarray = np.mean(values, axis=0)
+        if np.array_equal(asked, queries):
+            values.append(of_run / 100)
+    found: np.ndarray | None = np.mean(values, axis=0) if values else None
     return found
 
 

@@ -63,5 +63,5 @@ def _environment(records: Sequence[Record]) -> tuple[str, ...]:
     if commits:
         lines.append(f"commits of the program: {', '.join(commits)}")
     days = sorted(record.started[:10] for record in records)
-    lines.append(f"{len(records)} runs, {days[0]} to {days[-1]}")
+    lines.append(f"{len(records)} run{'s' * (len(records) != 1)}, {days[0]} to {days[-1]}")
     return tuple(lines)

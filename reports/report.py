@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.disk import refusals
+from bench.disk import refusals, write_whole
 from bench.record.ledger import STUDY_SCHEMA, Ledger
 from reports import comparison, gate, html, markdown, training
 from reports.blocks import Block, Bullets, Figure, Prose, Section, section
@@ -93,9 +93,9 @@ def write(ledger: Ledger, root: Path, out: Path, metric: str = "recall@1", again
     with refusals(out):
         out.mkdir(parents=True, exist_ok=True)
     report = build(ledger, root, metric, against, out / "figures")
-    with refusals(out):
-        (out / "report.md").write_text(text(report), encoding="utf-8")
-        (out / "report.html").write_text(html.render(TITLE, report.sections, report.pictures), encoding="utf-8")
+    page = html.render(TITLE, report.sections, report.pictures)
+    write_whole(out / "report.md", text(report).encode())
+    write_whole(out / "report.html", page.encode())
     return out / "report.html"
 
 
@@ -121,7 +121,7 @@ def _front(found: Sequence[Group], against: str | None, picture: Figure | None) 
     if len(tested) > 1:
         answer: list[Block] = [glance([(group.title, group.comparison) for group in tested], against)]
     else:
-        answer = [Bullets(verdict(group.comparison, against)) for group in tested or found]
+        answer = [Section(g.title, (Bullets(verdict(g.comparison, against)),)) for g in tested or found]
     return section("Verdict", *answer, picture, Prose(_READING))
 
 
@@ -180,7 +180,7 @@ def _studies(root: Path) -> tuple[list[tuple[dict[str, Any], pd.DataFrame]], lis
         except (ValueError, OSError) as error:
             skipped.append((path, f"cannot be read: {error}"))
             continue
-        if told.get("schema") == STUDY_SCHEMA:
+        if isinstance(told, dict) and told.get("schema") == STUDY_SCHEMA and "comparison" in told:
             found.append((told, frame))
         else:
             skipped.append((path, "is of another version; the study's command makes it anew"))

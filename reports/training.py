@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import mean
 
 from bench.compare.comparison import Comparison, Row
@@ -37,16 +38,19 @@ _NOTE = (
 
 def telemetry(row: Row) -> dict[str, float]:
     """Means over seeds of what all its runs told, of the last stage where there are several."""
-    told = [
-        {
-            name.rpartition("/")[2]: float(value)
-            for name, value in record.training.get("telemetry", {}).items()
-            if isinstance(value, int | float)
-        }
-        for record in row.cell.records
-    ]
+    told = [_last_stage(record.training.get("telemetry", {})) for record in row.cell.records]
     shared = set.intersection(*(set(of_run) for of_run in told))
     return {name: mean(of_run[name] for of_run in told) for name in told[0] if name in shared}
+
+
+def _last_stage(telemetry: Mapping[str, object]) -> dict[str, float]:
+    """The numbers of ``stage/name``, which stand in the order of stages; without stages all of them."""
+    stage = next(reversed([*telemetry]), "").rpartition("/")[0]
+    return {
+        name.rpartition("/")[2]: float(value)
+        for name, value in telemetry.items()
+        if name.rpartition("/")[0] == stage and isinstance(value, int | float)
+    }
 
 
 def negatives(comparison: Comparison, picture: Figure | None = None) -> Section | None:
@@ -81,6 +85,6 @@ def cost(comparison: Comparison) -> Section | None:
         [row.cell.label, *([Cell(device)] if several else []), *(amount(row.cost.get(name)) for name in names)]
         for row, device in zip(comparison.rows, devices, strict=True)
     ]
-    where = "" if several else f" Device: {devices[0]}."
+    where = f" Device: {devices[0]}." if devices[0] and not several else ""
     note = f"Mean over seeds; `texts` are those encoded in training and mining.{where}"
     return section("Cost", Prose(note), table(header, rows, words=1 + several), folded=True)

@@ -31,7 +31,7 @@ def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) 
         "by",
         "p",
         "texts",
-        "cheaper, not told apart",
+        "a tenth cheaper, not told apart",
         "its texts",
     ]
     body = []
@@ -66,15 +66,16 @@ def _which(comparison: Comparison) -> str:
     found = f"{value.mean:.1f} (95 % interval {value.low:.1f} to {value.high:.1f} over {value.n} seeds)"
     tied = comparison.leaders[1:]
     others = sum(bool(row.letters) for row in comparison.rows) - 1
-    untested = len(comparison.rows) - others - 1
-    more = f" ({untested} more were not tested)" if untested else ""
+    untested = comparison.rows[others + 1 :]
+    more = f" ({len(untested)} more {'was' if len(untested) == 1 else 'were'} not tested)" if untested else ""
     if not tied:
         rest = "the other" if others == 1 else f"each of the {others} others"
         return f"{_named(first)} is best: {metric} {found}, higher for real than {rest}{more}."
     beaten = others - len(tied)
-    told = f"; it is higher for real than the {beaten} further" if beaten else ""
+    told = f"; it is higher for real than the {beaten if beaten > 1 else 'one'} further" if beaten else ""
+    among = " of the tested" if any(row.metrics[metric].mean > value.mean for row in untested) else ""
     return (
-        f"{_named(first)} has the highest {metric}, {found}, but is not told apart from "
+        f"{_named(first)} has the highest {metric}{among}, {found}, but is not told apart from "
         f"{listed([_named(comparison.rows[place]) for place in tied], MOST)}{told}{more}."
     )
 
@@ -90,7 +91,7 @@ def _how_much(comparison: Comparison, against: str | None) -> str:
         how = "a real difference" if pair.adjusted <= LEVEL else "which may be chance"
         sure = f"95 % interval {pair.low:+.1f} to {pair.high:+.1f}, p {p_value(pair)}, {how}"
         gains.append(f"{pair.difference:+.1f} ({sure}) on {_named(comparison.rows[pair.second])}")
-    return f"That is {' and '.join(gains)}."
+    return f"That is {' and '.join(gains)}." if gains else "How much that gains is not known."
 
 
 def _gain(comparison: Comparison, against: str | None) -> Pair | None:
@@ -115,6 +116,8 @@ def _price(comparison: Comparison) -> str:
             f"{told}; {_named(cheaper)}, which is not told apart from it and {less:.1f} lower, encodes "
             f"{_texts(cheaper):,.0f}, {texts / _texts(cheaper):.1f} times less."
         )
+    if len(comparison.leaders) > 1:
+        return f"{told}, and of those not told apart from it none is known to encode a tenth less."
     return f"{told}, and nothing as good is cheaper."
 
 
@@ -136,10 +139,10 @@ def _unsure(comparison: Comparison) -> tuple[str, ...]:
     best = max(rows, key=lambda row: row.metrics[metric].mean)
     if len(rows) == 1:
         return (f"Only {_named(best)} was run: {metric} {best.metrics[metric].mean:.1f}.",)
-    return (
-        f"Nothing is shown to be real: that takes two strategies of two seeds or more. The highest {metric} is "
-        f"{best.metrics[metric].mean:.1f}, of {_named(best)}.",
-    )
+    enough = sum(row.metrics[metric].n > 1 for row in rows) > 1
+    why = "the values of single queries cannot be used" if enough else "that takes two strategies of two seeds or more"
+    highest = f"The highest {metric} is {best.metrics[metric].mean:.1f}, of {_named(best)}."
+    return (f"Nothing is shown to be real: {why}. {highest}",)
 
 
 def _named(row: Row) -> str:

@@ -174,7 +174,7 @@ def test_a_directory_that_is_read_only(
     run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "runs").mkdir(mode=0o500)
-    refused(run(), capsys, r"cannot write .*choose a runs_dir that can be written")
+    refused(run(), capsys, r"cannot write .*choose a directory that can be written")
 
 
 def test_a_full_disk(
@@ -186,7 +186,7 @@ def test_a_full_disk(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
         status = run()
-    refused(status, capsys, r"cannot write .*: No space left on device; free some space or choose another runs_dir")
+    refused(status, capsys, r"cannot write .*: No space left on device; free some space or choose another directory")
     assert not list((tmp_path / "runs").rglob("record.json"))
 
 

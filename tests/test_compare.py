@@ -8,14 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from records import QUERIES, Runs, run
 from tiny import bench
 
-from bench.compare.cells import cells
+from bench.compare.cells import cells, word
 from bench.compare.comparison import compare
 from bench.compare.fair import refuse_unfair
 from bench.compare.select import select
+from bench.compare.statistics import Values
 from bench.errors import UserError
+from bench.record.record import Record
 
 
 def test_the_best_is_named_only_when_it_beats_every_other_for_real() -> None:
@@ -39,6 +43,59 @@ def test_a_row_of_one_seed_never_wins_and_is_not_tested() -> None:
     assert found.best is None
     assert {row for pair in found.pairs for row in (pair.first, pair.second)} == {0, 1}
     assert any("n=1" in note and "triplet" in note for note in found.notes)
+
+
+def test_a_row_that_could_not_be_tested_stands_after_those_that_were() -> None:
+    runs = Runs({"mnr": 0.5, "mined_hard": 0.9, "in_batch": 0.4})
+
+    def per_query(record: Record, metric: str) -> tuple[Values, Values]:
+        if record.strategy == "mined_hard":
+            raise UserError("its ranks are gone")
+        return runs.per_query(record, metric)
+
+    found = compare(runs.records, per_query, resamples=1000)
+    assert [(row.cell.strategy, row.letters) for row in found.rows] == [
+        ("mnr", "a"),
+        ("in_batch", "b"),
+        ("mined_hard", ""),
+    ]
+    assert [(pair.first, pair.second) for pair in found.pairs] == [(0, 1)]
+    assert (found.leaders, found.best) == ([0], None)
+
+
+@pytest.mark.parametrize(("queries", "odd", "told"), [(1, 0.0, "one query"), (50, np.nan, "not numbers")])
+def test_what_tells_nothing_is_not_tested(queries: int, odd: float, told: str) -> None:
+    runs = Runs({"mnr": 0.5, "mined_hard": 0.7})
+
+    def per_query(record: Record, metric: str) -> tuple[Values, Values]:
+        asked, values = runs.per_query(record, metric)
+        return asked[:queries], np.append(values[: queries - 1], odd)
+
+    found = compare(runs.records, per_query, resamples=1000)
+    assert (found.pairs, found.leaders) == ((), [])
+    assert any(told in note for note in found.notes)
+
+
+def test_runs_of_other_data_are_other_cells() -> None:
+    """However alike they are otherwise: no seed of one set is a seed of another."""
+    here, there = Runs({"mnr": 0.5}), Runs({"mnr": 0.9}, data={"name": "other", "fingerprint": "beef", "counts": {}})
+    both = [*here.records, *there.records]
+    with pytest.raises(UserError, match="differ in data"):
+        compare(both, here.per_query)
+    assert [(cell.label, cell.seeds) for cell in cells(both)] == [
+        ("mnr data=faq", (1, 2, 3)),
+        ("mnr data=other", (1, 2, 3)),
+    ]
+
+
+def test_a_command_names_every_seed_also_that_which_was_not_said() -> None:
+    runs = [run("mnr", 1, command="bench run strategy=mnr"), *(run("mnr", seed) for seed in (2, 3))]
+    assert cells(runs)[0].commands == ("bench run strategy=mnr seed=1,2,3",)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_in_a_label_is_that_number(value: float) -> None:
+    assert float(word(value)) == value
 
 
 def test_other_queries_cannot_be_paired() -> None:

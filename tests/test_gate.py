@@ -122,6 +122,21 @@ def test_anything_else_is_context_and_says_why(changes: dict[str, Any], apart: l
     assert not passed and "no repetition" in str(section.blocks[0])
 
 
+def test_what_was_not_measured_is_not_reached() -> None:
+    entry = replace(ROW, metrics={"recall@1": 50.0, "recall@5": 70.0})
+    found = rows()
+    assert [(name, said) for name, _, _, said in verdict(entry, found[0])] == [
+        ("recall@1", "pass"),
+        ("recall@5", "not measured"),
+    ]
+    assert not against(entry, found)[1] and against(ROW, found)[1]
+
+
+def test_a_repetition_that_would_not_measure_what_is_documented_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench("reproduce", "paddle_in_batch", "data.path=nowhere", "eval.ks=[1]") == 2
+    assert "eval.ks leaves out recall@" in capsys.readouterr().err
+
+
 def test_a_backbone_is_known_by_the_last_part_of_its_place() -> None:
     for name in ("minilm-l3", "../models/minilm-l3", "someone/minilm-l3"):
         assert repetition(ROW, rows(encoder={"name": name}))[0] is not None

@@ -26,7 +26,7 @@ def test_what_was_done_before_is_counted_and_takes_no_time(capsys: pytest.Captur
     assert capsys.readouterr().err == ""
     assert suite.status == "1 of 3 done, highest recall@1 10.00 of a"
     suite.finished("b", "recall@1", None, 30.0)
-    assert capsys.readouterr().err.startswith("b: failed, 30 s (2 of 3 done")
+    assert capsys.readouterr().err.startswith("b: failed, 30 s (2 of 3 done, highest recall@1 10.00 of a")
     suite.finished("c", "recall@1", 9.0, 30.0)
     assert suite.status == "3 of 3 done, highest recall@1 10.00 of a"
 

@@ -188,12 +188,13 @@ def test_the_order_of_records_does_not_matter(runs_dir: Path) -> None:
 
 
 def test_telemetry_is_the_mean_over_seeds_of_what_all_told(tmp_path: Path) -> None:
+    first = {"simcse/active": 1.0, "simcse/drawn_above": 0.5}
     records = [
-        run("mnr", seed, metrics={"recall@1": 1.0}, training={"telemetry": {"ibn/active": seed / 4, **more}})
+        run("mnr", seed, metrics={"recall@1": 1.0}, training={"telemetry": {**first, "ibn/active": seed / 4, **more}})
         for seed, more in ((1, {"ibn/loss": 3.0}), (3, {}))
     ]
     (group,) = groups(records, tmp_path, "recall@1")
-    assert telemetry(group.comparison.rows[0]) == {"active": 0.5}
+    assert telemetry(group.comparison.rows[0]) == {"active": 0.5}, "of the last stage"
 
 
 def test_the_hardest_queries_stand_with_what_was_retrieved(runs_dir: Path) -> None:
@@ -214,3 +215,8 @@ def test_the_hardest_queries_stand_with_what_was_retrieved(runs_dir: Path) -> No
     assert (query.text, labelled.text, rank.text) == ("who?", "him", "beyond")
     assert came.text.endswith("…") and came.hint == ("somebody " * 50).strip()
     assert others.text in ("0%", "50%", "100%")
+
+
+def test_gains_are_told_on_a_strategy_that_there_is(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench("report", "--runs-dir", str(runs_dir), "--against", "in_bach") == 2
+    assert "did you mean 'in_batch'" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from records import LEVELS, Runs, run
 from tiny import bench
@@ -14,7 +15,8 @@ from tiny import bench
 from bench.record.ledger import read
 from bench.record.record import Record
 from bench.record.store import RunDirectory
-from reports.report import build, text
+from reports.groups import groups
+from reports.report import build, text, write
 
 
 def test_broken_records_are_named_and_the_rest_is_reported(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,6 +39,55 @@ def test_files_of_another_shape_are_told_and_the_rest_is_reported(
     assert bench("report", "--runs-dir", str(runs_dir)) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "hardest.json is broken" in shown and "history.jsonl` is broken" in shown and "| mined_hard" in shown
+
+
+@pytest.mark.parametrize("text_", ["[]", '{"schema": 1}', "null", "{"])
+def test_a_study_of_another_shape_is_told(runs_dir: Path, text_: str) -> None:
+    place = runs_dir / "studies" / "margin-faq-1"
+    place.mkdir(parents=True)
+    (place / "study.json").write_text(text_)
+    pd.DataFrame({"number": [0]}).to_parquet(place / "trials.parquet")
+    shown = text(build(read(runs_dir), runs_dir))
+    assert "study.json" in shown and "| mined_hard" in shown
+
+
+def test_hardest_queries_of_other_ranks_stand_alone(runs_dir: Path) -> None:
+    """Where the first row's run keeps more queries than its ranks have, nobody knows what others found."""
+    for place in runs_dir.glob("*"):
+        query = {"row": 10**6, "query": "who?", "rank": None, "relevant": ["him"], "retrieved": [{"text": "her"}]}
+        (place / "hardest.json").write_text(json.dumps([query]))
+    assert "who?" in text(build(read(runs_dir), runs_dir))
+
+
+def test_a_run_without_any_metric_is_left_out_and_named(runs_dir: Path) -> None:
+    with RunDirectory.open(runs_dir, "odd") as directory:
+        directory.write_record(run("queue", 1, run_id="odd", metrics={"recall@1": None}))
+    shown = " ".join(text(build(read(runs_dir), runs_dir)).split())
+    assert "odd/record.json`: has no metric" in shown and "| mined_hard" in shown
+
+
+def test_a_dollar_in_a_name_is_a_dollar(tmp_path: Path) -> None:
+    data = {"name": "a $_$ b", "fingerprint": "f", "counts": {}}
+    runs = Runs(LEVELS, data=data).write(tmp_path / "runs")
+    write(read(runs), runs, tmp_path / "out")
+    assert "a $_$ b" in (tmp_path / "out" / "figures" / "overview.svg").read_text()
+
+
+def test_figures_of_data_sets_of_like_names_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    sets = [("faq", "1"), ("faq", "2"), ("faq-2", "3"), ("faq 2", "4")]
+    records = [
+        run("mnr", 1, metrics={"recall@1": 5.0}, data={"name": n, "fingerprint": f, "counts": {}}) for n, f in sets
+    ]
+    found = groups(records, tmp_path, "recall@1")
+    assert len({group.name for group in found}) == len({group.title for group in found}) == len(sets)
+
+
+def test_encoders_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    records = [
+        run("mnr", 1, metrics={"recall@1": 5.0}, run_id=place, encoder={"name": f"{place}/model"})
+        for place in ("a", "b")
+    ]
+    assert len({group.title for group in groups(records, tmp_path, "recall@1")}) == 2
 
 
 @pytest.mark.parametrize(

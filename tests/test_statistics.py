@@ -135,6 +135,31 @@ def test_a_real_difference_is_found() -> None:
     assert found >= 45
 
 
+@pytest.mark.parametrize("queries", [13, 701, 999, 1000])
+def test_a_difference_on_one_query_is_chance_whatever_its_sum_rounds_to(queries: int) -> None:
+    values = np.zeros((2, queries))
+    better = values.copy()
+    better[:, 0] = 100.0
+    (pair,) = paired([better, values], resamples=200)
+    assert pair.p == 1.0, "its sign alone can be flipped"
+
+
+def test_many_rows_can_be_told_apart() -> None:
+    """The more pairs, the smaller must the smallest p be that can be shown."""
+    values = np.repeat(np.arange(40.0)[:, None, None], 2, axis=1) + np.random.default_rng(0).normal(
+        0, 0.01, (40, 2, 60)
+    )
+    pairs = paired(list(values), resamples=500)
+    assert len(pairs) == 780 and all(pair.adjusted <= 0.05 for pair in pairs)
+    assert all(pair.p >= pair.least for pair in pairs)
+
+
+def test_letters_are_of_one_character_so_that_sharing_one_is_plain() -> None:
+    rows = range(52)
+    letters = letters_of(rows, {(a, b) for a, b in product(rows, rows) if a < b})
+    assert len(set(letters.values())) == 52 and all(len(letter) == 1 for letter in letters.values())
+
+
 def test_rows_share_a_letter_exactly_when_they_are_not_told_apart() -> None:
     rng = np.random.default_rng(0)
     for _ in range(200):

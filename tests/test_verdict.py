@@ -6,6 +6,10 @@ from dataclasses import replace
 
 from records import LEVELS, Runs
 
+from bench.compare.comparison import compare
+from bench.compare.statistics import Values
+from bench.errors import UserError
+from bench.record.record import Record
 from reports.verdict import glance, verdict
 
 
@@ -22,7 +26,7 @@ def test_the_verdict_says_who_cannot_be_told_apart_and_what_is_cheaper() -> None
     comparison = runs.compare()
     assert comparison.rows[0].cell.strategy == "mined_hard", "this test is about the dear one leading"
     which, how_much, price = verdict(comparison, "mnr")
-    assert "not told apart from `in_batch`; it is higher for real than the 1 further" in which
+    assert "not told apart from `in_batch`; it is higher for real than the one further" in which
     assert "a real difference" in how_much and "on `mnr`" in how_much
     assert "on `in_batch`" in verdict(comparison)[1], "the next, where no strategy is named"
     assert "64,000 texts (train 90 s, mine 10 s)" in price
@@ -41,7 +45,7 @@ def test_the_verdict_counts_rows_that_were_not_tested_as_such() -> None:
     alone = Runs({"queue": 0.6}, seeds=(1,))
     runs.records += alone.records
     runs.values |= alone.values
-    assert "(1 more were not tested)" in verdict(runs.compare())[0]
+    assert "(1 more was not tested)" in verdict(runs.compare())[0]
 
 
 def test_at_a_glance_stands_what_the_sentences_say() -> None:
@@ -57,7 +61,7 @@ def test_at_a_glance_stands_what_the_sentences_say() -> None:
         assert f"{by} (95 % interval {interval.strip('()')}, p {told['p'].text}" in how_much
         assert told["by"].strong == ("a real difference" in how_much) == (told["p"].hint == "real")
         assert f"{told['texts'].text} texts" in price
-        assert (told["cheaper, not told apart"].text == "none") == ("nothing as good is cheaper" in price)
+        assert (told["a tenth cheaper, not told apart"].text == "none") == ("times less" not in price)
 
 
 def test_at_a_glance_a_cheaper_one_stands_with_its_price() -> None:
@@ -66,3 +70,29 @@ def test_at_a_glance_a_cheaper_one_stands_with_its_price() -> None:
     runs.records = [replace(r, **(dear if r.strategy == "mined_hard" else {})) for r in runs.records]
     (row,) = glance([("one", runs.compare())]).rows
     assert [cell.text for cell in row.cells[-3:]] == ["64,000", "in_batch", "6,400"]
+
+
+def test_the_verdict_is_on_what_was_tested() -> None:
+    runs = Runs(LEVELS)
+    alone = Runs({"queue": 0.95}, seeds=(1,))
+    runs.records += alone.records
+    runs.values |= alone.values
+    assert "has the highest recall@1 of the tested, " in verdict(runs.compare())[0]
+
+
+def test_the_verdict_without_values_of_single_queries_says_what_is_missing() -> None:
+    runs = Runs(LEVELS)
+
+    def gone(record: Record, metric: str) -> tuple[Values, Values]:
+        raise UserError("its ranks are gone")
+
+    (sentence,) = verdict(compare(runs.records, gone))
+    assert "the values of single queries cannot be used" in sentence and "two seeds" not in sentence
+
+
+def test_the_verdict_does_not_call_dear_what_it_does_not_know() -> None:
+    runs = Runs(LEVELS)
+    runs.records = [replace(r, cost={} if r.strategy == "in_batch" else r.cost) for r in runs.records]
+    which, _, price = verdict(runs.compare())
+    assert "not told apart from `in_batch`" in which
+    assert price.endswith("of those not told apart from it none is known to encode a tenth less.")

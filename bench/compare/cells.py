@@ -40,19 +40,18 @@ class Cell:
     def commands(self) -> tuple[str, ...]:
         """The shell commands that repeat the runs; those that differ in nothing but the seed are one."""
         found = group(self.records, lambda record: _SEED.sub("", record.command))
-        return tuple(
-            _SEED.sub(f" seed={','.join(str(record.seed) for record in same)}", same[0].command)
-            for same in found.values()
-        )
+        return tuple(f"{line} seed={','.join(str(record.seed) for record in same)}" for line, same in found.items())
 
 
 def cells(records: Iterable[Record]) -> list[Cell]:
     """The cells of ``records``, by strategy and then as they come; of two runs with one seed the later counts.
 
+    Runs of other data are other cells, which is what a label tells first.
+
     A setting that is null in one cell and not in another is told of the other alone. How long a cell trains is what
     its budget says; a label tells it only from cells of the same strategy.
     """
-    settings = group(records, lambda r: canonical([r.strategy, r.knobs, setting(r.config)]))
+    settings = group(records, lambda r: canonical([r.strategy, r.knobs, setting(r.config), r.data["fingerprint"]]))
     runs = [one_a_seed(found) for found in settings.values()]
     labels = dict(zip(map(id, runs), differences([_common(found[0]) for found in runs]), strict=True))
     made = []
@@ -70,7 +69,7 @@ def _own(record: Record) -> dict[str, object]:
 
 def _common(record: Record) -> dict[str, object]:
     """What tells a cell from any other."""
-    known = _set(setting(record.config))
+    known = {"data": record.data["name"], **_set(setting(record.config))}
     return {key: value for key, value in known.items() if key not in _LENGTH and not key.startswith("strategy.")}
 
 
@@ -106,7 +105,9 @@ def word(value: object) -> str:
         return str(value).lower()
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(word, value)) + "]"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float) and float(short := f"{value:g}") == value:
+        return short
+    return str(value)
 
 
 def one_a_seed(records: Sequence[Record]) -> list[Record]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
+from string import ascii_letters
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Rows by falling mean of ``metric``, those of one seed last; ``pairs`` name rows by their place.
+    """Tested rows by falling mean of ``metric``, then those that were not; ``pairs`` name rows by their place.
 
     ``best`` is the row that is better than every other for real, or None: within noise nobody is best.
     ``notes`` say what the comparison does not hold still, and which rows could not be tested.
@@ -50,8 +51,8 @@ class Comparison:
     @property
     def leaders(self) -> list[int]:
         """The first row and those that are not told apart from it, by place; none when nothing was tested."""
-        letters = set(self.rows[0].letters)
-        return [place for place, row in enumerate(self.rows) if letters & set(row.letters)]
+        tied = [pair.second for pair in self.pairs if pair.first == 0 and pair.adjusted > LEVEL]
+        return [0, *tied] if self.pairs else []
 
     def pair(self, first: int, second: int) -> Pair | None:
         """The test of two rows, first less second."""
@@ -87,12 +88,11 @@ def compare(
         notes.append(f"n=1, so neither interval nor test, and it cannot win: {', '.join(alone)}")
     tested, values, untested = _values(rows, per_query, metric)
     notes += untested
-    pairs = [
-        replace(pair, first=tested[pair.first], second=tested[pair.second])
-        for pair in paired(values, resamples=resamples)
-    ]
+    pairs = paired(values, resamples=resamples)
+    if pairs:
+        rows = [rows[place] for place in tested] + [row for place, row in enumerate(rows) if place not in tested]
     told = {(pair.first, pair.second) for pair in pairs if pair.adjusted <= LEVEL}
-    letters = letters_of(tested if pairs else [], told)
+    letters = letters_of(range(len(tested)) if pairs else [], told)
     rows = [replace(row, letters=letters.get(number, "")) for number, row in enumerate(rows)]
     winner = len(rows) > 1 and all((0, other) in told for other in range(1, len(rows)))
     return Comparison(metric, tuple(rows), tuple(pairs), 0 if winner else None, tuple(notes))
@@ -134,6 +134,10 @@ def _values(rows: Sequence[Row], per_query: PerQuery, metric: str) -> tuple[list
         if not all(np.array_equal(asked, of_run) for of_run in queries):
             notes.append(f"{row.cell.label} is not tested: its runs were not asked the same queries as the rows above")
             continue
+        if len(asked) < 2 or not all(np.isfinite(of_run).all() for of_run in values):
+            what = "one query tells nothing" if len(asked) < 2 else "values of single queries are not numbers"
+            notes.append(f"{row.cell.label} is not tested: {what}")
+            continue
         tested.append(number)
         found.append(np.stack(values))
     if len(tested) < 2:
@@ -162,6 +166,5 @@ def letters_of(rows: Sequence[int], told: set[tuple[int, int]]) -> dict[int, str
 
 
 def _letter(number: int) -> str:
-    """a, b, ... z, then a1, b1, ..."""
-    again, place = divmod(number, 26)
-    return chr(ord("a") + place) + (str(again) if again else "")
+    """a, b, ... z, A, ... Z, then (53), ..."""
+    return ascii_letters[number] if number < len(ascii_letters) else f"({number + 1})"

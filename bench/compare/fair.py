@@ -58,16 +58,18 @@ def alike(records: Iterable[Record]) -> list[list[Record]]:
 def told_apart(groups: Sequence[Sequence[Record]]) -> list[str]:
     """Of each group of :func:`alike`, in words, what tells it from the others beside data, split and encoder's name.
 
-    The fingerprint of the data is told only where nothing else tells groups apart.
+    The encoder's path and then the fingerprint of the data are told only where nothing else tells groups apart.
     """
     ways = [{key: value for of in ASPECTS.values() for key, value in of(records[0]).items()} for records in groups]
 
     def without(*keys: str) -> list[str]:
         return differences([{key: value for key, value in way.items() if key not in keys} for way in ways])
 
-    plain = ("data", "split", "encoder.name")
-    told = without(*plain, "fingerprint")
-    return told if len(set(told)) == len(told) else without(*plain)
+    for known in (("encoder.name", "fingerprint"), ("fingerprint",), ()):
+        told = without("data", "split", *known)
+        if len(set(told)) == len(told):
+            break
+    return told
 
 
 def apart(cells: Sequence[Cell]) -> dict[str, list[tuple[str, list[str]]]]:

@@ -21,7 +21,10 @@ from scipy.special import stdtrit
 Values = NDArray[np.float64]
 
 RESAMPLES = 10_000
-BLOCK = 500  # resamples at once, so that memory does not grow with their number
+BLOCK = 500  # resamples whose signs are drawn at once
+PAIRS = 256  # pairs that are tested at once, for [resamples, pairs] is the largest that there is
+EPSILON = 1e-5  # of a resampled difference, which is a float32: what equals the observed one is as extreme
+SPARE = 40  # resamples for each pair, so that Holm's smallest p is well below 0.05 however many pairs there are
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Pair:
     ``difference`` is first less second, in the metric's unit, with the 95 % interval ``low`` to ``high``;
     ``effect`` is it over the standard deviation of the queries' differences (Cohen's d for paired values);
     ``wins`` and ``losses`` are the shares of queries on which the first does better and worse, seeds averaged.
-    ``p`` is two-sided; ``adjusted`` is Holm's, over all pairs that were tested together.
+    ``p`` is two-sided, and the resamples cannot show one below ``least``; ``adjusted`` is Holm's, over all pairs that
+    were tested together.
     """
 
     first: int
@@ -67,6 +71,7 @@ class Pair:
     wins: float
     losses: float
     p: float
+    least: float
     adjusted: float
 
 
@@ -75,7 +80,8 @@ def paired(runs: Sequence[Values], seed: int = 0, resamples: int = RESAMPLES) ->
 
     All have the same Q queries in the same order and at least two seeds; numbers of seeds may differ. The
     seeds' variance is taken to be one for all strategies and pooled over them, as in an analysis of variance:
-    three seeds alone would say next to nothing about it. Raises ``ValueError`` when a strategy has one seed.
+    three seeds alone would say next to nothing about it. With very many pairs there are more ``resamples``. Raises
+    ``ValueError`` when a strategy has one seed.
     """
     if any(len(values) < 2 for values in runs):
         raise ValueError("a strategy with one seed cannot be tested")
@@ -92,12 +98,16 @@ def paired(runs: Sequence[Values], seed: int = 0, resamples: int = RESAMPLES) ->
     whole = differences.var(1, ddof=1)
     queries = np.array([1 - (noise[a] + noise[b]) / w if w else 0.0 for (a, b), w in zip(pairs, whole, strict=True)])
     rng = np.random.default_rng(seed)
+    resamples = max(resamples, SPARE * len(pairs))
     flipped = _flipped(means - means.mean(0), resamples, rng)
-    null = (flipped[:, firsts] - flipped[:, seconds]) * np.sqrt(np.maximum(queries, 0.0))
-    null += error * rng.standard_t(freedom, size=null.shape)
-    extreme = (np.abs(null) >= np.abs(observed) - 1e-12).sum(0)
-    p = (extreme + 1) / (resamples + 1)
-    reach = np.quantile(np.abs(null - null.mean(0)), 0.95, axis=0)
+    p, reach = np.empty(len(pairs)), np.empty(len(pairs))
+    for start in range(0, len(pairs), PAIRS):
+        some = slice(start, start + PAIRS)
+        null = (flipped[:, firsts[some]] - flipped[:, seconds[some]]) * np.sqrt(np.maximum(queries[some], 0.0))
+        null += error[some] * rng.standard_t(freedom, size=null.shape)
+        extreme = np.abs(null) >= np.abs(observed[some]) * (1 - EPSILON) - 1e-12
+        p[some] = (extreme.sum(0) + 1) / (resamples + 1)
+        reach[some] = np.quantile(np.abs(null - null.mean(0)), 0.95, axis=0)
     deviation = differences.std(1, ddof=1)
     return [
         Pair(
@@ -110,6 +120,7 @@ def paired(runs: Sequence[Values], seed: int = 0, resamples: int = RESAMPLES) ->
             float((differences[k] > 0).mean()),
             float((differences[k] < 0).mean()),
             float(p[k]),
+            1 / (resamples + 1),
             float(adjusted),
         )
         for k, ((a, b), adjusted) in enumerate(zip(pairs, holm(p), strict=True))

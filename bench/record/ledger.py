@@ -47,6 +47,8 @@ def read(runs_dir: Path) -> Ledger:
             ledger.skipped.append((path, f"is the record of run {record.run_id}"))
         elif record.status == "failed":
             ledger.skipped.append((path, f"the run failed: {record.error or 'no reason recorded'}"))
+        elif record.status == "finished" and all(value is None for value in record.metrics.values()):
+            ledger.skipped.append((path, "has no metric"))
         elif record.status == "finished":
             (ledger.searched if record.run_id in trials else ledger.records).append(record)
     return ledger

@@ -151,7 +151,7 @@ class RunDirectory:
         try:
             found: list[dict[str, Any]] = json.loads(path.read_bytes())
             for query in found:
-                whole = isinstance(query["query"], str) and isinstance(query["row"], int)
+                whole = isinstance(query["query"], str) and isinstance(query["row"], int) and "rank" in query
                 texts = [*query["relevant"], *(passage["text"] for passage in query["retrieved"])]
                 if not (whole and query["retrieved"] and all(isinstance(text, str) for text in texts)):
                     raise ValueError("a query of another shape")

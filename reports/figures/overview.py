@@ -15,7 +15,8 @@ LEAST = 3  # tested rows that make a panel
 def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
     """A panel for each of the largest comparisons that have each strategy once, a line for each strategy, the best on
     average on top."""
-    panels = [(title, of, rows) for title, of in found if (rows := _tested(of))][:MOST]
+    panels = [(title, of, rows) for title, of in found if (rows := _tested(of))]
+    panels = [panel for panel in panels if panel[1].metric == panels[0][1].metric][:MOST]
     if not panels:
         return None
     ranks: dict[str, list[float]] = {}

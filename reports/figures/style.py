@@ -64,6 +64,7 @@ def styled() -> Iterator[None]:
 
     look = {
         "svg.fonttype": "none",
+        "text.parse_math": False,  # a dollar in a name is one
         "font.family": "sans-serif",
         "font.size": 9,
         "axes.spines.top": False,
