@@ -52,7 +52,8 @@ def report(entity: str, project: str, groups: Sequence[Group]) -> Report:
     """Verdict and main table of every comparison, then the panels over the runs themselves."""
     from wandb_workspaces.reports import v2 as wr
 
-    sections = [Section(g.title, (Prose(" ".join(verdict(g.comparison, "in_batch"))), main(g.comparison))) for g in groups]
+    told = [(g.title, g.comparison) for g in groups]
+    sections = [Section(title, (Prose(" ".join(verdict(of, "in_batch"))), main(of))) for title, of in told]
     runs = wr.Runset(groupby=[f"config.{STRATEGY}"])  # of the report's own project
     grids: list[Any] = []
     for name, panels in _panels().items():
