@@ -39,7 +39,7 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
         before = of.rows[0].before.get(of.metric)
         if before is not None:
             axis.axvline(before, color=FAINT, ls="--", lw=1)
-        axis.set_title(fill(title, 96 // len(panels)), fontsize=7)
+        axis.set_title(fill(title, 96 // len(panels), break_long_words=False), fontsize=7)
         axis.grid(axis="x", alpha=0.25)
         axis.tick_params(axis="x", labelsize=7.5)
     axes[0].set_yticks(range(len(labels)), [*map(short, labels)])
