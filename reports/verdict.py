@@ -27,11 +27,11 @@ def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) 
         "on",
         "highest",
         "/".join(metrics),
-        "more than",
-        "by",
+        "against",
+        "gain",
         "p",
         "texts",
-        "a tenth cheaper, not told apart",
+        "cheapest not told apart",
         "its texts",
     ]
     body = []
@@ -102,7 +102,7 @@ def _gain(comparison: Comparison, against: str | None) -> Pair | None:
 
 
 def _price(comparison: Comparison) -> str:
-    """What the first row costs, and the best of those that are as good and a tenth cheaper."""
+    """What the first row costs, and the cheapest that is not told apart from it."""
     metric, first = comparison.metric, comparison.rows[0]
     texts = _texts(first)
     if not texts:
@@ -113,7 +113,7 @@ def _price(comparison: Comparison) -> str:
     if cheaper is not None:
         less = first.metrics[metric].mean - cheaper.metrics[metric].mean
         return (
-            f"{told}; {_named(cheaper)}, which is not told apart from it and {less:.1f} lower, encodes "
+            f"{told}; {_named(cheaper)}, the cheapest that is not told apart from it and {less:.1f} lower, encodes "
             f"{_texts(cheaper):,.0f}, {texts / _texts(cheaper):.1f} times less."
         )
     if len(comparison.leaders) > 1:
@@ -122,10 +122,11 @@ def _price(comparison: Comparison) -> str:
 
 
 def _cheaper(comparison: Comparison) -> Row | None:
-    """The best row that is not told apart from the first and encodes a tenth less or fewer still."""
+    """Of the rows not told apart from the first that with the fewest texts, to two figures, if a tenth fewer."""
     most = 0.9 * _texts(comparison.rows[0])
-    rows = (comparison.rows[place] for place in comparison.leaders[1:])
-    return next((row for row in rows if 0 < _texts(row) <= most), None)
+    rows = [comparison.rows[place] for place in comparison.leaders[1:]]
+    fewer = [row for row in rows if 0 < _texts(row) <= most]
+    return min(fewer, key=lambda row: float(f"{_texts(row):.2g}"), default=None)
 
 
 def _texts(row: Row) -> float:

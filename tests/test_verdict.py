@@ -31,7 +31,10 @@ def test_the_verdict_says_who_cannot_be_told_apart_and_what_is_cheaper() -> None
     assert "on `in_batch`" in verdict(comparison)[1], "the next, where no strategy is named"
     assert "64,000 texts (train 90 s, mine 10 s)" in price
     less = comparison.rows[0].metrics["recall@1"].mean - comparison.rows[1].metrics["recall@1"].mean
-    assert f"`in_batch`, which is not told apart from it and {less:.1f} lower, encodes 6,400, 10.0 times less" in price
+    assert (
+        f"`in_batch`, the cheapest that is not told apart from it and {less:.1f} lower, encodes 6,400, 10.0 times less"
+        in price
+    )
     assert [comparison.rows[place].cell.strategy for place in comparison.leaders] == ["mined_hard", "in_batch"]
 
 
@@ -54,14 +57,14 @@ def test_at_a_glance_stands_what_the_sentences_say() -> None:
     for title, of, row in zip(("one", "two"), (sure, unsure), table.rows, strict=True):
         told = dict(zip(table.header, row.cells, strict=True))
         which, how_much, price = verdict(of, "mnr")
-        assert told["on"].text == title and told["more than"].text == "mnr"
+        assert told["on"].text == title and told["against"].text == "mnr"
         assert f"`{told['highest'].text}`" in which and told["recall@1"].text in which
         assert told["highest"].strong == ("is best" in which)
-        by, interval = told["by"].text.split(" ", 1)
+        by, interval = told["gain"].text.split(" ", 1)
         assert f"{by} (95 % interval {interval.strip('()')}, p {told['p'].text}" in how_much
-        assert told["by"].strong == ("a real difference" in how_much) == (told["p"].hint == "real")
+        assert told["gain"].strong == ("a real difference" in how_much) == (told["p"].hint == "real")
         assert f"{told['texts'].text} texts" in price
-        assert (told["a tenth cheaper, not told apart"].text == "none") == ("times less" not in price)
+        assert (told["cheapest not told apart"].text == "none") == ("times less" not in price)
 
 
 def test_at_a_glance_a_cheaper_one_stands_with_its_price() -> None:
