@@ -125,13 +125,14 @@ def reproduce(name: str | None, words: Sequence[str]) -> bool:
         raise UserError(f"there is no documented row {name!r}{nearest(name, known)}")
     entry = known[name]
     overrides = entry.words(words)
-    evaluated = resolve(overrides).eval
-    if missing := set(entry.metrics) - set(names(evaluated.ks, evaluated.retrieve)):
+    config = resolve(overrides)
+    reported = names(config.eval.ks, config.eval.retrieve)
+    if missing := [metric for metric in entry.metrics if metric not in reported]:
         raise UserError(f"{name} is documented by {', '.join(entry.metrics)}; eval.ks leaves out {', '.join(missing)}")
     outcomes, failed = carry_out(overrides)
     if failed:
         return False
-    found = groups([outcome.record for outcome in outcomes], resolve(overrides[:1]).root, next(iter(entry.metrics)))
+    found = groups([outcome.record for outcome in outcomes], config.root, next(iter(entry.metrics)))
     section, passed = against(entry, [row for group in found for row in group.comparison.rows])
     print(render([section]))
     return passed

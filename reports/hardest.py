@@ -27,18 +27,13 @@ def hardest(group: Group) -> Section | None:
     if not worst:
         return None
     others = _found(group, run)
-    if others is not None and max(query["row"] for query in worst) >= len(others):
-        others = None
     body = [
         [
             _text(query["query"]),
             _text(" / ".join(query["relevant"])),
             _text(query["retrieved"][0]["text"]),
             Cell("beyond" if query["rank"] is None else str(query["rank"]), float(query["rank"] or 10**6)),
-            Cell(
-                "" if others is None else f"{others[query['row']]:.0%}",
-                None if others is None else others[query["row"]],
-            ),
+            Cell(f"{(share := others[query['row']]):.0%}", share) if query["row"] < len(others) else Cell(),
         ]
         for query in worst
     ]
@@ -51,14 +46,17 @@ def hardest(group: Group) -> Section | None:
     return section("Hardest queries", Prose(note), table(header, body, words=3), folded=True)
 
 
-def _found(group: Group, run: Record) -> np.ndarray | None:
-    """[Q] share of the other rows, by one run each that was asked what ``run`` was, with a labelled passage in ten."""
+def _found(group: Group, run: Record) -> np.ndarray:
+    """[Q] share of the other rows, by one run each that was asked what ``run`` was, with a labelled passage in ten.
+
+    Empty where that is not known.
+    """
     read = of_runs(group.root)
     values = []
     try:
         asked, _ = read(run, FOUND)
     except UserError:
-        return None
+        return np.empty(0)
     for row in group.comparison.rows[1:]:
         try:
             queries, of_run = read(row.cell.records[0], FOUND)
@@ -66,8 +64,7 @@ def _found(group: Group, run: Record) -> np.ndarray | None:
             continue
         if np.array_equal(asked, queries):
             values.append(of_run / 100)
-    found: np.ndarray | None = np.mean(values, axis=0) if values else None
-    return found
+    return np.mean(values, axis=0) if values else np.empty(0)
 
 
 def _text(text: str) -> Cell:

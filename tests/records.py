@@ -83,6 +83,12 @@ class Runs:
                 self.records.append(run(strategy, seed, **{"metrics": metrics, **changes}))
                 self.values[self.records[-1].run_id] = hit
 
+    def add(self, other: Runs) -> Runs:
+        """These with the records of ``other`` behind them."""
+        self.records += other.records
+        self.values |= other.values
+        return self
+
     def per_query(self, record: Record, metric: str) -> tuple[Values, Values]:
         return np.arange(QUERIES), self.values[record.run_id]
 

@@ -23,9 +23,7 @@ def test_a_strategy_is_one_line_on_all_data_sets_whatever_its_settings() -> None
 
 
 def test_settings_of_one_strategy_are_no_panel() -> None:
-    runs, other = Runs(LEVELS), Runs({"mnr": 0.4}, knobs={"scale": 7.0})
-    runs.records += other.records
-    runs.values |= other.values
+    runs = Runs(LEVELS).add(Runs({"mnr": 0.4}, knobs={"scale": 7.0}))
     assert overview([("two of mnr", runs.compare())]) is None
     drawing = overview([("two of mnr", runs.compare()), ("one", Runs(LEVELS).compare())])
     assert drawing is not None and len(drawing.figure.axes) == 1

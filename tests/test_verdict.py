@@ -44,10 +44,7 @@ def test_the_verdict_of_one_seed_promises_nothing() -> None:
 
 
 def test_the_verdict_counts_rows_that_were_not_tested_as_such() -> None:
-    runs = Runs(LEVELS)
-    alone = Runs({"queue": 0.6}, seeds=(1,))
-    runs.records += alone.records
-    runs.values |= alone.values
+    runs = Runs(LEVELS).add(Runs({"queue": 0.6}, seeds=(1,)))
     assert "(1 more was not tested)" in verdict(runs.compare())[0]
 
 
@@ -76,10 +73,7 @@ def test_at_a_glance_a_cheaper_one_stands_with_its_price() -> None:
 
 
 def test_the_verdict_is_on_what_was_tested() -> None:
-    runs = Runs(LEVELS)
-    alone = Runs({"queue": 0.95}, seeds=(1,))
-    runs.records += alone.records
-    runs.values |= alone.values
+    runs = Runs(LEVELS).add(Runs({"queue": 0.95}, seeds=(1,)))
     assert "has the highest recall@1 of the tested, " in verdict(runs.compare())[0]
 
 

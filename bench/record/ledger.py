@@ -29,8 +29,8 @@ def read(runs_dir: Path) -> Ledger:
     """Read every finished record under ``runs_dir``.
 
     A run that is still going or was killed before its first record is passed over. A broken record, one that
-    lies in another run's directory and a failed run are skipped and named. Raises :class:`UserError` when
-    there is no such directory.
+    lies in another run's directory, one without a metric and a failed run are skipped and named. Raises
+    :class:`UserError` when there is no such directory.
     """
     if not runs_dir.is_dir():
         raise UserError(f"no runs at {runs_dir}: `bench run` makes them, --runs-dir says where they are")
@@ -47,9 +47,11 @@ def read(runs_dir: Path) -> Ledger:
             ledger.skipped.append((path, f"is the record of run {record.run_id}"))
         elif record.status == "failed":
             ledger.skipped.append((path, f"the run failed: {record.error or 'no reason recorded'}"))
-        elif record.status == "finished" and all(value is None for value in record.metrics.values()):
+        elif record.status != "finished":
+            continue
+        elif all(value is None for value in record.metrics.values()):
             ledger.skipped.append((path, "has no metric"))
-        elif record.status == "finished":
+        else:
             (ledger.searched if record.run_id in trials else ledger.records).append(record)
     return ledger
 
