@@ -8,7 +8,6 @@ from pathlib import PurePath
 from bench.compare.cells import word
 from bench.compare.comparison import LEVEL, Comparison, Row
 from bench.compare.statistics import Interval, Pair
-from bench.record.identity import setting
 from reports import blocks
 from reports.blocks import Block, Bullets, Cell, Prose, Section, Table, amount, number, section, table
 
@@ -77,7 +76,7 @@ def _known(row: Row) -> dict[str, object]:
     record = row.cell.records[0]
     told = {f"encoder.{key}": value for key, value in record.encoder.items()}
     groups = ("budget.", "train.", "eval.", "index.")
-    return {**told, **{key: value for key, value in setting(record.config).items() if key.startswith(groups)}}
+    return {**told, **{key: value for key, value in record.setting.items() if key.startswith(groups)}}
 
 
 def _words(settings: Mapping[str, object]) -> str:

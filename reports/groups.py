@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -86,12 +88,9 @@ def groups(records: Iterable[Record], root: Path, metric: str, asked: Mapping[st
         known = sorted({name for record in records for name in record.metrics})
         raise UserError(f"no run has the metric {metric!r}; there is {', '.join(known)}")
     by_title: dict[str, list[Comparison]] = {}
-    for same in alike(records):
-        chosen = _metric(same, metric)
-        compared = compare(same, of_runs(root), chosen)
-        if chosen != metric:
-            told = f"compared by {chosen}, since not all of these runs have {metric}"
-            compared = replace(compared, notes=(told, *compared.notes))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of it is NumPy and reading files
+        found = list(pool.map(partial(_compare, root=root, metric=metric), alike(records)))
+    for compared in found:
         by_title.setdefault(tables.title(compared), []).append(compared)
     made = []
     for alikes in by_title.values():
@@ -105,6 +104,15 @@ def groups(records: Iterable[Record], root: Path, metric: str, asked: Mapping[st
         name = next(name for name in chain([plain], (f"{plain}-{n}" for n in count(2))) if name not in named)
         named[name] = replace(of, name=name)
     return list(named.values())
+
+
+def _compare(records: Sequence[Record], root: Path, metric: str) -> Comparison:
+    chosen = _metric(records, metric)
+    compared = compare(records, of_runs(root), chosen)
+    if chosen == metric:
+        return compared
+    told = f"compared by {chosen}, since not all of these runs have {metric}"
+    return replace(compared, notes=(told, *compared.notes))
 
 
 def _studies(of: Comparison, asked: Mapping[str, str]) -> str:

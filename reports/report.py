@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -53,6 +54,7 @@ class Report:
 
 Drawings = Mapping[str, Drawing | None]
 Part = tuple[Section | None, dict[str, str]]
+_parts: Sequence[Callable[[], Part]] = ()
 
 
 def build(
@@ -70,24 +72,19 @@ def build(
         for command in row["commands"]
     }
     found = groups(ledger.records, root, metric, asked)
-    pictures: dict[str, str] = {}
-    with styled():
-        drawings = {"overview": overview([(g.short, g.comparison) for g in found])} if figures else {}
-    first, saved = _saved(drawings, figures)
-    parts = [
-        (_front(found, against, first.get("overview")), saved),
-        *_each(partial(_group, against=against, figures=figures), found),
+    parts: list[Callable[[], Part]] = [
+        partial(_front, found, against, figures),
+        *(partial(_group, group, against, figures) for group in found),
+        *(partial(_study, told, frame, figures) for told, frame in known),
     ]
-    studies = [_study(told, frame, figures) for told, frame in known]
-    for _, saved in (*parts, *studies):
-        pictures |= saved
+    made, saved = zip(*_each(parts), strict=True)
     sections = [
-        *(section for section, _ in parts),
-        section("Studies", *(part for part, _ in studies)),
+        *made[: 1 + len(found)],
+        section("Studies", *made[1 + len(found) :]),
         gate.gate(found),
         provenance(found, [*ledger.skipped, *unreadable]),
     ]
-    return Report([part for part in sections if part is not None], pictures)
+    return Report([part for part in sections if part is not None], {k: v for of in saved for k, v in of.items()})
 
 
 def write(ledger: Ledger, root: Path, out: Path, metric: str = "recall@1", against: str | None = None) -> Path:
@@ -106,25 +103,42 @@ def text(report: Report) -> str:
     return f"# {TITLE}\n\n{markdown.render(report.sections)}\n"
 
 
-def _each(part: Callable[[Group], Part], found: Sequence[Group]) -> list[Part]:
-    """``part`` of every group, by as many processes as there are processors where that is worth it and safe."""
-    workers = min(os.cpu_count() or 1, len(found) // 2)
+def _each(parts: Sequence[Callable[[], Part]]) -> list[Part]:
+    """What every part comes to, by as many processes as there are processors where that is worth it and safe."""
+    workers = min(os.cpu_count() or 1, len(parts) // 2)
     if workers < 2 or sys.platform != "linux":
-        return [part(group) for group in found]
-    with ProcessPoolExecutor(workers, get_context("fork")) as pool:
-        return list(pool.map(part, found))
+        return [part() for part in parts]
+    gc.freeze()  # else collecting garbage copies the pages of all records into every process
+    try:
+        with ProcessPoolExecutor(workers, get_context("fork"), _inherit, (parts,)) as pool:
+            return list(pool.map(_inherited, range(len(parts))))
+    finally:
+        gc.unfreeze()
 
 
-def _front(found: Sequence[Group], against: str | None, picture: Figure | None) -> Section | None:
+def _inherit(parts: Sequence[Callable[[], Part]]) -> None:
+    """In a forked process: keep what its parent's memory has, which spares sending all records."""
+    global _parts
+    _parts = parts
+
+
+def _inherited(number: int) -> Part:
+    return _parts[number]()
+
+
+def _front(found: Sequence[Group], against: str | None, figures: Path | None) -> Part:
     """The answer of each part in a line, or of the only one in three sentences."""
     if not found:
-        return section("Verdict", Prose("There is no finished run."))
+        return section("Verdict", Prose("There is no finished run.")), {}
+    with styled():
+        drawings = {"overview": overview([(g.short, g.comparison) for g in found])} if figures else {}
+    drawn, saved = _saved(drawings, figures)
     tested = [group for group in found if group.comparison.pairs]
     if len(tested) > 1:
         answer: list[Block] = [glance([(group.title, group.comparison) for group in tested], against)]
     else:
         answer = [Section(g.title, (Bullets(verdict(g.comparison, against)),)) for g in tested or found]
-    return section("Verdict", *answer, picture, Prose(_READING))
+    return section("Verdict", *answer, drawn.get("overview"), Prose(_READING)), saved
 
 
 def _group(group: Group, against: str | None, figures: Path | None) -> Part:

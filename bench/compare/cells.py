@@ -8,7 +8,6 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bench.record.identity import setting
 from bench.record.plain import canonical
 from bench.record.record import Record
 
@@ -51,7 +50,7 @@ def cells(records: Iterable[Record]) -> list[Cell]:
     A setting that is null in one cell and not in another is told of the other alone. How long a cell trains is what
     its budget says; a label tells it only from cells of the same strategy.
     """
-    settings = group(records, lambda r: canonical([r.strategy, r.knobs, setting(r.config), r.data["fingerprint"]]))
+    settings = group(records, lambda r: canonical([r.strategy, r.knobs, r.setting, r.data["fingerprint"]]))
     runs = [one_a_seed(found) for found in settings.values()]
     labels = dict(zip(map(id, runs), differences([_common(found[0]) for found in runs]), strict=True))
     made = []
@@ -63,13 +62,13 @@ def cells(records: Iterable[Record]) -> list[Cell]:
 
 def _own(record: Record) -> dict[str, object]:
     """What tells a cell from others of its strategy alone."""
-    known = setting(record.config)
+    known = record.setting
     return _set({**record.knobs, **{key: known.get(key) for key in _LENGTH}})
 
 
 def _common(record: Record) -> dict[str, object]:
     """What tells a cell from any other."""
-    known = {"data": record.data["name"], **_set(setting(record.config))}
+    known = {"data": record.data["name"], **_set(record.setting)}
     return {key: value for key, value in known.items() if key not in _LENGTH and not key.startswith("strategy.")}
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from bench.compare.cells import Cell, differences, group
 from bench.errors import UserError
-from bench.record.identity import setting
 from bench.record.plain import canonical
 from bench.record.record import Record
 
@@ -29,13 +28,13 @@ def _encoder(record: Record) -> dict[str, Any]:
 
 
 def _evaluation(record: Record) -> dict[str, Any]:
-    settings = {key: value for key, value in setting(record.config).items() if key.startswith(_EVALUATION)}
+    settings = {key: value for key, value in record.setting.items() if key.startswith(_EVALUATION)}
     return {"split": record.split, **settings}
 
 
 def _budget(record: Record) -> dict[str, Any]:
     """What was to be spent: the declared budget, or else the examples that were trained on."""
-    declared = {key: value for key, value in setting(record.config).items() if key.startswith(_BUDGET)}
+    declared = {key: value for key, value in record.setting.items() if key.startswith(_BUDGET)}
     if declared:
         return declared
     steps = record.selection.get("steps") or 0

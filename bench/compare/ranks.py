@@ -21,7 +21,7 @@ def of_runs(root: Path) -> PerQuery:
         import pyarrow.parquet as parquet
 
         try:
-            table = parquet.ParquetFile(path).read(columns=["query", metric])
+            table = parquet.ParquetFile(path).read(columns=["query", metric], use_threads=False)
         except FileNotFoundError:
             raise UserError(f"{path} is missing, which holds the values of single queries") from None
         except (OSError, ValueError) as error:

@@ -6,12 +6,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from bench.errors import UserError
+from bench.record.identity import setting
 from bench.record.plain import plain
 
 SCHEMA = 1
@@ -75,6 +76,11 @@ class Record:
                 raise ValueError(f"data.{name}={self.data[name]!r} is not {_words(kind)}")
         if not isinstance(self.training.get("telemetry", {}), Mapping):
             raise ValueError("training.telemetry is not a mapping")
+
+    @cached_property
+    def setting(self) -> dict[str, Any]:
+        """What runs share that differ in nothing but the seed: ``{"train.epochs": 1, "strategy.margin": ...}``."""
+        return setting(self.config)
 
     def to_json(self) -> str:
         """The text of ``record.json``."""
