@@ -114,12 +114,14 @@ def _checked(repeated: Sequence[tuple[Documented, Row]]) -> Table | None:
 
 
 def _caveats(entries: Sequence[Documented]) -> tuple[str, ...]:
-    """Source, tolerance and caveats of all entries, then of each what is its own."""
+    """Source and caveats of all entries, tolerances, then of each entry what is its own."""
     first = entries[0]
     shared = [text for text in first.caveats if all(text in entry.caveats for entry in entries)]
     items = [" ".join([f"Source: {first.source}.", *shared])]
-    if first.because:
-        items.append(f"Tolerance {first.tolerance:g} points: {first.because}")
+    reasons = group((entry for entry in entries if entry.tolerance is not None), lambda e: (e.tolerance, e.because))
+    for (tolerance, because), same in reasons.items():
+        whose = f" ({listed([entry.label for entry in same], 6)})" if len(reasons) > 1 else ""
+        items.append(f"Tolerance {tolerance:g} points{whose}: {because}")
     for entry in entries:
         own = [text for text in entry.caveats if text not in shared]
         if entry.source != first.source:

@@ -15,7 +15,7 @@ from bench.compare.comparison import Row
 from bench.errors import UserError
 from bench.record.ledger import read
 from reports.documented import Documented, documented
-from reports.gate import against, repetition, verdict
+from reports.gate import against, gate, repetition, verdict
 from reports.groups import groups
 from strategies import registered
 
@@ -71,7 +71,8 @@ def test_whitening_is_documented_for_every_model_pooling_and_task() -> None:
 def test_every_system_that_is_documented_is_there() -> None:
     sources = " ".join(entry.source for entry in ALL)
     for name in (
-        "PaddleNLP",
+        "PaddleNLP slm/applications/neural_search",
+        "README_gradient_cache",
         "SimCSE",
         "DRhard",
         "FlagEmbedding",
@@ -90,6 +91,31 @@ def test_published_rows_name_strategies_and_settings_that_are_here() -> None:
     for entry in ALL:
         if entry.strategy is not None:
             resolve(entry.words([] if entry.encoder else ["encoder=minilm"]))
+
+
+def test_what_was_published_without_its_settings_has_no_gate() -> None:
+    assert {e.id for e in ALL if e.strategy == "random_pairwise" and e.tolerance is None} == {
+        "paddle_random",
+        "semantic_random",
+    }
+    gated = [entry for entry in ALL if entry.tolerance is not None]
+    assert all(entry.because for entry in gated)
+
+
+def test_a_tolerance_is_no_less_than_two_published_runs_of_one_row_lie_apart() -> None:
+    found = {entry.id: entry for entry in ALL}
+    for name in ("paddle_in_batch", "paddle_simcse"):
+        row, log = found[name], found[f"{name}_log"]
+        assert row.tolerance is not None
+        assert all(abs(row.metrics[metric] - log.metrics[metric]) <= row.tolerance for metric in row.metrics)
+
+
+def test_each_tolerance_stands_with_its_reason_and_its_rows() -> None:
+    told = " ".join(
+        str(block)
+        for block in gate([], [replace(ROW, id="a"), replace(ROW, id="b", label="Other", tolerance=3.0)]).blocks
+    )
+    assert "Tolerance 1 points (In-batch): so it is" in told and "Tolerance 3 points (Other): so it is" in told
 
 
 # The gate
