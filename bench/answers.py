@@ -109,6 +109,7 @@ def reproduce(name: str | None, words: Sequence[str]) -> bool:
     """Repeat the documented row ``name``, set the result against it; whether it passes. Without a name, list them."""
     from bench.commands import carry_out
     from bench.config import resolve
+    from bench.data.layout import PRESETS
     from bench.evaluate.metrics import names
     from reports.documented import documented
     from reports.gate import against
@@ -125,6 +126,10 @@ def reproduce(name: str | None, words: Sequence[str]) -> bool:
         raise UserError(f"there is no documented row {name!r}{nearest(name, known)}")
     entry = known[name]
     overrides = entry.words(words)
+    if entry.data not in PRESETS and f"data={entry.data}" in overrides:
+        raise UserError(
+            f"{name} is of {entry.data}, of which there is no preset; data=DIR/{entry.data} says where it is"
+        )
     config = resolve(overrides)
     reported = names(config.eval.ks, config.eval.retrieve)
     if missing := [metric for metric in entry.metrics if metric not in reported]:

@@ -156,7 +156,7 @@ def dashboard(
     wandb: Annotated[bool, typer.Option("--wandb", help="Save a W&B workspace and report of the project.")] = False,
     runs_dir: RunsDir = Path("runs"),
     storage: Annotated[str | None, typer.Option(metavar="URL", help="Where its trials are, if in a database.")] = None,
-    port: Annotated[int, typer.Option(help="Where to listen.")] = 8080,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8080,
 ) -> None:
     """Look at it: the report as a page, a study's trials in Optuna's dashboard, or everything in W&B."""
     from bench import answers

@@ -118,17 +118,28 @@ def _caveats(entries: Sequence[Documented]) -> tuple[str, ...]:
     first = entries[0]
     shared = [text for text in first.caveats if all(text in entry.caveats for entry in entries)]
     items = [" ".join([f"Source: {first.source}.", *shared])]
-    reasons = group((entry for entry in entries if entry.tolerance is not None), lambda e: (e.tolerance, e.because))
-    for (tolerance, because), same in reasons.items():
-        whose = f" ({listed([entry.label for entry in same], 6)})" if len(reasons) > 1 else ""
-        items.append(f"Tolerance {tolerance:g} points{whose}: {because}")
-    for entry in entries:
-        own = [text for text in entry.caveats if text not in shared]
-        if entry.source != first.source:
-            own.insert(0, f"Source: {entry.source}.")
-        if own:
-            items.append(f"{entry.label}, {entry.backbone or 'backbone not stated'}: " + " ".join(own))
+    gated = [e for e in entries if e.tolerance is not None and e.strategy and e.backbone]
+    for (tolerance, because), same in group(gated, lambda e: (e.tolerance, e.because)).items():
+        items.append(f"Tolerance {tolerance:g} points{_whose(same, entries)}: {because}")
+    told = [
+        (text, entry)
+        for entry in entries
+        for text in (*([f"Source: {entry.source}."] if entry.source != first.source else []), *entry.caveats)
+        if text not in shared
+    ]
+    for text, own in group(told, lambda of: of[0]).items():
+        items.append(f"{text}{_whose([entry for _, entry in own], entries)}")
     return tuple(items)
+
+
+def _whose(some: Sequence[Documented], entries: Sequence[Documented]) -> str:
+    """Which of the entries these are, in brackets, or which they are not where those are fewer."""
+    rest = [entry for entry in entries if entry not in some]
+    if not rest:
+        return ""
+    named = some if len(some) <= len(rest) else rest
+    names = "; ".join(f"{entry.label}, {entry.backbone or 'backbone not stated'}" for entry in named)
+    return f" ({'' if named is some else 'all but '}{names})"
 
 
 def short(name: str) -> str:

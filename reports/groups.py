@@ -12,6 +12,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from bench.compare.cells import group
 from bench.compare.comparison import Comparison, compare
 from bench.compare.fair import alike, told_apart
 from bench.compare.ranks import of_runs
@@ -79,24 +80,26 @@ class Group:
 def groups(records: Iterable[Record], root: Path, metric: str, asked: Mapping[str, str] | None = None) -> list[Group]:
     """Compare within each group; those with the most tested rows first.
 
-    ``asked`` are studies by the commands of their final runs; a group of nothing else is titled as theirs. A group in
-    which not every run has ``metric`` is compared by the first that all have, and says so. Raises
-    :class:`UserError` when no run at all has it.
+    ``asked`` are studies by the commands of their final runs, which stand in groups of their own, titled as theirs:
+    tuned rows are not compared with those of published settings. A group in which not every run has ``metric`` is
+    compared by the first that all have, and says so. Raises :class:`UserError` when no run at all has it.
     """
     records = list(records)
     if records and not any(record.metrics.get(metric) is not None for record in records):
         known = sorted({name for record in records for name in record.metrics})
         raise UserError(f"no run has the metric {metric!r}; there is {', '.join(known)}")
     by_title: dict[str, list[Comparison]] = {}
+    of_studies = asked or {}
+    parts = [part for same in alike(records) for part in group(same, lambda r: r.command in of_studies).values()]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of it is NumPy and reading files
-        found = list(pool.map(partial(_compare, root=root, metric=metric), alike(records)))
+        found = list(pool.map(partial(_compare, root=root, metric=metric), parts))
     for compared in found:
         by_title.setdefault(tables.title(compared), []).append(compared)
     made = []
     for alikes in by_title.values():
         apart = told_apart([[row.cell.records[0] for row in c.rows] for c in alikes])
         for one, what in zip(alikes, apart, strict=True):
-            made.append(Group(" ".join(filter(None, [what, _studies(one, asked or {})])), "", one, root))
+            made.append(Group(" ".join(filter(None, [what, _studies(one, of_studies)])), "", one, root))
     made.sort(key=lambda g: (-sum(bool(row.letters) for row in g.comparison.rows), -len(g.records), g.title))
     named: dict[str, Group] = {}
     for of in made:

@@ -11,6 +11,7 @@ from reports.blocks import Cell, Table, amount, listed, number, table
 from reports.comparison import p_value
 
 MOST = 4  # strategies that are named
+UNLIKE = 0.5  # points by which a gain by exact search is another than by the index
 
 
 def verdict(comparison: Comparison, against: str | None = None) -> tuple[str, ...]:
@@ -23,11 +24,12 @@ def verdict(comparison: Comparison, against: str | None = None) -> tuple[str, ..
 def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) -> Table:
     """The answer of each titled comparison, all of which were tested."""
     metric = "/".join(dict.fromkeys(of.metric for _, of in found))
-    header = ["on", "highest", metric, "against", "gain", "p", "texts", "cheapest not told apart", "its texts"]
+    header = ["on", "highest", metric, "against", "gain", "p", "by exact search", "texts"]
+    header += ["cheapest not told apart", "its texts"]
     body = []
     for title, of in found:
         first, gain, cheaper = of.rows[0], _gain(of, against), _cheaper(of)
-        sure = [Cell(), Cell(), Cell()]
+        sure = [Cell()] * 4
         if gain is not None:
             by = f"{gain.difference:+.1f} ({gain.low:+.1f} to {gain.high:+.1f})"
             real = gain.adjusted <= LEVEL
@@ -35,6 +37,7 @@ def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) 
                 Cell(of.rows[gain.second].cell.label),
                 Cell(by, gain.difference, "95 % interval", strong=real),
                 Cell(p_value(gain), gain.adjusted, "real" if real else "may be chance"),
+                number(_exact(of, gain), 1, sign=True),
             ]
         body.append(
             [
@@ -80,8 +83,25 @@ def _how_much(comparison: Comparison, against: str | None) -> str:
     if pair is not None:
         how = "a real difference" if pair.adjusted <= LEVEL else "which may be chance"
         sure = f"95 % interval {pair.low:+.1f} to {pair.high:+.1f}, p {p_value(pair)}, {how}"
-        gains.append(f"{pair.difference:+.1f} ({sure}) on {_named(comparison.rows[pair.second])}")
+        gains.append(
+            f"{pair.difference:+.1f} ({sure}) on {_named(comparison.rows[pair.second])}{_by_exact(comparison, pair)}"
+        )
     return f"That is {' and '.join(gains)}." if gains else "How much that gains is not known."
+
+
+def _by_exact(comparison: Comparison, pair: Pair) -> str:
+    """What exact search makes of the gain, where the index does not lose alike of both rows."""
+    exact = _exact(comparison, pair)
+    if exact is None or abs(exact - pair.difference) < UNLIKE:
+        return ""
+    return f", {exact:+.1f} by exact search (the index does not lose alike of both)"
+
+
+def _exact(comparison: Comparison, pair: Pair) -> float | None:
+    """The same difference by exact search, where that was measured too."""
+    name = f"exact/{comparison.metric}"
+    first, second = (comparison.rows[place].metrics.get(name) for place in (pair.first, pair.second))
+    return first.mean - second.mean if first and second else None
 
 
 def _gain(comparison: Comparison, against: str | None) -> Pair | None:

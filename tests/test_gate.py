@@ -115,7 +115,7 @@ def test_each_tolerance_stands_with_its_reason_and_its_rows() -> None:
         str(block)
         for block in gate([], [replace(ROW, id="a"), replace(ROW, id="b", label="Other", tolerance=3.0)]).blocks
     )
-    assert "Tolerance 1 points (In-batch): so it is" in told and "Tolerance 3 points (Other): so it is" in told
+    assert "(In-batch, minilm-l3): so it is" in told and "(Other, minilm-l3): so it is" in told
 
 
 # The gate
@@ -271,6 +271,7 @@ def test_what_can_be_reproduced_is_listed_and_what_not_is_told(capsys: pytest.Ca
         "paddle_dap_simcse": "no strategy here does the same",
         "paddle_in_batch_rocketqa": "encoder=DIR_OR_HUB_ID says where that is",
         "paddle_in_batch": "needs data.path",
+        "semantic_in_batch": "data=DIR/semantic_indexing says where it is",
     }.items():
         assert bench("reproduce", name) == 2
         assert message in capsys.readouterr().err
