@@ -220,3 +220,12 @@ def test_the_hardest_queries_stand_with_what_was_retrieved(runs_dir: Path) -> No
 def test_gains_are_told_on_a_strategy_that_there_is(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench("report", "--runs-dir", str(runs_dir), "--against", "in_bach") == 2
     assert "did you mean 'in_batch'" in capsys.readouterr().err
+
+
+def test_tuned_rows_of_a_study_stand_apart_from_those_of_published_settings(tmp_path: Path) -> None:
+    tuned = Runs({"in_batch": 0.9}, knobs={"scale": 7.0}, command="bench run strategy=in_batch strategy.scale=7")
+    records = [*Runs(LEVELS).records, *tuned.records]
+    assert len(groups(records, tmp_path, "recall@1")) == 1
+    published, study = groups(records, tmp_path, "recall@1", {tuned.records[0].command: "showdown"})
+    assert len(published.comparison.rows) == len(LEVELS) and "showdown" not in published.title
+    assert study.records == tuned.records and study.title.endswith("(study showdown)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from records import LEVELS, Runs
 
 from bench.compare.comparison import compare
@@ -70,6 +71,22 @@ def test_at_a_glance_a_cheaper_one_stands_with_its_price() -> None:
     runs.records = [replace(r, **(dear if r.strategy == "mined_hard" else {})) for r in runs.records]
     (row,) = glance([("one", runs.compare())]).rows
     assert [cell.text for cell in row.cells[-3:]] == ["64,000", "in_batch", "6,400"]
+
+
+@pytest.mark.parametrize(("lost", "told"), [(0.0, ""), (3.0, ", +{:.1f} by exact search")])
+def test_a_gain_that_the_index_hides_is_told(lost: float, told: str) -> None:
+    runs = Runs({"mnr": 0.3, "mined_hard": 0.7})
+    runs.records = [
+        replace(r, metrics={**r.metrics, "exact/recall@1": r.metrics["recall@1"] + lost * (r.strategy == "mined_hard")})
+        for r in runs.records
+    ]
+    compared = runs.compare()
+    pair = compared.pair(0, 1)
+    assert pair is not None
+    assert ("by exact search" in verdict(compared)[1]) == bool(told)
+    assert told.format(pair.difference + lost) in verdict(compared)[1]
+    (row,) = glance([("one", compared)]).rows
+    assert row.cells[6].text == f"{pair.difference + lost:+.1f}"
 
 
 def test_the_verdict_is_on_what_was_tested() -> None:
