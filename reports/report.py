@@ -35,14 +35,15 @@ from reports.verdict import glance, verdict
 TITLE = "Which negatives?"
 _READING = (
     "In the table a name is bold that is higher than every other row for real, and a gain that is real; the interval "
-    "is of that pair alone, p is corrected for all pairs (Holm). Gains are those of the HNSW index; `by exact search` "
-    "is the same gain without it, and where the two differ, the index loses more of one row than of the other. "
-    "`texts` are those encoded in training and mining. Each part below compares runs that share data, encoder, "
-    "evaluation and budget, and begins with its verdict; one that is titled with a study has that study's settings, "
-    "tuned where it searched, and is not to be compared with another part. Rows that share a letter are not told "
-    "apart by a paired test over queries and seeds. Every row unfolds to the command that repeats it. Rows differ in "
-    "the strategy: its negatives, its loss and its settings, such as the scale, which stand under `Settings`. Seconds "
-    "and memory are those of the machine as it was."
+    "is of that pair alone, p is corrected for all pairs (Holm). Gains are those of the HNSW index; `exact` is the "
+    "same gain by exact search: where the two differ, the index loses more of one row than of the other. `texts` are "
+    "those encoded in training and mining; `cheapest alike` is the row of fewest texts that is not told apart from "
+    "the highest, which may be lower all the same. Each part below compares runs that share data, encoder, evaluation "
+    "and budget, and begins with its verdict; one that is titled with a study has that study's settings, tuned where "
+    "it searched, and is not to be compared with another part. Rows that share a letter are not told apart by a "
+    "paired test over queries and seeds. Every row unfolds to the command that repeats it. Rows differ in the "
+    "strategy: its negatives, its loss and its settings, such as the scale, which stand under `Settings`. Seconds and "
+    "memory are those of the machine as it was."
 )
 
 

@@ -62,7 +62,7 @@ def test_at_a_glance_stands_what_the_sentences_say() -> None:
         assert f"{by} (95 % interval {interval.strip('()')}, p {told['p'].text}" in how_much
         assert told["gain"].strong == ("a real difference" in how_much) == (told["p"].hint == "real")
         assert f"{told['texts'].text} texts" in price
-        assert (told["cheapest not told apart"].text == "none") == ("times less" not in price)
+        assert (told["cheapest alike"].text == "none") == ("times less" not in price)
 
 
 def test_at_a_glance_a_cheaper_one_stands_with_its_price() -> None:
