@@ -31,15 +31,17 @@ def test_the_ledger_names_what_it_leaves_out(tmp_path: Path) -> None:
     garbled.write_bytes(b"\xff\x00")
     copied = write(tmp_path, record(run_id="copied"))
     copied.write_text(good[0].to_json())
+    odd = tmp_path / "odd" / "record.json"
+    odd.mkdir(parents=True)
     (tmp_path / "started").mkdir()
     (tmp_path / "wandb").mkdir()
 
     found = ledger.read(tmp_path)
     assert found.records == good
     why = dict(found.skipped)
-    assert why.keys() == {failed, torn, garbled, copied}
+    assert why.keys() == {failed, torn, garbled, copied, odd}
     assert "loss is nan at step 3" in why[failed]
     assert "half-written" in why[torn] and "half-written" in why[garbled]
-    assert "good-0" in why[copied]
+    assert "good-0" in why[copied] and why[odd] == "is a directory; a record is a file"
     with pytest.raises(UserError, match="no runs at"):
         ledger.read(tmp_path / "nowhere")

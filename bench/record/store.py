@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bench.disk import refusals, write_whole
 from bench.errors import UserError
 from bench.record.plain import plain
-from bench.record.record import Record
+from bench.record.record import Record, RecordError
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -125,7 +125,7 @@ class RunDirectory:
         """Raises ``FileNotFoundError`` when there is none, :class:`RecordError` when it is broken."""
         path = self.path / "record.json"
         if path.is_dir():
-            raise UserError(f"{path} is a directory; a record is a file")
+            raise RecordError(f"{path}: is a directory; a record is a file")
         return Record.from_json(path.read_bytes().decode(errors="replace"), path)
 
     def write_ranks(self, frame: DataFrame) -> None:
