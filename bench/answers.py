@@ -126,7 +126,7 @@ def reproduce(name: str | None, words: Sequence[str]) -> bool:
         raise UserError(f"there is no documented row {name!r}{nearest(name, known)}")
     entry = known[name]
     overrides = entry.words(words)
-    if entry.data not in PRESETS and f"data={entry.data}" in overrides:
+    if entry.data not in PRESETS and f"data={entry.data}" in overrides[len(words) :]:  # nobody said where it is
         raise UserError(
             f"{name} is of {entry.data}, of which there is no preset; data=DIR/{entry.data} says where it is"
         )

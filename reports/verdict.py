@@ -24,8 +24,7 @@ def verdict(comparison: Comparison, against: str | None = None) -> tuple[str, ..
 def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) -> Table:
     """The answer of each titled comparison, all of which were tested."""
     metric = "/".join(dict.fromkeys(of.metric for _, of in found))
-    header = ["on", "highest", metric, "against", "gain", "p", "exact", "texts"]
-    header += ["cheapest alike", "its texts"]
+    header = ["on", "highest", metric, "against", "gain", "p", "exact", "texts", "cheapest alike", "its texts"]
     body = []
     for title, of in found:
         first, gain, cheaper = of.rows[0], _gain(of, against), _cheaper(of)

@@ -266,6 +266,8 @@ def test_a_documented_command_is_one_line_and_says_how_far_off_it_is(
 def test_what_can_be_reproduced_is_listed_and_what_not_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert bench("reproduce") == 0
     assert "paddle_in_batch: In-batch, ernie-1.0 (literature_search)" in capsys.readouterr().out
+    assert bench("reproduce", "semantic_in_batch", "data=semantic_indexing") == 2
+    assert "is no directory" in capsys.readouterr().err, "a place that was given is looked at"
     for name, message in {
         "paddle_in_bacth": "paddle_in_batch",
         "paddle_dap_simcse": "no strategy here does the same",
