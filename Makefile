@@ -34,6 +34,7 @@ lint: dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy benchmarks
+	$(BIN)/lint-imports
 
 # Two workers with one thread each: threads that compete for two cores make everything crawl.
 test: lint

@@ -55,30 +55,32 @@ def run(
     force: Annotated[bool, typer.Option("--force", help="Run again what is finished already.")] = False,
 ) -> None:
     """Train and evaluate: one run, or one for each combination of comma sweeps. Finished runs are skipped."""
-    from bench import commands
+    from bench.commands import run as command
 
     if again is not None:
-        if not commands.repeat(again, overrides or []):
+        if not command.repeat(again, overrides or []):
             raise typer.Exit(1)
     elif print_config:
-        commands.print_config(overrides or [])
-    elif not commands.run_all(overrides or [], force=force):
+        command.print_config(overrides or [])
+    elif not command.run_all(overrides or [], force=force):
         raise typer.Exit(2)
 
 
 @app.command(epilog="Example: bench report --runs-dir runs --out reports/results/mine")
 def report(
     runs_dir: RunsDir = Path("runs"),
-    metric: Annotated[str, typer.Option(help="What decides and is tested.")] = "recall@1",
+    metric: Annotated[
+        str | None, typer.Option(help="What decides and is tested; by default recall@1.", show_default=False)
+    ] = None,
     against: Annotated[str, typer.Option(help="The strategy that gains are told on.")] = "in_batch",
     out: Annotated[
         Path | None, typer.Option(help="Write report.html, report.md and figures/ into this directory instead.")
     ] = None,
 ) -> None:
     """Say what the runs come to: verdict, tables with tests and price, figures, beside the documented results."""
-    from bench import commands
+    from bench.commands.report import report as command
 
-    commands.report(runs_dir, out, metric, against)
+    command(runs_dir, out, metric, against)
 
 
 @app.command(epilog="Example: bench compare data=medquad strategy=in_batch,mined_hard,mnr train.max_steps=100")
@@ -87,7 +89,9 @@ def compare(
         list[str] | None,
         typer.Argument(metavar="KEY=VALUE...", help="Which runs: by any setting, one of several values with commas."),
     ] = None,
-    metric: Annotated[str, typer.Option(help="What is compared and tested.")] = "recall@1",
+    metric: Annotated[
+        str | None, typer.Option(help="What is compared and tested; by default recall@1.", show_default=False)
+    ] = None,
     allow: Annotated[str, typer.Option(help="What may differ: data, encoder, evaluation, budget, with commas.")] = "",
     every_pair: Annotated[
         bool, typer.Option("--every-pair", help="Show all differences, not the first row's.")
@@ -96,9 +100,9 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Write into this file instead.")] = None,
 ) -> None:
     """Compare finished runs: intervals over seeds, which differences are real, and at what price."""
-    from bench import answers
+    from bench.commands.compare import compare as command
 
-    answers.compare(words or [], runs_dir, metric, [name for name in allow.split(",") if name], every_pair, out)
+    command(words or [], runs_dir, metric, [name for name in allow.split(",") if name], every_pair, out)
 
 
 @app.command(epilog="Example: bench study margin --trials 20 data=my_data strategy=in_batch,hardest_neg")
@@ -117,7 +121,7 @@ def study(
     out: Annotated[Path | None, typer.Option(help="Put the table and the figure into this directory too.")] = None,
 ) -> None:
     """Answer one question by many runs. The same command goes on after a kill; on several machines they share it."""
-    from bench import answers
+    from bench.commands.study import study as command
 
     given = list(words or [])
     options: dict[str, object] = {
@@ -131,7 +135,7 @@ def study(
         key, _, value = word.partition("=")
         if key in options:
             options[key] = value
-    answers.study(name, [word for word in given if word.partition("=")[0] not in options], options, out)
+    command(name, [word for word in given if word.partition("=")[0] not in options], options, out)
 
 
 @app.command(epilog="Example: bench reproduce paddle_in_batch data.path=literature_search_data")
@@ -142,9 +146,9 @@ def reproduce(
     ] = None,
 ) -> None:
     """Repeat a documented result by its settings, and say whether the number is reached within its tolerance."""
-    from bench import answers
+    from bench.commands.reproduce import reproduce as command
 
-    if not answers.reproduce(name, words or []):
+    if not command(name, words or []):
         raise typer.Exit(1)
 
 
@@ -159,12 +163,12 @@ def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8080,
 ) -> None:
     """Look at it: the report as a page, a study's trials in Optuna's dashboard, or everything in W&B."""
-    from bench import answers
+    from bench.commands import dashboard as command
 
     if wandb:
-        answers.wandb_pages(runs_dir)
+        command.wandb_pages(runs_dir)
     else:
-        answers.dashboard(name, runs_dir, storage, port)
+        command.dashboard(name, runs_dir, storage, port)
 
 
 class Listed(StrEnum):
@@ -180,18 +184,20 @@ def list_registered(
     markdown: Annotated[bool, typer.Option("--markdown", help="As the page docs/strategies.md.")] = False,
 ) -> None:
     """List the strategies (what each does, its negatives, its knobs with ranges and sources) or the studies."""
-    from bench import answers, commands
-
     if what is Listed.STUDIES:
-        answers.list_studies()
+        from bench.commands.study import list_studies
+
+        list_studies()
     else:
-        commands.list_strategies(markdown)
+        from bench.commands.strategies import list_strategies
+
+        list_strategies(markdown)
 
 
 @new_app.command("strategy", epilog="Example: bench new strategy soft_hinge")
 def new_strategy(name: Annotated[str, typer.Argument(help="Small letters, digits and _.")]) -> None:
     """Write a strategy that works and passes the tests, to change into your own."""
-    from bench.scaffold import new_strategy
+    from bench.commands.new import new_strategy
 
     for path in new_strategy(name):
         print(path)
@@ -200,11 +206,12 @@ def new_strategy(name: Annotated[str, typer.Argument(help="Small letters, digits
 @data_app.command("inspect", epilog="Example: bench data inspect path/to/my_data")
 def inspect_data(
     name: Annotated[str, typer.Argument(metavar="DIR", help="A directory, a .jsonl file or a preset.")],
+    encoder: Annotated[str | None, typer.Option(help="Also count the texts that this encoder would truncate.")] = None,
 ) -> None:
     """Count and measure a data set, and name every problem with its file and line."""
-    from bench import commands
+    from bench.commands.data import inspect
 
-    if not commands.inspect(name):
+    if not inspect(name, encoder):
         raise typer.Exit(2)
 
 

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from time import monotonic
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+Advance = Callable[[int], None]
+Task = Callable[[str, int | None], AbstractContextManager[Advance]]
+"""Shows work of a name and a total while it lasts; what it yields is told how much got done."""
+
+
+def unwatched(name: str, total: int | None) -> AbstractContextManager[Advance]:
+    """Work that nobody watches."""
+    return nullcontext(lambda count: None)
+
 
 QUIET_S = 15.0  # seconds between two lines when the output is not a terminal
 

@@ -48,15 +48,18 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def ours(args: argparse.Namespace, work: Work) -> Ids:
+    from bench.cache import Cache
     from bench.data.dataset import Ragged, Split
-    from bench.negatives.miners import Dense
-    from bench.negatives.mining import mine
-    from bench.negatives.setting import Cost
+    from bench.model.embedding import Cost
+    from bench.negatives.pool import build_pool
+    from bench.negatives.searchers import DenseSearcher
 
     rows = np.arange(len(work.queries))
     split = Split(rows, Ragged(np.arange(len(rows) + 1), work.positives))
-    miner = Dense(work.queries, work.passages, "cpu", Cost(), args.memory_mb)
-    pool = mine(miner, split, args.depth, args.memory_mb, args.scratch / "pool.bin")
+    cache = Cache(args.scratch)
+    cache.remove("pool")
+    searcher = DenseSearcher(work.queries, work.passages, "cpu", Cost(), args.memory_mb)
+    pool = build_pool("pool", lambda: searcher, split, args.depth, args.memory_mb, cache)
     return np.asarray(pool.entries["passage"][:, : args.negatives])
 
 

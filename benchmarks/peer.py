@@ -27,13 +27,15 @@ def ours(args: argparse.Namespace, work: Work) -> dict[str, float]:
     from bench.data import tokenize
     from bench.data.pairs import Pairs
     from bench.model.config import EncoderConfig
-    from bench.model.encode import encode
+    from bench.model.embedding import encode
     from bench.model.precision import resolve_device
     from bench.model.presets import build
-    from bench.negatives import Reader, Setting, source
+    from bench.negatives import NegativeSampler
     from bench.train.config import TrainConfig
-    from bench.train.loop import Hooks, Trainer
-    from bench.train.material import Material
+    from bench.train.examples import PairExamples
+    from bench.train.learner import Learner
+    from bench.train.step import Objective
+    from bench.train.trainer import Conditions, Hooks, Trainer
     from strategies import registered
 
     device = resolve_device(args.device)
@@ -47,17 +49,13 @@ def ours(args: argparse.Namespace, work: Work) -> dict[str, float]:
     queries, passages = (tokenize(t, encoder.tokenizer, args.tokens) for t in (data.queries, data.passages))
     strategy = registered()["mnr"]()
     times: list[float] = []
-    pairs, reader = Pairs(data.splits["train"]), Reader(encoder, queries, passages, args.precision)
+    pairs = Pairs.of(data)
     scratch = Path(tempfile.mkdtemp(dir=args.scratch))  # not one that holds the state of the round before
     trainer = Trainer(
-        encoder,
-        strategy,
-        Material(pairs, queries, passages),
-        source(strategy.negatives, Setting(data, pairs, args.seed, lambda name: reader, scratch)),
+        Learner(encoder),
+        Objective(strategy, PairExamples(pairs, queries, passages), NegativeSampler()),
         TrainConfig(batch_size=args.batch, lr=2e-5, weight_decay=0.0, eval_every=0, save_every=10**6),
-        args.precision,
-        args.seed,
-        scratch,
+        Conditions(args.seed, args.precision, scratch),
         Hooks(progress=lambda *_: times.append(perf_counter())),
     )
     trainer.fit()
@@ -127,10 +125,10 @@ class Work:
 
     def __init__(self, args: argparse.Namespace) -> None:
         from bench.data import DataConfig, load
-        from bench.evaluate import bounded
+        from bench.data.subset import subset_split
 
         self.data = load(DataConfig(args.data, max_train=args.pairs))
-        self.split, kept = bounded(self.data.splits["dev"], args.queries, args.corpus, self.data.corpus_size)
+        self.split, kept = subset_split(self.data.splits["dev"], args.queries, args.corpus, self.data.corpus_size)
         self.corpus = [self.data.passages[p] for p in kept]
         self.texts = self.corpus + [self.data.queries[q] for q in self.split.queries]
 
@@ -147,7 +145,7 @@ class Work:
 
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         corpus, queries = vectors[: len(self.corpus)], vectors[len(self.corpus) :]
-        metrics = evaluate(queries, corpus, self.split, {}, EvalConfig(), IndexConfig(), hnsw=False).metrics
+        metrics = evaluate(queries, corpus, self.split, {}, EvalConfig(), IndexConfig(), by_index=False).metrics
         steps = np.diff(times)[SKIPPED:]
         return {
             "pairs_per_s": batch * len(steps) / float(steps.sum()),

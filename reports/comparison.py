@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
-from bench.compare.cells import word
-from bench.compare.comparison import LEVEL, Comparison, Row
+from bench.compare.comparison import LEVEL, Comparison, StrategyRow
 from bench.compare.statistics import Interval, Pair
+from bench.record.serialize import as_override
 from reports import blocks
 from reports.blocks import Block, Bullets, Cell, Prose, Section, Table, amount, number, section, table
 
@@ -35,7 +35,7 @@ def render(comparison: Comparison, everything: bool = False) -> Section:
 
 def title(comparison: Comparison) -> str:
     """Data, split and encoder of the rows."""
-    first = comparison.rows[0].cell.records[0]
+    first = comparison.rows[0].group.records[0]
     return f"{first.data['name']}, {first.split}: {PurePath(str(first.encoder.get('name', ''))).name}"
 
 
@@ -47,7 +47,7 @@ def main(comparison: Comparison) -> Table:
     for place, row in enumerate(comparison.rows):
         value, before = row.metrics[comparison.metric], row.before.get(comparison.metric)
         cells = [
-            Cell(row.cell.label),
+            Cell(row.group.label),
             number(value.mean, hint=_by_seed(row, comparison.metric), strong=place == comparison.best),
             number(value.sd),
             Cell(interval(value), value.low),
@@ -57,7 +57,7 @@ def main(comparison: Comparison) -> Table:
             *(amount(row.cost.get(name)) for name in costs),
             number(gain_per_texts(row, comparison.metric)),
         ]
-        rows.append(blocks.Row(tuple(cells), row.cell.commands))
+        rows.append(blocks.Row(tuple(cells), row.group.commands))
     return Table((*header, "points per 10k texts"), tuple(rows))
 
 
@@ -65,22 +65,22 @@ def settings(comparison: Comparison) -> Section | None:
     """The knobs of every strategy, and what is equal in all rows."""
     known = [_known(row) for row in comparison.rows]
     equal = {key: value for key, value in known[0].items() if all(of.get(key) == value for of in known)}
-    told = " ".join(f"{key}={word(value)}" for key, value in equal.items() if value not in (None, ""))
-    rows = [[row.cell.label, _words(row.cell.records[0].knobs)] for row in comparison.rows]
+    told = " ".join(f"{key}={as_override(value)}" for key, value in equal.items() if value not in (None, ""))
+    rows = [[row.group.label, _as_text(row.group.records[0].knobs)] for row in comparison.rows]
     note = Prose(f"Equal in all rows: {told}.") if told else None
     return section("Settings", note, table(["strategy", "knobs"], rows, words=2), folded=True)
 
 
-def _known(row: Row) -> dict[str, object]:
+def _known(row: StrategyRow) -> dict[str, object]:
     """What was set of encoder, training, budget and evaluation."""
-    record = row.cell.records[0]
+    record = row.group.records[0]
     told = {f"encoder.{key}": value for key, value in record.encoder.items()}
     groups = ("budget.", "train.", "eval.", "index.")
     return {**told, **{key: value for key, value in record.setting.items() if key.startswith(groups)}}
 
 
-def _words(settings: Mapping[str, object]) -> str:
-    return " ".join(f"{key}={word(value)}" for key, value in settings.items())
+def _as_text(settings: Mapping[str, object]) -> str:
+    return " ".join(f"{key}={as_override(value)}" for key, value in settings.items())
 
 
 def notes(comparison: Comparison) -> Block | None:
@@ -105,8 +105,8 @@ def _differences(comparison: Comparison, pairs: Sequence[Pair]) -> Table | None:
     header = ["first", "second", "difference", "95 %", "p (Holm)", "effect d", "queries won", "lost"]
     rows = [
         [
-            comparison.rows[pair.first].cell.label,
-            comparison.rows[pair.second].cell.label,
+            comparison.rows[pair.first].group.label,
+            comparison.rows[pair.second].group.label,
             number(pair.difference, sign=True),
             Cell(f"{pair.low:+.2f} to {pair.high:+.2f}", pair.low),
             Cell(p_value(pair) + (" *" if pair.adjusted <= LEVEL else ""), pair.adjusted, f"uncorrected {pair.p:.4f}"),
@@ -127,12 +127,12 @@ def p_value(pair: Pair) -> str:
 
 def index(comparison: Comparison) -> Section | None:
     """What the HNSW index loses of what exact search finds."""
-    name = comparison.metric.removeprefix("exact/")
-    exact = f"exact/{name}"
-    if not all({name, exact} <= row.metrics.keys() for row in comparison.rows):
+    schema = comparison.schema
+    name, exact = schema.plain(comparison.metric), schema.exact(comparison.metric)
+    if exact is None or not all({name, exact} <= row.metrics.keys() for row in comparison.rows):
         return None
     rows = [
-        [row.cell.label, number(h), number(e), number(e - h)]
+        [row.group.label, number(h), number(e), number(e - h)]
         for row in comparison.rows
         for h, e in [(row.metrics[name].mean, row.metrics[exact].mean)]
     ]
@@ -146,11 +146,10 @@ def index(comparison: Comparison) -> Section | None:
 def every_metric(comparison: Comparison, folded: bool = False) -> Section | None:
     """Mean, deviation and interval of all metrics of the whole split, and the means of its parts."""
     shared = [n for n in comparison.rows[0].metrics if all(n in row.metrics for row in comparison.rows)]
-    whole = [name for name in shared if "/" not in name and not name.startswith("hit@")]
-    parts = [n for n in shared if "/" in n and "exact/" not in n and n.endswith(("/recall@1", "/recall@10"))]
+    whole, parts = comparison.schema.of_whole(shared), comparison.schema.of_parts(shared)
     rows = [
         [
-            row.cell.label,
+            row.group.label,
             *(Cell(_summed(row.metrics[name]), row.metrics[name].mean) for name in whole),
             *(number(row.metrics[name].mean) for name in parts),
         ]
@@ -160,7 +159,7 @@ def every_metric(comparison: Comparison, folded: bool = False) -> Section | None
     return section("Every metric", note, table(["strategy", *whole, *parts], rows), folded=folded)
 
 
-def gain_per_texts(row: Row, metric: str) -> float | None:
+def gain_per_texts(row: StrategyRow, metric: str) -> float | None:
     """Points gained over the encoder before training, for each 10,000 texts encoded."""
     before, texts = row.before.get(metric), row.cost.get("texts_encoded")
     return None if before is None or not texts else (row.metrics[metric].mean - before) / texts * 1e4
@@ -171,8 +170,8 @@ def interval(value: Interval) -> str:
     return "" if value.low is None else f"{value.low:.1f} to {value.high:.1f}"
 
 
-def _by_seed(row: Row, metric: str) -> str:
-    return ", ".join(f"seed {record.seed}: {record.metrics[metric]:.2f}" for record in row.cell.records)
+def _by_seed(row: StrategyRow, metric: str) -> str:
+    return ", ".join(f"seed {record.seed}: {record.metrics[metric]:.2f}" for record in row.group.records)
 
 
 def _summed(value: Interval) -> str:

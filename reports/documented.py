@@ -9,11 +9,10 @@ from typing import Any
 
 import yaml
 
-from bench.compare.cells import word
 from bench.errors import UserError
 from bench.record.identity import flat
-from bench.record.plain import canonical
 from bench.record.record import Record
+from bench.record.serialize import as_override, canonical
 
 BASELINES = Path(__file__).parent / "baselines"
 _SHARED = ("data", "source", "tolerance", "because")
@@ -55,7 +54,7 @@ class Documented:
         config = dict(flat(record.config))
         return [key for key, value in self.settings.items() if canonical(config.get(key)) != canonical(value)]
 
-    def words(self, given: Sequence[str] = ()) -> list[str]:
+    def overrides(self, given: Sequence[str] = ()) -> list[str]:
         """The overrides that repeat this here, those of ``given`` first among equals.
 
         Raises :class:`UserError` when no strategy here does the same, or its backbone is not known and not given.
@@ -68,7 +67,7 @@ class Documented:
         if "encoder" in left and self.encoder is None:
             named = self.backbone or "a backbone that its source does not name"
             raise UserError(f"{self.id} is of {named}; encoder=DIR_OR_HUB_ID says where that is")
-        return [*given, *(f"{key}={word(value)}" for key, value in left.items())]
+        return [*given, *(f"{key}={as_override(value)}" for key, value in left.items())]
 
 
 def documented(folder: Path = BASELINES) -> list[Documented]:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from math import inf
 
-from bench.compare.cells import group
-from bench.compare.comparison import Row
+from bench.compare.comparison import StrategyRow
+from bench.compare.seed_groups import group
 from reports.blocks import Bullets, Cell, Prose, Section, Table, listed, number, section, table
 from reports.documented import Documented, documented
-from reports.groups import Group
+from reports.parts import Part
 
 _SHORT = {"recall": "R", "mrr": "MRR", "ndcg": "nDCG"}
 _NOTE = (
@@ -20,7 +20,7 @@ _NOTE = (
 )
 
 
-def gate(groups: Sequence[Group], known: Sequence[Documented] | None = None) -> Section | None:
+def gate(groups: Sequence[Part], known: Sequence[Documented] | None = None) -> Section | None:
     """Every documented row, by data set, with the run that repeats it where there is one."""
     rows = [row for g in groups for row in g.comparison.rows]
     by_data = group(documented() if known is None else known, lambda entry: entry.data)
@@ -28,12 +28,12 @@ def gate(groups: Sequence[Group], known: Sequence[Documented] | None = None) -> 
     return section("Documented baselines", Prose(_NOTE), *sections)
 
 
-def repetition(entry: Documented, rows: Sequence[Row]) -> tuple[Row | None, list[str]]:
+def repetition(entry: Documented, rows: Sequence[StrategyRow]) -> tuple[StrategyRow | None, list[str]]:
     """The row that repeats ``entry``, or what keeps the nearest one from it."""
     nearest: list[str] = ["data", "backbone"]
     fewest: float = inf
     for row in rows:
-        apart = entry.differs(row.cell.records[0])
+        apart = entry.differs(row.group.records[0])
         if not apart:
             return row, []
         if len(apart) < fewest:
@@ -41,7 +41,7 @@ def repetition(entry: Documented, rows: Sequence[Row]) -> tuple[Row | None, list
     return None, nearest
 
 
-def verdict(entry: Documented, row: Row) -> list[tuple[str, float, float | None, str]]:
+def outcomes(entry: Documented, row: StrategyRow) -> list[tuple[str, float, float | None, str]]:
     """Of each documented metric: its name, the value, ours less that, and what follows."""
     found: list[tuple[str, float, float | None, str]] = []
     for name, target in entry.metrics.items():
@@ -59,7 +59,7 @@ def verdict(entry: Documented, row: Row) -> list[tuple[str, float, float | None,
     return found
 
 
-def _of_data(data: str, entries: Sequence[Documented], rows: Sequence[Row]) -> Section | None:
+def _of_data(data: str, entries: Sequence[Documented], rows: Sequence[StrategyRow]) -> Section | None:
     names = sorted(dict.fromkeys(name for entry in entries for name in entry.metrics), key=_order)
     repeated = [(entry, *repetition(entry, rows)) for entry in entries]
     checked = _checked([(entry, row) for entry, row, _ in repeated if row is not None])
@@ -81,7 +81,7 @@ def _of_data(data: str, entries: Sequence[Documented], rows: Sequence[Row]) -> S
     )
 
 
-def against(entry: Documented, rows: Sequence[Row]) -> tuple[Section, bool]:
+def against(entry: Documented, rows: Sequence[StrategyRow]) -> tuple[Section, bool]:
     """The row that was to repeat ``entry`` set against it, and whether it passes in every metric."""
     row, apart = repetition(entry, rows)
     if row is None:
@@ -89,16 +89,16 @@ def against(entry: Documented, rows: Sequence[Row]) -> tuple[Section, bool]:
         return Section(entry.label, (told, Bullets(_caveats([entry])))), False
     checked = _checked([(entry, row)])
     assert checked is not None
-    passed = all(said == "pass" for _, _, _, said in verdict(entry, row))
+    passed = all(said == "pass" for _, _, _, said in outcomes(entry, row))
     return Section(entry.label, (checked, Bullets(_caveats([entry])))), passed
 
 
-def _checked(repeated: Sequence[tuple[Documented, Row]]) -> Table | None:
+def _checked(repeated: Sequence[tuple[Documented, StrategyRow]]) -> Table | None:
     """Target and difference of each documented metric."""
     body = [
         [
             f"{entry.label}, {entry.backbone or 'backbone not stated'}",
-            row.cell.label,
+            row.group.label,
             short(name),
             number(target),
             number(None if difference is None else target + difference),
@@ -107,7 +107,7 @@ def _checked(repeated: Sequence[tuple[Documented, Row]]) -> Table | None:
             Cell(said, strong=said.startswith("FAIL")),
         ]
         for entry, row in repeated
-        for name, target, difference, said in verdict(entry, row)
+        for name, target, difference, said in outcomes(entry, row)
     ]
     header = ["published", "run", "metric", "target", "ours", "difference", "tolerance", "gate"]
     return table(header, body, words=3) if body else None

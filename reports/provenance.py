@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.record.record import Record
 from reports.blocks import Bullets, Cell, Section, amount, section, table
-from reports.groups import Group
+from reports.parts import Part
 
 _COUNTS = {
     "corpus": "passages",
@@ -17,7 +17,7 @@ _COUNTS = {
 }
 
 
-def provenance(groups: Sequence[Group], skipped: Iterable[tuple[Path, str]]) -> Section | None:
+def provenance(groups: Sequence[Part], skipped: Iterable[tuple[Path, str]]) -> Section | None:
     """Data by fingerprint, what the runs ran on, and what could not be used."""
     records = [record for group in groups for record in group.records]
     left_out = tuple(f"`{path}`: {why}" for path, why in skipped)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import sys
@@ -16,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.disk import refusals, write_whole
+from bench.atomic import explain_write_errors, write_atomic
 from bench.record.ledger import STUDY_SCHEMA, Ledger
 from reports import comparison, gate, html, markdown, training
 from reports.blocks import Block, Bullets, Figure, Prose, Section, section
@@ -26,8 +25,8 @@ from reports.figures.quality import cost, forest, recall
 from reports.figures.response import response
 from reports.figures.style import Drawing, save, styled
 from reports.figures.training import hardness, learning
-from reports.groups import Group, groups
-from reports.hardest import hardest
+from reports.hardest import hardest_items
+from reports.parts import Part, parts
 from reports.provenance import provenance
 from reports.study import study
 from reports.verdict import glance, verdict
@@ -56,12 +55,12 @@ class Report:
 
 
 Drawings = Mapping[str, Drawing | None]
-Part = tuple[Section | None, dict[str, str]]
-_parts: Sequence[Callable[[], Part]] = ()
+Written = tuple[Section | None, dict[str, str]]
+"""A part's section, and the SVG texts of its figures by name."""
 
 
 def build(
-    ledger: Ledger, root: Path, metric: str = "recall@1", against: str | None = None, figures: Path | None = None
+    ledger: Ledger, root: Path, metric: str | None = None, against: str | None = None, figures: Path | None = None
 ) -> Report:
     """The report of the runs of ``ledger``, which lie under ``root``, and of the studies there.
 
@@ -74,13 +73,13 @@ def build(
         for row in told["comparison"]["rows"]
         for command in row["commands"]
     }
-    found = groups(ledger.records, root, metric, asked)
-    parts: list[Callable[[], Part]] = [
+    found = parts(ledger.records, root, metric, asked)
+    written: list[Callable[[], Written]] = [
         partial(_front, found, against, figures),
         *(partial(_group, group, against, figures) for group in found),
         *(partial(_study, told, frame, figures) for told, frame in known),
     ]
-    made, saved = zip(*_each(parts), strict=True)
+    made, saved = zip(*_each(written), strict=True)
     sections = [
         *made[: 1 + len(found)],
         section("Studies", *made[1 + len(found) :]),
@@ -90,14 +89,14 @@ def build(
     return Report([part for part in sections if part is not None], {k: v for of in saved for k, v in of.items()})
 
 
-def write(ledger: Ledger, root: Path, out: Path, metric: str = "recall@1", against: str | None = None) -> Path:
+def write(ledger: Ledger, root: Path, out: Path, metric: str | None = None, against: str | None = None) -> Path:
     """Write ``report.md``, ``report.html`` and ``figures/`` into the directory ``out``; the path of the page."""
-    with refusals(out):
+    with explain_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     report = build(ledger, root, metric, against, out / "figures")
     page = html.render(TITLE, report.sections, report.pictures)
-    write_whole(out / "report.md", text(report).encode())
-    write_whole(out / "report.html", page.encode())
+    write_atomic(out / "report.md", text(report).encode())
+    write_atomic(out / "report.html", page.encode())
     return out / "report.html"
 
 
@@ -106,30 +105,16 @@ def text(report: Report) -> str:
     return f"# {TITLE}\n\n{markdown.render(report.sections)}\n"
 
 
-def _each(parts: Sequence[Callable[[], Part]]) -> list[Part]:
-    """What every part comes to, by as many processes as there are processors where that is worth it and safe."""
+def _each(parts: Sequence[Callable[[], Written]]) -> list[Written]:
+    """What every part comes to, by as many processes as there are processors where that is worth it."""
     workers = min(os.cpu_count() or 1, len(parts) // 2)
     if workers < 2 or sys.platform != "linux":
         return [part() for part in parts]
-    gc.freeze()  # else collecting garbage copies the pages of all records into every process
-    try:
-        with ProcessPoolExecutor(workers, get_context("fork"), _inherit, (parts,)) as pool:
-            return list(pool.map(_inherited, range(len(parts))))
-    finally:
-        gc.unfreeze()
+    with ProcessPoolExecutor(workers, get_context("fork")) as pool:
+        return [done.result() for done in [pool.submit(part) for part in parts]]
 
 
-def _inherit(parts: Sequence[Callable[[], Part]]) -> None:
-    """In a forked process: keep what its parent's memory has, which spares sending all records."""
-    global _parts
-    _parts = parts
-
-
-def _inherited(number: int) -> Part:
-    return _parts[number]()
-
-
-def _front(found: Sequence[Group], against: str | None, figures: Path | None) -> Part:
+def _front(found: Sequence[Part], against: str | None, figures: Path | None) -> Written:
     """The answer of each part in a line, or of the only one in three sentences."""
     if not found:
         return section("Verdict", Prose("There is no finished run.")), {}
@@ -144,7 +129,7 @@ def _front(found: Sequence[Group], against: str | None, figures: Path | None) ->
     return section("Verdict", *answer, drawn.get("overview"), Prose(_READING)), saved
 
 
-def _group(group: Group, against: str | None, figures: Path | None) -> Part:
+def _group(group: Part, against: str | None, figures: Path | None) -> Written:
     of, unreadable = group.comparison, group.unreadable()
     drawn = _saved(_drawings(group) if figures else {}, figures)
     shown = {name.removeprefix(f"{group.name}-"): figure for name, figure in drawn[0].items()}
@@ -161,13 +146,13 @@ def _group(group: Group, against: str | None, figures: Path | None) -> Part:
         section("Learning curves", shown.get("learning")),
         training.negatives(of, shown.get("hardness")),
         comparison.index(of),
-        hardest(group),
+        hardest_items(group),
         section("Files that could not be read", Bullets(tuple(unreadable))) if unreadable else None,
     )
     return found, drawn[1]
 
 
-def _drawings(group: Group) -> Drawings:
+def _drawings(group: Part) -> Drawings:
     of, several = group.comparison, len(group.comparison.rows) > 1
     with styled():
         drawn = {
@@ -206,7 +191,7 @@ def _studies(root: Path) -> tuple[list[tuple[dict[str, Any], pd.DataFrame]], lis
     return found, skipped
 
 
-def _study(told: dict[str, Any], frame: pd.DataFrame, figures: Path | None) -> Part:
+def _study(told: dict[str, Any], frame: pd.DataFrame, figures: Path | None) -> Written:
     with styled():
         drawings = {told["name"]: response(frame, told)} if figures else {}
     blocks, pictures = _saved(drawings, figures)

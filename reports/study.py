@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.compare.cells import word
+from bench.record.schema import RETRIEVAL, SCHEMAS
+from bench.record.serialize import as_override
 from reports.blocks import Block, Bullets, Cell, Code, Figure, Prose, Section, Table, amount, number, section, table
 
 _COSTS = {
@@ -26,7 +27,7 @@ def study(told: Mapping[str, Any], picture: Figure | None = None) -> Section:
         Prose(told["asks"]),
         _trials(told),
         picture,
-        _finals(comparison),
+        _finals(told),
         Bullets(notes) if notes else None,
         section("Commands", Code(_commands(told)), folded=True),
     ]
@@ -41,7 +42,7 @@ def _trials(told: Mapping[str, Any]) -> Section | None:
     for arm in told["arms"]:
         counts = [Cell(str(arm[name]), arm[name]) for name in ("trials", "complete", "pruned", "failed")]
         best = arm["best"] or {"value": None, "settings": {}}
-        settings = " ".join(f"{_short(key)}={word(value)}" for key, value in best["settings"].items())
+        settings = " ".join(f"{_short(key)}={as_override(value)}" for key, value in best["settings"].items())
         most = sorted(arm["importances"].items(), key=lambda item: -item[1])[:3]
         decides = ", ".join(f"{_short(key)} {share:.0%}" for key, share in most)
         body.append([arm["strategy"], *counts, number(best["value"]), settings, decides])
@@ -50,10 +51,11 @@ def _trials(told: Mapping[str, Any]) -> Section | None:
     return section("Trials", note, table(header, body))
 
 
-def _finals(comparison: Mapping[str, Any]) -> Table:
+def _finals(told: Mapping[str, Any]) -> Table:
     """The final runs: quality, what the index loses of it, price."""
+    comparison = told["comparison"]
     metric, rows = comparison["metric"], comparison["rows"]
-    exact = f"exact/{metric}"
+    exact = SCHEMAS[told.get("evaluation", RETRIEVAL.name)].exact(metric)
     lost = all(exact in row["metrics"] for row in rows)
     costs = [name for name in _COSTS if any(row["cost"].get(name) for row in rows)]
     header = ["final runs", metric, "95 %", "n", "letters", "before", *(["index loses"] if lost else [])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from statistics import mean
 
-from bench.compare.comparison import Comparison, Row
+from bench.compare.comparison import Comparison, StrategyRow
 from reports.blocks import Cell, Figure, Prose, Section, amount, section, share, table
 
 _COSTS = {
@@ -36,9 +36,9 @@ _NOTE = (
 )
 
 
-def telemetry(row: Row) -> dict[str, float]:
+def telemetry(row: StrategyRow) -> dict[str, float]:
     """Means over seeds of what all its runs told, of the last stage where there are several."""
-    told = [_last_stage(record.training.get("telemetry", {})) for record in row.cell.records]
+    told = [_last_stage(record.training.get("telemetry", {})) for record in row.group.records]
     shared = set.intersection(*(set(of_run) for of_run in told))
     return {name: mean(of_run[name] for of_run in told) for name in told[0] if name in shared}
 
@@ -61,7 +61,7 @@ def negatives(comparison: Comparison, picture: Figure | None = None) -> Section 
         return None
     rows = [
         [
-            row.cell.label,
+            row.group.label,
             *((share if name in _SHARES else amount)(of_row.get(name)) for name in names),
         ]
         for row, of_row in zip(comparison.rows, told, strict=True)
@@ -76,13 +76,13 @@ def cost(comparison: Comparison) -> Section | None:
     if not names:
         return None
     devices = [
-        "; ".join(dict.fromkeys(str(record.environment.get("device", "")) for record in row.cell.records))
+        "; ".join(dict.fromkeys(str(record.environment.get("device", "")) for record in row.group.records))
         for row in comparison.rows
     ]
     several = len(set(devices)) > 1
     header = ["strategy", *(["device"] if several else []), *(_COSTS[name] for name in names)]
     rows = [
-        [row.cell.label, *([Cell(device)] if several else []), *(amount(row.cost.get(name)) for name in names)]
+        [row.group.label, *([Cell(device)] if several else []), *(amount(row.cost.get(name)) for name in names)]
         for row, device in zip(comparison.rows, devices, strict=True)
     ]
     where = f" Device: {devices[0]}." if devices[0] and not several else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.compare.comparison import LEVEL, Comparison, Row
+from bench.compare.comparison import LEVEL, Comparison, StrategyRow
 from bench.compare.statistics import Pair
 from reports.blocks import Cell, Table, amount, listed, number, table
 from reports.comparison import p_value
@@ -33,7 +33,7 @@ def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) 
             by = f"{gain.difference:+.1f} ({gain.low:+.1f} to {gain.high:+.1f})"
             real = gain.adjusted <= LEVEL
             sure = [
-                Cell(of.rows[gain.second].cell.label),
+                Cell(of.rows[gain.second].group.label),
                 Cell(by, gain.difference, "95 % interval", strong=real),
                 Cell(p_value(gain), gain.adjusted, "real" if real else "may be chance"),
                 number(_exact(of, gain), 1, sign=True),
@@ -41,11 +41,11 @@ def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) 
         body.append(
             [
                 title,
-                Cell(first.cell.label, strong=of.best == 0),
+                Cell(first.group.label, strong=of.best == 0),
                 number(first.metrics[of.metric].mean, 1, hint=of.metric),
                 *sure,
                 amount(first.cost.get("texts_encoded")),
-                cheaper.cell.label if cheaper else "none",
+                cheaper.group.label if cheaper else "none",
                 amount(cheaper.cost.get("texts_encoded")) if cheaper else Cell(),
             ]
         )
@@ -98,15 +98,15 @@ def _by_exact(comparison: Comparison, pair: Pair) -> str:
 
 def _exact(comparison: Comparison, pair: Pair) -> float | None:
     """The same difference by exact search, where that was measured too."""
-    name = f"exact/{comparison.metric}"
-    first, second = (comparison.rows[place].metrics.get(name) for place in (pair.first, pair.second))
+    name = comparison.schema.exact(comparison.metric)
+    first, second = (comparison.rows[place].metrics.get(name or "") for place in (pair.first, pair.second))
     return first.mean - second.mean if first and second else None
 
 
 def _gain(comparison: Comparison, against: str | None) -> Pair | None:
     """The first row tested against the best tested row of the strategy ``against``, or else against the next."""
     rows = enumerate(comparison.rows)
-    named = (place for place, row in rows if place and row.letters and row.cell.strategy == against)
+    named = (place for place, row in rows if place and row.letters and row.group.strategy == against)
     return comparison.pair(0, next(named, 1))
 
 
@@ -130,7 +130,7 @@ def _price(comparison: Comparison) -> str:
     return f"{told}, and nothing as good is cheaper."
 
 
-def _cheaper(comparison: Comparison) -> Row | None:
+def _cheaper(comparison: Comparison) -> StrategyRow | None:
     """Of the rows not told apart from the first that with the fewest texts, to two figures, if a tenth fewer."""
     most = 0.9 * _texts(comparison.rows[0])
     rows = [comparison.rows[place] for place in comparison.leaders[1:]]
@@ -138,7 +138,7 @@ def _cheaper(comparison: Comparison) -> Row | None:
     return min(fewer, key=lambda row: float(f"{_texts(row):.2g}"), default=None)
 
 
-def _texts(row: Row) -> float:
+def _texts(row: StrategyRow) -> float:
     """How many texts it encodes; 0 where that was not recorded."""
     return row.cost.get("texts_encoded") or 0.0
 
@@ -155,6 +155,6 @@ def _unsure(comparison: Comparison) -> tuple[str, ...]:
     return (f"Nothing is shown to be real: {why}. {highest}",)
 
 
-def _named(row: Row) -> str:
-    label = row.cell.label.replace("`", "'")
+def _named(row: StrategyRow) -> str:
+    label = row.group.label.replace("`", "'")
     return f"`{label}`"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from reports.blocks import Prose, Section
 from reports.comparison import main
-from reports.groups import Group
 from reports.markdown import render
+from reports.parts import Part
 from reports.verdict import verdict
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def workspace(entity: str, project: str) -> Workspace:
     return ws.Workspace(entity=entity, project=project, name=NAME, sections=sections, runset_settings=grouped)
 
 
-def report(entity: str, project: str, groups: Sequence[Group]) -> Report:
+def report(entity: str, project: str, groups: Sequence[Part]) -> Report:
     """Verdict and main table of every comparison, then the panels over the runs themselves."""
     from wandb_workspaces.reports import v2 as wr
 

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypeVar, cast
 
-from strategies.batch import Batch, Loss
+from torch import nn
+
+from strategies.batch import Loss
 from strategies.examples import Examples, LabelledPairs
 from strategies.negatives import Guide, InBatch, Negatives
 
@@ -95,9 +97,20 @@ class Strategy(ABC):
         """The strategy's knobs, in order of declaration."""
         return tuple(Knob(f.name, f.default, **f.metadata) for f in fields(cls))
 
+    def head(self, dim: int) -> nn.Module | None:
+        """A module with weights of its own that the loss puts on vectors of length ``dim``; by default none.
+
+        It is trained and checkpointed beside the encoder, and is no part of the encoder that is saved.
+        """
+        return None
+
     @abstractmethod
-    def loss(self, batch: Batch) -> Loss:
-        """The loss of one batch, a function of embeddings alone."""
+    def loss(self, batch: Any) -> Loss:
+        """The loss of one batch, a function of embeddings alone.
+
+        ``batch`` is a :class:`strategies.Batch`, or a :class:`strategies.LabelledBatch` where ``examples`` are pairs
+        with a label.
+        """
 
 
 S = TypeVar("S", bound=type[Strategy])

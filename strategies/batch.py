@@ -1,4 +1,4 @@
-"""What a loss sees: the embeddings of one batch and who is relevant to whom."""
+"""What a loss sees of one batch: embeddings, and who is relevant to whom or how similar two texts are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Batch:
     passage may be among them, which ``own_negative`` tells.
 
     ``guide`` is the same batch as another, frozen, model embeds it; ``teacher`` [Q, C] holds a teacher's
-    scores, NaN where it gave none. Both are None where the strategy asks for no guide.
+    scores, NaN where it gave none. Both are None where the strategy asks for no guide. ``head`` is the module that
+    the strategy declares, None where it declares none.
     """
 
     queries: Tensor
@@ -31,6 +32,7 @@ class Batch:
     own: Tensor | None = None
     teacher: Tensor | None = None
     guide: Batch | None = None
+    head: nn.Module | None = None
 
     @cached_property
     def similarity(self) -> Tensor:
@@ -85,15 +87,37 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """A loss as one term per query; the batch's loss is their mean.
+class LabelledBatch:
+    """B pairs of texts after encoding, each with a class or a score.
 
-    ``per_query`` [Q] keeps the terms apart so that the share of active ones can be told for every strategy.
+    ``left`` and ``right`` [B, d] have unit length, ``left_raw`` and ``right_raw`` [B, d] are the vectors before they
+    were normalised; ``label`` [B] holds classes (int64) or scores (float32). ``head`` is the module that the strategy
+    declares, None where it declares none. Nothing in it is a negative.
     """
 
-    per_query: Tensor
+    left: Tensor
+    right: Tensor
+    left_raw: Tensor
+    right_raw: Tensor
+    label: Tensor
+    head: nn.Module | None = None
+
+    @cached_property
+    def similarity(self) -> Tensor:
+        """[B] cosine of the two texts of each pair."""
+        return (self.left * self.right).sum(dim=1)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss as one term per example (a query, or a labelled pair); the batch's loss is their mean.
+
+    ``per_example`` [n] keeps the terms apart so that the share of active ones can be told for every strategy.
+    """
+
+    per_example: Tensor
 
     @property
     def value(self) -> Tensor:
-        """Scalar: the mean over the batch's queries."""
-        return self.per_query.mean()
+        """Scalar: the mean over the batch's examples."""
+        return self.per_example.mean()

@@ -1,8 +1,8 @@
 """How many in-batch negatives, when the texts that are encoded are the same number?"""
 
-from bench.study.question import Dimension, Question
+from studies.base import Dimension, StudySpec
 
-QUESTION = Question(
+STUDY = StudySpec(
     asks="Is a larger batch, with more negatives and fewer steps, worth it at equal encoded texts?",
     vary=(Dimension("train.batch_size", choices=(8, 32, 128)),),
     strategies=("mnr",),

@@ -1,8 +1,8 @@
 """What does the HNSW index lose, and for how much time?"""
 
-from bench.study.question import Dimension, Question
+from studies.base import Dimension, StudySpec
 
-QUESTION = Question(
+STUDY = StudySpec(
     asks="How much recall does the index lose at which M and ef, and what does it save?",
     vary=(Dimension("index.m", choices=(8, 32, 100)), Dimension("index.ef", choices=(50, 100, 400))),
     strategies=("mnr",),

@@ -1,8 +1,8 @@
 """Is a stage of unsupervised SimCSE worth its half of the budget?"""
 
-from bench.study.question import Question
+from studies.base import StudySpec
 
-QUESTION = Question(
+STUDY = StudySpec(
     asks="Is SimCSE on the corpus and then in-batch negatives better than in-batch negatives all along?",
     vary=(),
     strategies=("in_batch", "simcse_ibn strategy.simcse.texts=corpus"),

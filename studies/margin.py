@@ -1,8 +1,8 @@
 """How large a margin?"""
 
-from bench.study.question import Question, knob
+from studies.base import StudySpec, knob
 
-QUESTION = Question(
+STUDY = StudySpec(
     asks="Which margin does the loss want on this data, and is it better than the documented one?",
     vary=(knob("margin"),),
     strategies=("in_batch",),

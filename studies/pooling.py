@@ -1,8 +1,8 @@
 """Which pooling?"""
 
-from bench.study.question import Dimension, Question
+from studies.base import Dimension, StudySpec
 
-QUESTION = Question(
+STUDY = StudySpec(
     asks="Which pooling makes the best embedding once it is trained?",
     vary=(Dimension("encoder.pooling", choices=("mean", "cls", "first_last_mean")),),
     strategies=("in_batch",),

@@ -1,8 +1,8 @@
 """How often should negatives be mined again?"""
 
-from bench.study.question import Dimension, Question
+from studies.base import Dimension, StudySpec
 
-QUESTION = Question(
+STUDY = StudySpec(
     asks="Is it worth mining again with the model as it learns, and how often?",
     vary=(Dimension("strategy.refresh", choices=(25, 50, 100)),),
     strategies=("ance strategy.kind=ce strategy.n=7",),

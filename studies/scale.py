@@ -1,8 +1,8 @@
 """How sharp a softmax?"""
 
-from bench.study.question import Question, knob
+from studies.base import StudySpec, knob
 
-QUESTION = Question(
+STUDY = StudySpec(
     asks="Which scale (one over the temperature) does the softmax want on this data?",
     vary=(knob("scale"),),
     strategies=("mnr", "mined_hard"),

@@ -1,8 +1,8 @@
 """Which strategy, when each has been tuned with the same number of trials?"""
 
-from bench.study.question import EVERY_KNOB, Question
+from studies.base import EVERY_KNOB, StudySpec
 
-QUESTION = Question(
+STUDY = StudySpec(
     asks="Which strategy is best on this data when all have been tuned alike?",
     vary=(EVERY_KNOB,),
     strategies=("in_batch", "mnr", "hardest_neg", "queue", "random_global", "mined_hard", "bm25_hard"),

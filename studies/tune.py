@@ -1,8 +1,8 @@
 """What are the best knobs of one strategy?"""
 
-from bench.study.question import EVERY_KNOB, Question
+from studies.base import EVERY_KNOB, StudySpec
 
-QUESTION = Question(
+STUDY = StudySpec(
     asks="Which knobs does this strategy want on this data, and are they better than its defaults?",
     vary=(EVERY_KNOB,),
     strategies=("mined_hard",),

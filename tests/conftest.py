@@ -12,7 +12,7 @@ from tiny import bench, write_data
 if TYPE_CHECKING:
     from toys import Training
 
-    from bench.negatives import Setting
+    from bench.negatives import NegativesContext
 
 
 @pytest.fixture(scope="session")
@@ -57,10 +57,11 @@ def training(tmp_path: Path) -> Training:
 
 
 @pytest.fixture
-def setting(training: Training, tmp_path: Path) -> Setting:
+def context(training: Training, tmp_path: Path) -> NegativesContext:
     """Where declarations of negatives are carried out on the toy data."""
     from toys import DATA, PAIRS
 
-    from bench.negatives import Setting
+    from bench.cache import Cache
+    from bench.negatives import NegativesContext
 
-    return Setting(DATA, PAIRS, 0, training.reader, tmp_path / "scratch", tmp_path / "cache")
+    return NegativesContext(DATA, PAIRS, 0, training.prepared, tmp_path / "scratch", Cache(tmp_path / "cache"))

@@ -100,8 +100,7 @@ class Runs:
         for record in self.records:
             with RunDirectory.open(root, record.run_id) as directory:
                 values = self.values[record.run_id]
-                directory.write_ranks(
-                    pd.DataFrame({"query": np.arange(len(values)), "recall@1": values, "exact/hit@10": values})
-                )
+                items = pd.DataFrame({"query": np.arange(len(values)), "recall@1": values, "exact/hit@10": values})
+                directory.write_items(items, record.evaluation_schema.items_file)
                 directory.write_record(record)
         return root

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bench.model import attention
-from bench.model.attention import Group, PackedAttention, plan
-from bench.model.dropout import ByteDropout, keep_mask
+from bench.model.cpu import attention
+from bench.model.cpu.attention import Group, PackedAttention, plan
+from bench.model.cpu.dropout import ByteDropout, keep_mask
 from bench.model.packing import Packed
 
 HEADS, SIZE = 3, 5

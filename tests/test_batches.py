@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from toys import plainly
 
 from bench.data.dataset import Ragged, Split
-from bench.data.order import batch_rows, steps_per_epoch
 from bench.data.pairs import Pairs
+from bench.data.sampler import batch_rows, steps_per_epoch
 from bench.data.tokens import Tokens
 from bench.model.packing import by_length, pack
 
@@ -53,7 +53,9 @@ def test_relevance_of_a_batch_is_the_labels_of_its_queries(rows: list[set[int]],
 def store(lengths: list[int], first: int) -> Tokens:
     """Texts whose tokens are all different, counted from ``first``."""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Tokens(np.arange(first, first + offsets[-1], dtype=np.int32), offsets, 0)
+    return Tokens(
+        np.arange(first, first + offsets[-1], dtype=np.int32), offsets, np.zeros(len(lengths), dtype=np.bool_)
+    )
 
 
 parts_of_texts = st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=9), min_size=1, max_size=3)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tiny import PASSAGES, bench, words_for
 
-from bench.config import rebuild, resolve
+from bench.config.overrides import rebuild, resolve
 from bench.errors import UserError
 from bench.record.identity import run_id
 from bench.record.record import Record

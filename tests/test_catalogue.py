@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bench.catalogue import page
+from bench.commands.strategies import page
 
 
 def test_the_page_in_docs_is_current() -> None:

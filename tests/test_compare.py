@@ -13,23 +13,24 @@ from hypothesis import strategies as st
 from records import QUERIES, Runs, run
 from tiny import bench
 
-from bench.compare.cells import cells, word
+from bench.compare.comparability import refuse_incomparable
 from bench.compare.comparison import compare
-from bench.compare.fair import refuse_unfair
+from bench.compare.seed_groups import seed_groups
 from bench.compare.select import select
 from bench.compare.statistics import Values
 from bench.errors import UserError
 from bench.record.record import Record
+from bench.record.serialize import as_override
 
 
 def test_the_best_is_named_only_when_it_beats_every_other_for_real() -> None:
     clear = Runs({"mnr": 0.5, "mined_hard": 0.7}).compare()
-    assert [row.cell.strategy for row in clear.rows] == ["mined_hard", "mnr"]
+    assert [row.group.strategy for row in clear.rows] == ["mined_hard", "mnr"]
     assert clear.best == 0
     assert [row.letters for row in clear.rows] == ["a", "b"]
     close = Runs({"mnr": 0.5, "mined_hard": 0.7, "in_batch": 0.7}).compare()
     assert close.best is None
-    assert {row.cell.strategy: row.letters for row in close.rows} == {"mined_hard": "a", "in_batch": "a", "mnr": "b"}
+    assert {row.group.strategy: row.letters for row in close.rows} == {"mined_hard": "a", "in_batch": "a", "mnr": "b"}
 
 
 def test_a_row_of_one_seed_never_wins_and_is_not_tested() -> None:
@@ -37,7 +38,7 @@ def test_a_row_of_one_seed_never_wins_and_is_not_tested() -> None:
     lucky = run("triplet", 1, metrics={"recall@1": 99.0})
     runs.records.append(lucky)
     found = runs.compare()
-    assert found.rows[-1].cell.strategy == "triplet", "however high it stands"
+    assert found.rows[-1].group.strategy == "triplet", "however high it stands"
     assert found.rows[-1].metrics["recall@1"].low is None
     assert found.rows[-1].letters == ""
     assert found.best is None
@@ -54,7 +55,7 @@ def test_a_row_that_could_not_be_tested_stands_after_those_that_were() -> None:
         return runs.per_query(record, metric)
 
     found = compare(runs.records, per_query, resamples=1000)
-    assert [(row.cell.strategy, row.letters) for row in found.rows] == [
+    assert [(row.group.strategy, row.letters) for row in found.rows] == [
         ("mnr", "a"),
         ("in_batch", "b"),
         ("mined_hard", ""),
@@ -82,7 +83,7 @@ def test_runs_of_other_data_are_other_cells() -> None:
     both = [*here.records, *there.records]
     with pytest.raises(UserError, match="differ in data"):
         compare(both, here.per_query)
-    assert [(cell.label, cell.seeds) for cell in cells(both)] == [
+    assert [(cell.label, cell.seeds) for cell in seed_groups(both)] == [
         ("mnr data=faq", (1, 2, 3)),
         ("mnr data=other", (1, 2, 3)),
     ]
@@ -90,12 +91,12 @@ def test_runs_of_other_data_are_other_cells() -> None:
 
 def test_a_command_names_every_seed_also_that_which_was_not_said() -> None:
     runs = [run("mnr", 1, command="bench run strategy=mnr"), *(run("mnr", seed) for seed in (2, 3))]
-    assert cells(runs)[0].commands == ("bench run strategy=mnr seed=1,2,3",)
+    assert seed_groups(runs)[0].commands == ("bench run strategy=mnr seed=1,2,3",)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_in_a_label_is_that_number(value: float) -> None:
-    assert float(word(value)) == value
+    assert float(as_override(value)) == value
 
 
 def test_other_queries_cannot_be_paired() -> None:
@@ -118,34 +119,40 @@ def test_other_queries_cannot_be_paired() -> None:
     ],
 )
 def test_what_differs_is_refused_with_the_reason_or_told(aspect: str, changes: dict[str, Any]) -> None:
-    pair = cells([run("mnr", 1), run("in_batch", 1, **changes)])
+    pair = seed_groups([run("mnr", 1), run("in_batch", 1, **changes)])
     with pytest.raises(UserError, match=rf"differ in {aspect}") as refused:
-        refuse_unfair(pair, [])
+        refuse_incomparable(pair, [])
     assert f"--allow {aspect}" in str(refused.value) and "mnr" in str(refused.value)
-    (note,) = refuse_unfair(pair, [aspect])
+    (note,) = refuse_incomparable(pair, [aspect])
     assert note.startswith(f"{aspect} differs")
 
 
 def test_the_same_budget_may_come_from_other_steps() -> None:
     half = run("in_batch", 1, selection={"steps": 50}, train={"batch_size": 64})
-    assert refuse_unfair(cells([run("mnr", 1), half]), []) == []
+    assert refuse_incomparable(seed_groups([run("mnr", 1), half]), []) == []
 
 
 def test_knobs_tell_cells_of_one_strategy_apart_and_repetitions_are_no_seeds() -> None:
     again = replace(run("mnr", 1), finished="2026-01-02T00:00:00+00:00", run_id="later")
-    found = cells([run("mnr", 1), run("mnr", 2), again, run("mnr", 1, knobs={"scale": 5.0})])
+    found = seed_groups([run("mnr", 1), run("mnr", 2), again, run("mnr", 1, knobs={"scale": 5.0})])
     assert [(cell.label, cell.seeds) for cell in found] == [("mnr scale=20", (1, 2)), ("mnr scale=5", (1,))]
     assert found[0].records[0].run_id == "later"
 
 
 def test_how_long_it_trains_is_the_budget_s_to_tell_except_among_cells_of_one_strategy() -> None:
     half, staged = run("mnr", 1, train={"max_steps": 50}), {"max_steps": None, "stage_steps": [50, 50]}
-    assert [cell.label for cell in cells([run("mnr", 1), run("simcse_ibn", 1, train=staged)])] == ["mnr", "simcse_ibn"]
-    assert [c.label for c in cells([run("mnr", 1), half])] == ["mnr max_steps=100", "mnr max_steps=50"]
-    (note,) = refuse_unfair(cells([half, run("in_batch", 1, selection={"steps": 50})]), ["budget"])
+    assert [cell.label for cell in seed_groups([run("mnr", 1), run("simcse_ibn", 1, train=staged)])] == [
+        "mnr",
+        "simcse_ibn",
+    ]
+    assert [c.label for c in seed_groups([run("mnr", 1), half])] == ["mnr max_steps=100", "mnr max_steps=50"]
+    (note,) = refuse_incomparable(seed_groups([half, run("in_batch", 1, selection={"steps": 50})]), ["budget"])
     assert "examples=1600 (in_batch)" in note
     wide = run("in_batch", 1, train={"batch_size": 64})
-    assert [cell.label for cell in cells([run("mnr", 1), wide])] == ["mnr batch_size=32", "in_batch batch_size=64"]
+    assert [cell.label for cell in seed_groups([run("mnr", 1), wide])] == [
+        "mnr batch_size=32",
+        "in_batch batch_size=64",
+    ]
 
 
 def test_records_are_chosen_by_any_setting() -> None:

@@ -8,13 +8,13 @@ from itertools import product
 from typing import Any
 
 import pytest
+from bench.config.run import RunConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.config import expand, rebuild, resolve, sources
+from bench.config.overrides import expand, rebuild, resolve, sources
 from bench.errors import UserError
 from bench.record.identity import flat
-from bench.run import RunConfig
 from strategies import registered
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from bench.data import DataError, DataSet, beir, flagembedding, hub
+from bench.data import DataError, DataSet
+from bench.data.formats import beir, flagembedding, hub
 from bench.errors import UserError
 
 

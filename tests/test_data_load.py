@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from bench.data import DataConfig, DataSet, Ragged, Split, inspect, load, render
 from bench.data.build import Builder
-from bench.data.limit import limited
-from bench.data.problems import Problems
+from bench.data.subset import subset
+from bench.data.validation import Problems
 from bench.errors import UserError
 
 PLACE = (Path("made"), 1)
@@ -77,9 +77,9 @@ def test_limits_keep_what_they_promise(
     positives = {p for _, p, _ in [*pairs, *rows(full, "dev", "relevant", "grades")] if p in searched}
     if max_corpus is not None and max_corpus < min(len(positives), len(searched)):
         with pytest.raises(UserError, match=r"max_corpus.*raise it, or lower data\.max_train"):
-            limited(full, max_train, max_corpus)
+            subset(full, max_train, max_corpus)
         return
-    small = limited(full, max_train, max_corpus)
+    small = subset(full, max_train, max_corpus)
 
     assert rows(small, "train", "relevant", "positive_scores") == pairs
     assert rows(small, "train", "negatives", "negative_scores") == [
@@ -95,7 +95,7 @@ def test_limits_keep_what_they_promise(
     assert len(set(small.passages)) == len(small.passages)
     changed = len(left) < len(searched) or len(pairs) < len(train)
     assert changed == (small.fingerprint != full.fingerprint)
-    assert limited(full, max_train, max_corpus).fingerprint == small.fingerprint
+    assert subset(full, max_train, max_corpus).fingerprint == small.fingerprint
 
 
 def test_a_limited_part_keeps_to_the_rows_that_are_left(tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_a_limited_part_keeps_to_the_rows_that_are_left(tmp_path: Path) -> None:
 @pytest.mark.parametrize("limit", [{"max_train": 0}, {"max_corpus": -1}])
 def test_limits_are_positive(limit: dict[str, int]) -> None:
     with pytest.raises(UserError, match=f"data.{next(iter(limit))}"):
-        limited(made(2, [(0, 0)], [(0, 1)], []), **limit)
+        subset(made(2, [(0, 0)], [(0, 1)], []), **limit)
 
 
 def test_every_change_of_content_changes_the_fingerprint() -> None:
@@ -151,7 +151,7 @@ def test_layouts_are_told_by_their_files(tmp_path: Path) -> None:
     (tmp_path / "beir" / "corpus.jsonl").write_text('{"_id": "1", "title": "", "text": "a"}\n')
     (tmp_path / "beir" / "queries.jsonl").write_text('{"_id": "1", "text": "q"}\n')
     (tmp_path / "beir" / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\t1\t1\n")
-    found = {name: inspect(tmp_path / name).layout for name in ("one.jsonl", "flag", "beir", "paddle/recall")}
+    found = {name: inspect(tmp_path / name).format for name in ("one.jsonl", "flag", "beir", "paddle/recall")}
     assert found == {
         "one.jsonl": "FlagEmbedding",
         "flag": "FlagEmbedding",

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data import DataError, DataSet, inspect, tsv
+from bench.data import DataError, DataSet, inspect
+from bench.data.formats import tsv
 from bench.errors import UserError
 
 SHARED = Path(__file__).parents[1].parent / "shared" / "data"

@@ -20,10 +20,11 @@ from transformers import PreTrainedModel
 from bench.data.tokens import Tokens
 from bench.errors import UserError
 from bench.model.config import POOLINGS, EncoderConfig
-from bench.model.cpu import SmallEmbedding, quicken
-from bench.model.dropout import ByteDropout
-from bench.model.encode import encode
+from bench.model.cpu.dropout import ByteDropout
+from bench.model.cpu.modules import SmallEmbedding, quicken
+from bench.model.embedding import encode
 from bench.model.encoder import Encoder
+from bench.model.narrowing import narrowed
 from bench.model.packing import pack
 from bench.train.optimizer import adamw
 
@@ -85,7 +86,7 @@ def tokens(lengths: Sequence[int] = LENGTHS, seed: int = 0) -> Tokens:
 
 
 def vectors(encoder: Encoder, texts: Tokens) -> Tensor:
-    out: Tensor = encoder(pack([(texts, np.arange(len(texts)))]))
+    out: Tensor = encoder(pack([(texts, np.arange(len(texts)))])).unit
     return out
 
 
@@ -153,9 +154,9 @@ def test_vectors_come_in_the_order_of_the_texts() -> None:
     order = np.random.default_rng(1).permutation(len(texts))
     with torch.no_grad():
         whole = vectors(encoder, texts)
-        shuffled = encoder(pack([(texts, order)]))
-        two_parts = encoder(pack([(texts, order[:4]), (texts, order[4:])]))
-        chosen = encoder(pack([(texts, order[:4]), (texts, order[4:])], np.array([9, 2, 5])))
+        shuffled = encoder(pack([(texts, order)])).unit
+        two_parts = encoder(pack([(texts, order[:4]), (texts, order[4:])])).unit
+        chosen = encoder(pack([(texts, order[:4]), (texts, order[4:])], np.array([9, 2, 5]))).unit
     for got, rows in ((shuffled, order), (two_parts, order), (chosen, order[[9, 2, 5]])):
         torch.testing.assert_close(got, whole[torch.from_numpy(rows)], atol=1e-6, rtol=0)
 
@@ -274,7 +275,7 @@ def test_bf16_vectors_are_close(kind: str) -> None:
     np.testing.assert_allclose(np.linalg.norm(rough, axis=1), 1, atol=1e-5)
 
 
-def trained(encoder: Encoder, texts: Tokens, narrowed: bool, each: Callable[[int], None] | None = None) -> None:
+def trained(encoder: Encoder, texts: Tokens, narrow: bool, each: Callable[[int], None] | None = None) -> None:
     """Five AdamW steps with decay and dropout, the word table narrowed or whole."""
     lr, decay = 1e-2, 0.3
 
@@ -288,13 +289,13 @@ def trained(encoder: Encoder, texts: Tokens, narrowed: bool, each: Callable[[int
             optimizer.step()
             after(step)
 
-    if not narrowed:
+    if not narrow:
         return steps(list(encoder.parameters()), lambda step: None)
-    with encoder.narrowed(np.unique(texts.ids)) as narrow:
+    with narrowed(encoder, np.unique(texts.ids)) as table:
 
         def after(step: int) -> None:
-            narrow.unused_decay *= 1 - lr * decay
-            with narrow.widened():
+            table.unused_decay *= 1 - lr * decay
+            with table.widened():
                 if each is not None:
                     each(step)
 
@@ -309,8 +310,8 @@ def test_training_a_narrowed_table_is_training_the_whole_one(kind: str) -> None:
         if re.search(r"\b(key|k|k_lin)\.bias$", name):
             parameter.requires_grad_(False)  # its gradient is zero but for rounding, which Adam makes steps of
     whole, narrow = (tower(start).train() for _ in range(2))
-    trained(whole, texts, narrowed=False)
-    trained(narrow, texts, narrowed=True)
+    trained(whole, texts, narrow=False)
+    trained(narrow, texts, narrow=True)
     wanted = whole.state_dict()
     assert wanted.keys() == narrow.state_dict().keys()
     for name, value in narrow.state_dict().items():
@@ -320,7 +321,9 @@ def test_training_a_narrowed_table_is_training_the_whole_one(kind: str) -> None:
 def test_a_widened_encoder_knows_every_token_and_what_was_learnt() -> None:
     texts, start = tokens(), model("bert")
     unused = np.setdiff1d(np.arange(5, VOCABULARY), texts.ids)
-    elsewhere = Tokens(unused.astype(np.int32), np.array([0, len(unused) // 4, len(unused) // 2]), 0)
+    elsewhere = Tokens(
+        unused.astype(np.int32), np.array([0, len(unused) // 4, len(unused) // 2]), np.zeros(2, np.bool_)
+    )
     encoder = tower(start).train()
     seen = []
 
@@ -329,7 +332,7 @@ def test_a_widened_encoder_knows_every_token_and_what_was_learnt() -> None:
         assert table.shape == (VOCABULARY, HIDDEN)
         seen.append((table, vectors(encoder, elsewhere).detach()))
 
-    trained(encoder, texts, narrowed=True, each=look)
+    trained(encoder, texts, narrow=True, each=look)
     before = start.get_input_embeddings().weight.detach()
     for step, (table, _) in enumerate(seen):
         torch.testing.assert_close(table[unused], before[unused] * (1 - 0.01 * 0.3) ** (step + 1))
@@ -345,7 +348,7 @@ def test_the_whole_table_comes_back_when_training_breaks() -> None:
     encoder = tower(model("bert"))
     table = encoder.transformer.get_input_embeddings()
     before = table.weight.detach().clone()
-    with pytest.raises(ZeroDivisionError), encoder.narrowed(np.array([5, 9])):
+    with pytest.raises(ZeroDivisionError), narrowed(encoder, np.array([5, 9])):
         assert encoder.transformer.get_input_embeddings().num_embeddings == 2
         raise ZeroDivisionError
     assert encoder.transformer.get_input_embeddings() is table

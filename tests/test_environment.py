@@ -48,7 +48,7 @@ def test_peak_memory_sees_what_was_held_and_forgets_it() -> None:
     del held
     reset_peak_memory("cpu")
     low = peak_memory_mb("cpu")
-    assert low <= high
+    assert low <= high + 1  # the kernel counts pages for each processor, and adds them up now and then
     if sys.platform == "linux" and low < high:  # where the kernel lets the peak be reset
         with mmap.mmap(-1, 50 * 2**20) as again:  # new pages: an array may find room that was freed before
             np.frombuffer(again, dtype=np.uint8)[:] = 1

@@ -11,12 +11,12 @@ import pytest
 from records import run
 from tiny import WORDS, bench
 
-from bench.compare.comparison import Row
+from bench.compare.comparison import StrategyRow
 from bench.errors import UserError
 from bench.record.ledger import read
 from reports.documented import Documented, documented
-from reports.gate import against, gate, repetition, verdict
-from reports.groups import groups
+from reports.gate import against, gate, outcomes, repetition
+from reports.parts import parts
 from strategies import registered
 
 ALL = documented()
@@ -35,9 +35,9 @@ ROW = Documented(
 )
 
 
-def rows(recall: float = 50.0, **changes: Any) -> list[Row]:
+def rows(recall: float = 50.0, **changes: Any) -> list[StrategyRow]:
     record = run("in_batch", 1, metrics={"recall@1": recall}, **changes)
-    return [row for group in groups([record], Path("nowhere"), "recall@1") for row in group.comparison.rows]
+    return [row for group in parts([record], Path("nowhere"), "recall@1") for row in group.comparison.rows]
 
 
 # What is known
@@ -85,12 +85,12 @@ def test_every_system_that_is_documented_is_there() -> None:
 
 
 def test_published_rows_name_strategies_and_settings_that_are_here() -> None:
-    from bench.config import resolve
+    from bench.config.overrides import resolve
 
     assert {entry.strategy for entry in ALL} - {None} <= set(registered())
     for entry in ALL:
         if entry.strategy is not None:
-            resolve(entry.words([] if entry.encoder else ["encoder=minilm"]))
+            resolve(entry.overrides([] if entry.encoder else ["encoder=minilm"]))
 
 
 def test_what_was_published_without_its_settings_has_no_gate() -> None:
@@ -126,7 +126,7 @@ def test_each_tolerance_stands_with_its_reason_and_its_rows() -> None:
     [(50.0, "pass"), (51.0, "pass"), (49.0, "pass"), (51.01, "FAIL, above"), (48.99, "FAIL, below")],
 )
 def test_a_repetition_passes_within_its_tolerance(recall: float, said: str) -> None:
-    ((name, target, difference, verdict_),) = verdict(ROW, rows(recall)[0])
+    ((name, target, difference, verdict_),) = outcomes(ROW, rows(recall)[0])
     assert (name, target, verdict_) == ("recall@1", 50.0, said)
     assert difference == pytest.approx(recall - 50)
 
@@ -151,7 +151,7 @@ def test_anything_else_is_context_and_says_why(changes: dict[str, Any], apart: l
 def test_what_was_not_measured_is_not_reached() -> None:
     entry = replace(ROW, metrics={"recall@1": 50.0, "recall@5": 70.0})
     found = rows()
-    assert [(name, said) for name, _, _, said in verdict(entry, found[0])] == [
+    assert [(name, said) for name, _, _, said in outcomes(entry, found[0])] == [
         ("recall@1", "pass"),
         ("recall@5", "not measured"),
     ]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.record.identity import SAME_METRICS, SAME_RESULT, run_id, setting
-from bench.record.plain import canonical, plain
+from bench.record.serialize import canonical, serialize
 
 config = {
     "strategy": {"name": "in_batch", "scale": 30.0},
@@ -85,13 +85,13 @@ def test_a_path_gives_its_last_part() -> None:
 
 
 def test_scalars_of_other_libraries_become_numbers() -> None:
-    assert plain({"a": np.float32(0.5), "b": torch.tensor(3), "c": (np.int64(1), np.bool_(True))}) == {
+    assert serialize({"a": np.float32(0.5), "b": torch.tensor(3), "c": (np.int64(1), np.bool_(True))}) == {
         "a": 0.5,
         "b": 3,
         "c": [1, True],
     }
     with pytest.raises(TypeError, match="ndarray"):
-        plain(np.zeros(2))
+        serialize(np.zeros(2))
 
 
 def test_canonical_text_keeps_apart_what_differs() -> None:

@@ -28,10 +28,10 @@ from bench.data.tokens import tokenize
 from bench.errors import UserError
 from bench.model import presets
 from bench.model.config import POOLINGS, EncoderConfig
-from bench.model.encode import encode
+from bench.model.embedding import encode, weights_digest
 from bench.model.encoder import Encoder
 from bench.model.files import save
-from bench.model.presets import build, weights_digest
+from bench.model.presets import build
 from bench.model.scratch import scratch, word_piece
 
 DATA = toy_data()
@@ -302,7 +302,8 @@ def test_without_hub_and_wheel_both_ways_are_named(monkeypatch: pytest.MonkeyPat
 SCRATCH = """
 import json, sys, torch
 from bench.model.config import EncoderConfig
-from bench.model.presets import build, weights_digest
+from bench.model.presets import build
+from bench.model.embedding import weights_digest
 made = build(EncoderConfig(name="scratch"), json.load(sys.stdin), torch.device("cpu"), seed=4)
 print(json.dumps([made.tokenizer.get_vocab(), weights_digest(made)]))
 """

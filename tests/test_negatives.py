@@ -15,8 +15,8 @@ from toys import DATA, PAIRS, ROWS, TRAIN
 
 from bench.data.dataset import Ragged, Split
 from bench.errors import UserError
-from bench.negatives import Setting, check, source, view
-from bench.negatives.sampling import distinct, pick
+from bench.negatives import NegativesContext, check, negative_sampler, view
+from bench.negatives.random_sampler import distinct, pick
 from strategies import registered
 from strategies.examples import TwoViews
 from strategies.negatives import Guide, InBatch, Negatives, Provided, RandomGlobal
@@ -40,8 +40,8 @@ def test_picking_takes_each_value_once_and_tells_what_is_free(lists: list[list[i
 
 
 @pytest.mark.parametrize("declaration", [RandomGlobal(3), RandomGlobal(3, pool=6), Provided(2)])
-def test_draws_follow_from_seed_and_step_alone(declaration: Negatives, setting: Setting) -> None:
-    one, two = source(declaration, setting), source(declaration, setting)
+def test_draws_follow_from_seed_and_step_alone(declaration: Negatives, context: NegativesContext) -> None:
+    one, two = negative_sampler(declaration, context), negative_sampler(declaration, context)
     two.draw(ROWS, 4)  # whatever was drawn before
     for step in (0, 7):
         first, second = one.draw(ROWS, step), two.draw(ROWS, step)
@@ -49,19 +49,19 @@ def test_draws_follow_from_seed_and_step_alone(declaration: Negatives, setting: 
         np.testing.assert_array_equal(first.ids, second.ids)
         assert np.isin(first.ids, np.union1d(one.reach(), PAIRS.positive)).all()
     assert not np.array_equal(one.draw(ROWS, 0).ids, one.draw(ROWS, 1).ids)
-    other = source(declaration, replace(setting, seed=1)).draw(ROWS, 0)
+    other = negative_sampler(declaration, replace(context, seed=1)).draw(ROWS, 0)
     assert not np.array_equal(one.draw(ROWS, 0).ids, other.ids)
 
 
-def test_random_passages_come_from_the_whole_corpus_evenly(setting: Setting) -> None:
-    drawn = source(RandomGlobal(5), setting)
+def test_random_passages_come_from_the_whole_corpus_evenly(context: NegativesContext) -> None:
+    drawn = negative_sampler(RandomGlobal(5), context)
     counts = np.bincount(np.concatenate([drawn.draw(ROWS, s).ids.ravel() for s in range(100)]), minlength=80)
     expected = 100 * 5 * len(ROWS) / 80
     assert len(counts) == 80 and np.abs(counts - expected).max() < 6 * math.sqrt(expected)
 
 
-def test_a_pool_is_chosen_once_for_a_query(setting: Setting) -> None:
-    drawn = source(RandomGlobal(2, pool=4), setting)
+def test_a_pool_is_chosen_once_for_a_query(context: NegativesContext) -> None:
+    drawn = negative_sampler(RandomGlobal(2, pool=4), context)
     met: dict[int, set[int]] = {}
     for step in range(60):
         for pair, row in enumerate(drawn.draw(ROWS, step).ids.tolist()):
@@ -69,8 +69,8 @@ def test_a_pool_is_chosen_once_for_a_query(setting: Setting) -> None:
     assert {len(passages) for passages in met.values()} == {4}
 
 
-def test_provided_negatives_are_the_query_s_own_and_a_free_place_holds_its_positive(setting: Setting) -> None:
-    drawn = source(Provided(3), setting).draw(ROWS, 0)
+def test_provided_negatives_are_the_query_s_own_and_a_free_place_holds_its_positive(context: NegativesContext) -> None:
+    drawn = negative_sampler(Provided(3), context).draw(ROWS, 0)
     assert drawn.free.any() and not drawn.free.all()
     for pair in ROWS:
         given_ = set(TRAIN.negatives[PAIRS.row[pair]].tolist())
@@ -85,10 +85,10 @@ def test_declarations_by_default_sample_nothing() -> None:
 # Guides
 
 
-def test_a_guide_sees_the_batch_as_it_embeds_it(setting: Setting) -> None:
+def test_a_guide_sees_the_batch_as_it_embeds_it(context: NegativesContext) -> None:
     reach = np.arange(5, 60)
-    seen = view(Guide("another"), setting, reach)
-    again = view(Guide("another"), setting, reach)
+    seen = view(Guide("another"), context, reach)
+    again = view(Guide("another"), context, reach)
     queries, passages = TRAIN.queries[[3, 1]], np.array([7, 20, 59])
     left, right = seen.vectors(queries, passages)
     torch.testing.assert_close(seen.scores(queries, passages), left @ right.T)
@@ -97,8 +97,8 @@ def test_a_guide_sees_the_batch_as_it_embeds_it(setting: Setting) -> None:
     assert seen.cost == again.cost and seen.cost.texts == len(TRAIN) + len(reach)
 
 
-def test_scores_of_the_data_are_known_for_the_own_group_alone(setting: Setting) -> None:
-    seen = view(Guide("data"), setting, np.arange(80))
+def test_scores_of_the_data_are_known_for_the_own_group_alone(context: NegativesContext) -> None:
+    seen = view(Guide("data"), context, np.arange(80))
     queries, passages = TRAIN.queries[[0, 9, 4]], np.arange(0, 80, 2)
     scores = seen.scores(queries, passages)
     assert seen.vectors(queries, passages) is None

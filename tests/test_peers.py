@@ -155,7 +155,7 @@ def test_triplet_miners(name: str) -> None:
     miner = miners.TripletMarginMiner(margin=2.0, distance=distance, type_of_triplets="semihard")
     anchors, _, negatives = miner(ours.queries, labels, ours.candidates, labels.clone())
     strategy = registered()[name](margin=2.0)
-    hinge = strategy.loss(ours).per_query
+    hinge = strategy.loss(ours).per_example
     for q in range(Q):
         offered = [ours.similarity[q, n] for a, n in zip(anchors.tolist(), negatives.tolist(), strict=True) if a == q]
         if offered:  # theirs gives all of them, FaceNet's rule is the nearest
@@ -164,9 +164,9 @@ def test_triplet_miners(name: str) -> None:
 
 def test_cross_batch_memory() -> None:
     """The same passages are remembered, and the loss over batch and memory is the same."""
-    from bench.train.memory import Memory
+    from bench.train.queue import PassageQueue
 
-    memory = Memory(size=2 * Q, warmup=0)
+    memory = PassageQueue(size=2 * Q, warmup=0)
     theirs = losses.CrossBatchMemory(losses.NTXentLoss(temperature=0.05), embedding_size=D, memory_size=2 * Q)
     theirs.embedding_memory = theirs.embedding_memory.double()
     for step in range(4):

@@ -19,7 +19,7 @@ from bench.record.ledger import read
 from bench.record.store import RunDirectory
 from reports.blocks import Block, Section, Table
 from reports.comparison import main
-from reports.groups import groups
+from reports.parts import parts
 from reports.report import build, text
 from reports.training import telemetry
 
@@ -46,7 +46,7 @@ def every(blocks: tuple[Block, ...] | list[Section], kind: type) -> list[Any]:
 def test_runs_that_may_not_be_compared_are_in_parts_of_their_own(tmp_path: Path, changes: dict[str, Any]) -> None:
     metrics = {"recall@1": 50.0}
     records = [run("mnr", 1, metrics=metrics), run("in_batch", 1, metrics=metrics, **changes)]
-    found = groups(records, tmp_path, "recall@1")
+    found = parts(records, tmp_path, "recall@1")
     assert [len(group.records) for group in found] == [1, 1]
     assert len({group.title for group in found}) == len({group.name for group in found}) == 2
 
@@ -55,8 +55,8 @@ def test_a_setting_makes_a_row_and_seeds_do_not(tmp_path: Path) -> None:
     metrics = {"recall@1": 50.0}
     records = [run("mnr", seed, metrics=metrics) for seed in (1, 2)]
     records += [run("mnr", seed, metrics=metrics, knobs={"scale": 5.0}) for seed in (1, 2)]
-    (group,) = groups(records, tmp_path, "recall@1")
-    assert [(row.cell.setting, row.cell.seeds) for row in group.comparison.rows] == [
+    (group,) = parts(records, tmp_path, "recall@1")
+    assert [(row.group.setting, row.group.seeds) for row in group.comparison.rows] == [
         ("scale=20", (1, 2)),
         ("scale=5", (1, 2)),
     ]
@@ -129,13 +129,13 @@ def test_trials_of_a_search_are_told_as_a_study_and_not_as_results(
     (study / "study.json").write_text(json.dumps({**told, "schema": 0}))
     assert "is of another version" in " ".join(text(build(read(runs_dir), runs_dir)).split())
     assert bench("compare", "--runs-dir", str(runs_dir)) == 0
-    told_apart = capsys.readouterr()
-    assert "99.00" not in told_apart.out and "1 trials of studies' searches" in told_apart.err
+    distinguish = capsys.readouterr()
+    assert "99.00" not in distinguish.out and "1 trials of studies' searches" in distinguish.err
 
 
 def test_a_metric_that_a_part_lacks_is_replaced_by_one_it_has_and_said(tmp_path: Path) -> None:
     other = run("mnr", 1, metrics={"recall@3": 5.0, "recall@1": None}, split="dev")
-    found = groups([run("mnr", 1, metrics={"recall@1": 5.0}), other], tmp_path, "recall@1")
+    found = parts([run("mnr", 1, metrics={"recall@1": 5.0}), other], tmp_path, "recall@1")
     (part,) = (group.comparison for group in found if group.records == [other])
     assert part.metric == "recall@3" and "since not all of these runs have recall@1" in part.notes[0]
 
@@ -148,7 +148,7 @@ def test_a_metric_that_nobody_has_is_refused(runs_dir: Path, capsys: pytest.Capt
 def test_a_run_that_repeats_a_seed_is_left_out_and_counted(tmp_path: Path) -> None:
     metrics = {"recall@1": 50.0}
     twice = [run("mnr", 1, metrics=metrics), run("mnr", 1, metrics=metrics, run_id="again")]
-    (group,) = groups(twice, tmp_path, "recall@1")
+    (group,) = parts(twice, tmp_path, "recall@1")
     assert "runs that repeat a seed of their row: 1" in group.comparison.notes[0]
 
 
@@ -159,7 +159,7 @@ def test_a_run_that_repeats_a_seed_is_left_out_and_counted(tmp_path: Path) -> No
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=6))
 def test_a_row_is_the_mean_and_spread_of_its_seeds(recalls: list[float]) -> None:
     records = [run("mnr", seed, metrics={"recall@1": value}) for seed, value in enumerate(recalls)]
-    (group,) = groups(records, Path("nowhere"), "recall@1")
+    (group,) = parts(records, Path("nowhere"), "recall@1")
     (row,) = main(group.comparison).rows
     shown = dict(zip(main(group.comparison).header, row.cells, strict=True))
     assert shown["recall@1"].value == pytest.approx(np.mean(recalls), abs=1e-9)
@@ -193,12 +193,12 @@ def test_telemetry_is_the_mean_over_seeds_of_what_all_told(tmp_path: Path) -> No
         run("mnr", seed, metrics={"recall@1": 1.0}, training={"telemetry": {**first, "ibn/active": seed / 4, **more}})
         for seed, more in ((1, {"ibn/loss": 3.0}), (3, {}))
     ]
-    (group,) = groups(records, tmp_path, "recall@1")
+    (group,) = parts(records, tmp_path, "recall@1")
     assert telemetry(group.comparison.rows[0]) == {"active": 0.5}, "of the last stage"
 
 
 def test_the_hardest_queries_stand_with_what_was_retrieved(runs_dir: Path) -> None:
-    first = groups(read(runs_dir).records, runs_dir, "recall@1")[0].comparison.rows[0].cell.records[0]
+    first = parts(read(runs_dir).records, runs_dir, "recall@1")[0].comparison.rows[0].group.records[0]
     worst = [
         {
             "row": 7,
@@ -225,7 +225,7 @@ def test_gains_are_told_on_a_strategy_that_there_is(runs_dir: Path, capsys: pyte
 def test_tuned_rows_of_a_study_stand_apart_from_those_of_published_settings(tmp_path: Path) -> None:
     tuned = Runs({"in_batch": 0.9}, knobs={"scale": 7.0}, command="bench run strategy=in_batch strategy.scale=7")
     records = [*Runs(LEVELS).records, *tuned.records]
-    assert len(groups(records, tmp_path, "recall@1")) == 1
-    published, study = groups(records, tmp_path, "recall@1", {tuned.records[0].command: "showdown"})
+    assert len(parts(records, tmp_path, "recall@1")) == 1
+    published, study = parts(records, tmp_path, "recall@1", {tuned.records[0].command: "showdown"})
     assert len(published.comparison.rows) == len(LEVELS) and "showdown" not in published.title
     assert study.records == tuned.records and study.title.endswith("(study showdown)")

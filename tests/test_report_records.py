@@ -15,7 +15,7 @@ from tiny import bench
 from bench.record.ledger import read
 from bench.record.record import Record
 from bench.record.store import RunDirectory
-from reports.groups import groups
+from reports.parts import parts
 from reports.report import build, text, write
 
 
@@ -78,7 +78,7 @@ def test_figures_of_data_sets_of_like_names_do_not_overwrite_each_other(tmp_path
     records = [
         run("mnr", 1, metrics={"recall@1": 5.0}, data={"name": n, "fingerprint": f, "counts": {}}) for n, f in sets
     ]
-    found = groups(records, tmp_path, "recall@1")
+    found = parts(records, tmp_path, "recall@1")
     assert len({group.name for group in found}) == len({group.title for group in found}) == len(sets)
 
 
@@ -87,7 +87,7 @@ def test_encoders_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> N
         run("mnr", 1, metrics={"recall@1": 5.0}, run_id=place, encoder={"name": f"{place}/model"})
         for place in ("a", "b")
     ]
-    assert len({group.title for group in groups(records, tmp_path, "recall@1")}) == 2
+    assert len({group.title for group in parts(records, tmp_path, "recall@1")}) == 2
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from bench.record.ledger import read
 from bench.record.store import RunDirectory
 from reports import markdown
 from reports.blocks import Cell, Prose, Row, Section, Table, table
-from reports.groups import groups
 from reports.markdown import pipe_table
+from reports.parts import parts
 from reports.report import build, text
 
 
@@ -124,9 +124,11 @@ def test_the_same_records_give_the_same_files(runs_dir: Path, tmp_path: Path) ->
 
 def test_marks_say_their_values(runs_dir: Path) -> None:
     report = build(read(runs_dir), runs_dir, figures=runs_dir / "figures")
-    row = groups(read(runs_dir).records, runs_dir, "recall@1")[0].comparison.rows[0]
+    row = parts(read(runs_dir).records, runs_dir, "recall@1")[0].comparison.rows[0]
     hints = re.findall(r"<title>(.+?)</title>", report.pictures["faq-quality"])
-    assert any(hint.startswith(f"{row.cell.label}: recall@1 {row.metrics['recall@1'].mean:.2f}, n=3") for hint in hints)
+    assert any(
+        hint.startswith(f"{row.group.label}: recall@1 {row.metrics['recall@1'].mean:.2f}, n=3") for hint in hints
+    )
 
 
 def test_a_long_setting_does_not_break_a_figure(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from bench.data.dataset import Floats, Ids, Ragged, Split
 from bench.errors import UserError
-from bench.evaluate import EvalConfig, Retrieval, evaluate
+from bench.evaluate import EvalConfig, Measured, evaluate
 from bench.evaluate.recall_file import evaluate_file, write_file
 from bench.search import IndexConfig
 
@@ -35,10 +35,10 @@ def scene(single: bool = True) -> tuple[Floats, Floats, Split]:
 
 
 def run(
-    config: EvalConfig = CONFIG, parts: dict[str, Ids] | None = None, hnsw: bool = True, single: bool = True
-) -> Retrieval:
+    config: EvalConfig = CONFIG, parts: dict[str, Ids] | None = None, by_index: bool = True, single: bool = True
+) -> Measured:
     queries, corpus, split = scene(single)
-    return evaluate(queries, corpus, split, parts or {}, config, INDEX, hnsw=hnsw)
+    return evaluate(queries, corpus, split, parts or {}, config, INDEX, by_index=by_index)
 
 
 def ranked_by_loop(single: bool = True) -> list[list[int]]:
@@ -56,19 +56,19 @@ def test_metrics_and_ranks_are_those_of_a_plain_sort(single: bool) -> None:
         for prefix in ("", "exact/"):
             assert result.metrics[f"{prefix}recall@{k}"] == pytest.approx(100 * np.mean(recall))
     for prefix in ("", "exact/"):
-        assert [list(row) for row in result.ranks[f"{prefix}passages"]] == [row[:20] for row in rankings]
-        for q, rank in enumerate(result.ranks[f"{prefix}rank"].to_numpy(na_value=0)):
+        assert [list(row) for row in result.items[f"{prefix}passages"]] == [row[:20] for row in rankings]
+        for q, rank in enumerate(result.items[f"{prefix}rank"].to_numpy(na_value=0)):
             first = min(rankings[q].index(p) for p in relevant[q]) + 1
             assert rank == (first if first <= 20 else 0)
 
 
 def test_ranks_have_a_row_per_query_and_average_to_the_metrics() -> None:
     result = run(single=False)
-    assert result.ranks["query"].tolist() == list(range(1000, 1000 + QUERIES))
-    assert set(result.ranks["n_relevant"]) == {3}
+    assert result.items["query"].tolist() == list(range(1000, 1000 + QUERIES))
+    assert set(result.items["n_relevant"]) == {3}
     for name, value in result.metrics.items():
-        assert result.ranks[name].mean() == pytest.approx(value), name
-    assert min(result.index_s, result.search_s, result.exact_s) > 0
+        assert result.items[name].mean() == pytest.approx(value), name
+    assert min(result.seconds["index_s"], result.seconds["search_s"], result.seconds["exact_s"]) > 0
 
 
 def test_a_query_without_a_hit_has_no_rank() -> None:
@@ -76,13 +76,13 @@ def test_a_query_without_a_hit_has_no_rank() -> None:
     corpus = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
     split = Split(np.arange(2), Ragged.of([[0], [3]]))
     result = evaluate(corpus[[0, 0]], corpus, split, {}, EvalConfig(ks=(1,), retrieve=2), INDEX)
-    assert result.ranks["rank"].isna().tolist() == [False, True]
-    assert result.ranks["exact/rank"].isna().tolist() == [False, True]
+    assert result.items["rank"].isna().tolist() == [False, True]
+    assert result.items["exact/rank"].isna().tolist() == [False, True]
 
 
 def test_ranks_survive_parquet(tmp_path: Path) -> None:
     pd = pytest.importorskip("pandas")
-    ranks = run().ranks
+    ranks = run().items
     ranks.to_parquet(tmp_path / "ranks.parquet")
     back = pd.read_parquet(tmp_path / "ranks.parquet")
     assert back.dtypes.to_dict() == ranks.dtypes.to_dict()
@@ -98,24 +98,24 @@ def test_a_part_is_measured_over_its_rows_alone() -> None:
     assert of_whole == set(whole.metrics)
     for name in of_whole:
         assert result.metrics[name] == whole.metrics[name]
-        assert result.metrics[f"dev_hard/{name}"] == pytest.approx(whole.ranks[name].iloc[rows].mean())
+        assert result.metrics[f"dev_hard/{name}"] == pytest.approx(whole.items[name].iloc[rows].mean())
 
 
 def test_exact_alone_equals_the_exact_part_of_the_whole() -> None:
-    alone, whole = run(hnsw=False, parts={"p": np.array([1])}), run(parts={"p": np.array([1])})
+    alone, whole = run(by_index=False, parts={"p": np.array([1])}), run(parts={"p": np.array([1])})
     assert alone.metrics == {name: v for name, v in whole.metrics.items() if "exact/" in name}
-    assert alone.index_s == alone.search_s == 0
-    assert "rank" not in alone.ranks and "exact/rank" in alone.ranks
+    assert set(alone.seconds) == {"exact_s"}
+    assert "rank" not in alone.items and "exact/rank" in alone.items
 
 
 def test_only_paddle_compat_leaves_out_the_last_query() -> None:
     parts = {"tail": np.array([0, QUERIES - 1])}
     default = run(parts=parts)
     compat = run(EvalConfig(ks=CONFIG.ks, retrieve=20, paddle_compat=True), parts)
-    assert len(default.ranks) == QUERIES and len(compat.ranks) == QUERIES - 1
+    assert len(default.items) == QUERIES and len(compat.items) == QUERIES - 1
     for name in ("recall@1", "recall@20", "exact/ndcg@10"):
-        assert compat.metrics[name] == pytest.approx(default.ranks[name].iloc[:-1].mean())
-        assert compat.metrics[f"tail/{name}"] == default.ranks[name].iloc[0]
+        assert compat.metrics[name] == pytest.approx(default.items[name].iloc[:-1].mean())
+        assert compat.metrics[f"tail/{name}"] == default.items[name].iloc[0]
 
 
 def test_grades_reach_ndcg_and_survive_paddle_compat() -> None:
@@ -124,15 +124,15 @@ def test_grades_reach_ndcg_and_survive_paddle_compat() -> None:
     graded = Split(split.queries, split.relevant, grades)
     default = evaluate(queries, corpus, graded, {}, CONFIG, INDEX)
     assert default.metrics["ndcg@10"] != pytest.approx(run(single=False).metrics["ndcg@10"])
-    assert set(default.ranks["n_relevant"]) == {2}
+    assert set(default.items["n_relevant"]) == {2}
     compat_config = EvalConfig(ks=CONFIG.ks, retrieve=20, paddle_compat=True)
     compat = evaluate(queries, corpus, graded, {}, compat_config, INDEX)
-    assert compat.metrics["ndcg@10"] == pytest.approx(default.ranks["ndcg@10"].iloc[:-1].mean())
+    assert compat.metrics["ndcg@10"] == pytest.approx(default.items["ndcg@10"].iloc[:-1].mean())
 
 
 def test_what_cannot_be_evaluated_is_told_with_its_numbers() -> None:
     queries, corpus, split = scene()
-    with pytest.raises(UserError, match=r"eval\.retrieve=20 but the corpus has 12 passages"):
+    with pytest.raises(UserError, match=r"eval\.retrieve=20, but the corpus has 12 passages"):
         evaluate(queries, corpus[:12], split, {}, CONFIG, INDEX)
     with pytest.raises(UserError, match=r"index\.ef=10 is smaller than k=20"):
         evaluate(queries, corpus, split, {}, CONFIG, IndexConfig(ef=10))
@@ -159,11 +159,11 @@ def test_cut_offs_beyond_what_is_retrieved_are_refused() -> None:
         EvalConfig(ks=(1, 50), retrieve=20)
 
 
-def as_file(path: Path, result: Retrieval) -> list[tuple[str, str]]:
+def as_file(path: Path, result: Measured) -> list[tuple[str, str]]:
     """Write the result with made-up texts; gives the (query, relevant text) pairs."""
     passages = [f"passage {p}" for p in range(CORPUS)]
-    queries = [f"query {q}" for q in result.ranks["query"]]
-    write_file(path, queries, passages, np.stack(result.ranks["passages"]), np.stack(result.ranks["scores"]))
+    queries = [f"query {q}" for q in result.items["query"]]
+    write_file(path, queries, passages, np.stack(result.items["passages"]), np.stack(result.items["scores"]))
     relevant = scene()[2].relevant
     return [(query, passages[relevant[row][0]]) for row, query in enumerate(queries)]
 
@@ -185,10 +185,10 @@ def test_the_file_has_k_lines_a_query_best_first(tmp_path: Path) -> None:
     result = run()
     as_file(path, result)
     lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-    assert [line[0] for line in lines] == [f"query {q}" for q in result.ranks["query"] for _ in range(20)]
+    assert [line[0] for line in lines] == [f"query {q}" for q in result.items["query"] for _ in range(20)]
     scores = np.array([float(line[2]) for line in lines]).reshape(QUERIES, 20)
     assert (np.diff(scores, axis=1) <= 0).all()
-    np.testing.assert_array_equal(scores.astype(np.float32), np.stack(result.ranks["scores"]))
+    np.testing.assert_array_equal(scores.astype(np.float32), np.stack(result.items["scores"]))
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -60,15 +60,19 @@ def test_again_refuses_what_it_cannot_repeat(data: Path, tmp_path: Path, capsys:
     assert not (root / "again").exists()
 
 
-def test_the_untrained_row_is_computed_once(data: Path, tmp_path: Path) -> None:
-    assert bench(*words(data, tmp_path, strategy="mnr")) == 0
-    (kept,) = (tmp_path / "untrained").iterdir()
-    marked = json.loads(kept.read_text()) | {"recall@1": 12.5}
-    kept.write_text(json.dumps(marked))
-    assert bench(*words(data, tmp_path, strategy="hardest_neg")) == 0
-    assert [path.name for path in (tmp_path / "untrained").iterdir()] == [kept.name]
-    shown = {record_of(path).strategy: record_of(path).baseline_metrics for path in runs_in(tmp_path).values()}
-    assert shown["hardest_neg"] == marked
+def test_the_untrained_row_is_computed_once_for_what_is_measured(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NEGBENCH_CACHE", str(tmp_path / "cache"))
+    for changes in ({"strategy": "mnr"}, {"strategy": "hardest_neg"}, {"strategy": "mnr", "eval__ks": "[1,10]"}):
+        assert bench(*words(data, tmp_path / "runs", **changes)) == 0
+    records = [record_of(path) for path in runs_in(tmp_path / "runs").values()]
+    assert len(list((tmp_path / "cache").glob("baseline-*"))) == 2, "other cut-offs are another row"
+    for record in records:
+        assert record.baseline_metrics is not None
+        assert record.baseline_metrics.keys() == record.metrics.keys()
+    first, second = (r.baseline_metrics for r in records if "recall@5" in r.metrics)
+    assert first == second
 
 
 def test_training_goes_on_from_the_weights_of_a_run(

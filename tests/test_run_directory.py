@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from records import record
 
-from bench.disk import write_whole
+from bench.atomic import write_atomic
 from bench.errors import UserError
 from bench.record.store import RunDirectory
 
@@ -24,13 +24,13 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     with RunDirectory.open(tmp_path / "new" / "runs", record().run_id) as run:
         assert not run.finished
         run.write_config({"train": {"lr": 1e-5}, "data": {"path": Path("a/b")}})
-        run.write_ranks(ranks)
+        run.write_items(ranks, "ranks.parquet")
         run.write_record(record(status="running"))
         assert not run.finished
         run.write_record(record())
     again = RunDirectory(tmp_path / "new" / "runs", record().run_id)
     assert again.finished and again.read_record() == record()
-    pd.testing.assert_frame_equal(again.read_ranks(), ranks)
+    pd.testing.assert_frame_equal(again.read_items("ranks.parquet"), ranks)
     assert (again.path / "config.yaml").read_text() == "train:\n  lr: 1.0e-05\ndata:\n  path: a/b\n"
     assert not list(again.path.glob("*.part"))
 
@@ -74,9 +74,9 @@ def test_a_run_has_one_writer_and_a_killed_one_lets_go(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
-    write_whole(path, b"old")
+    write_atomic(path, b"old")
     with pytest.raises(TypeError):
-        write_whole(path, "not bytes")  # type: ignore[arg-type]
+        write_atomic(path, "not bytes")  # type: ignore[arg-type]
     assert path.read_bytes() == b"old"
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bench.data.dataset import Floats
 from bench.errors import UserError
 from bench.search import ExactIndex, HnswIndex, Index, IndexConfig, exact
-from bench.search.index import best_first
+from bench.search.base import best_first
 
 
 def unit(rows: int, dim: int, seed: int) -> Floats:

@@ -17,7 +17,7 @@ from toys import CPU, Training
 from bench.data.dataset import Ids, Ragged, Split
 from bench.data.tokens import Tokens, tokenize
 from bench.evaluate import EvalConfig, evaluate
-from bench.model.encode import encode
+from bench.model.embedding import encode
 from bench.search import IndexConfig
 from bench.train.step import random_state, set_random_state
 from strategies import Batch, Chain, Strategy, registered
@@ -86,7 +86,7 @@ def test_loss_is_the_formula_computed_by_plain_loops(loss_name: str) -> None:
             batch = random_batch(strategy, seed)
             expected = [reference(batch, strategy, q) for q in range(len(batch.queries))]
             torch.testing.assert_close(
-                strategy.loss(batch).per_query, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9
+                strategy.loss(batch).per_example, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9
             )
 
 
@@ -125,17 +125,17 @@ def test_order_within_the_batch_does_not_matter(loss_name: str) -> None:
     for strategy in variants(loss_name):
         batch = random_batch(strategy)
         torch.testing.assert_close(
-            strategy.loss(shuffled(batch)).per_query, strategy.loss(batch).per_query[rows], equal_nan=False
+            strategy.loss(shuffled(batch)).per_example, strategy.loss(batch).per_example[rows], equal_nan=False
         )
 
 
 def test_another_relevant_passage_is_never_a_negative(loss_name: str) -> None:
     for strategy in variants(loss_name):
         batch = random_batch(strategy)
-        before = strategy.loss(batch).per_query[0]
+        before = strategy.loss(batch).per_example[0]
         moved = batch.candidates.detach().clone()
         moved[-1] = batch.queries[0].detach()  # the second relevant passage of query 0 becomes most similar
-        after = strategy.loss(replace(batch, candidates=moved)).per_query[0]
+        after = strategy.loss(replace(batch, candidates=moved)).per_example[0]
         if not torch.allclose(before, after):
             # As a passage against the positive it may count, never against the query.
             assert "p2p" in getattr(strategy, "directions", ""), f"{strategy} pushed an answer away"
@@ -147,7 +147,7 @@ def test_a_passage_drawn_twice_counts_once(loss_name: str) -> None:
     if batch.own is None:
         return  # a batch has one column for a passage, whoever drew it; see test_gather
     twice = replace(batch, own=torch.cat([batch.own, batch.own[:, :1]], dim=1))
-    torch.testing.assert_close(strategy.loss(twice).per_query, strategy.loss(batch).per_query)
+    torch.testing.assert_close(strategy.loss(twice).per_example, strategy.loss(batch).per_example)
 
 
 def test_a_query_without_negatives_neither_breaks_nor_teaches(loss_name: str) -> None:
@@ -167,8 +167,8 @@ def test_bf16_is_close_to_fp32(loss_name: str) -> None:
     for strategy in variants(loss_name):
         exact, rough = (random_batch(strategy, dtype=torch.float32) for _ in range(2))
         rough = replace(rough, queries=rough.queries.bfloat16(), candidates=rough.candidates.bfloat16())
-        wanted = strategy.loss(exact).per_query
-        difference = (strategy.loss(rough).per_query.float() - wanted).abs()
+        wanted = strategy.loss(exact).per_example
+        difference = (strategy.loss(rough).per_example.float() - wanted).abs()
         # bf16 rounds a cosine by up to 2^-9 and a bit; scales are up to 100, margin-MSE squares.
         assert (difference <= 0.8 + 0.05 * wanted.abs()).all(), f"{strategy}: {difference}"
 
@@ -274,7 +274,7 @@ def recall_of_parts(training: Training) -> float:
 def recall_at_5(training: Training, asked: Tokens, rows: Ids, corpus: Tokens, split: Split) -> float:
     queries, passages = encode(training.encoder, asked, "fp32", rows), encode(training.encoder, corpus, "fp32")
     config = EvalConfig(ks=(5,), retrieve=10)
-    return evaluate(queries, passages, split, {}, config, IndexConfig(), hnsw=False).metrics["exact/recall@5"]
+    return evaluate(queries, passages, split, {}, config, IndexConfig(), by_index=False).metrics["exact/recall@5"]
 
 
 def test_every_knob_has_a_source_and_a_range(name: str) -> None:
@@ -319,7 +319,7 @@ def test_identities(left: str, knobs: dict[str, Any], right: str | None, others:
         one.loss(batch).value.backward()
         assert batch.queries.grad is not None and batch.queries.grad.abs().max() < 1e-9
         return
-    torch.testing.assert_close(one.loss(batch).per_query, registered()[right](**others).loss(batch).per_query)
+    torch.testing.assert_close(one.loss(batch).per_example, registered()[right](**others).loss(batch).per_example)
 
 
 def test_a_hard_negative_of_no_weight_drops_the_own_one_only() -> None:
@@ -328,7 +328,7 @@ def test_a_hard_negative_of_no_weight_drops_the_own_one_only() -> None:
     batch = random_batch(light)
     mask = batch.relevant | batch.is_own
     torch.testing.assert_close(
-        light.loss(batch).per_query, registered()["mnr"]().loss(replace(batch, relevant=mask)).per_query
+        light.loss(batch).per_example, registered()["mnr"]().loss(replace(batch, relevant=mask)).per_example
     )
 
 
@@ -341,4 +341,4 @@ def test_row_max_gives_violated_queries_no_gradient() -> None:
     strategy.loss(batch).value.backward()
     assert batch.queries.grad is not None
     assert (batch.queries.grad[violated].abs() < 1e-12).all()
-    np.testing.assert_allclose(strategy.loss(batch).per_query[violated].detach(), strategy.margin)
+    np.testing.assert_allclose(strategy.loss(batch).per_example[violated].detach(), strategy.margin)

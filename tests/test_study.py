@@ -15,10 +15,10 @@ from tiny import bench
 from tiny_studies import TRIALS, result, trials, words
 
 from bench.record.ledger import read
-from bench.record.tracker import NullTracker
-from bench.study import carry as carry_module
-from bench.study.question import Dimension, Question, knob
-from studies import questions
+from bench.study import runner as runner_module
+from bench.track.base import NullTracker
+from studies import registered
+from studies.base import Dimension, StudySpec, knob
 
 
 def test_selection_is_on_dev_and_the_report_on_test_with_other_seeds(margin: Path) -> None:
@@ -55,7 +55,7 @@ def test_a_trial_is_one_tracked_run_of_the_study_s_group(
         ) -> None:
             seen.append((run_id, group, job_type))
 
-    monkeypatch.setattr("bench.run.make_tracker", lambda mode, root: Watching())
+    monkeypatch.setattr("bench.run.lifecycle.make_tracker", lambda mode, root: Watching())
     assert bench("study", "margin", "trials=2", *words(data, tmp_path)) == 0
     (directory,) = tmp_path.glob("studies/*")
     assert {group for _, group, _ in seen} == {directory.name}
@@ -111,13 +111,13 @@ def test_strategies_take_turns_and_what_is_left_is_counted(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     order: list[str] = []
-    plain = carry_module.Study._trial
+    plain = runner_module.StudyRunner._trial
 
     def told(self: Any, sweep: Any, start: Any, trial: Any) -> None:
         order.append(start[0])
         plain(self, sweep, start, trial)
 
-    monkeypatch.setattr(carry_module.Study, "_trial", told)
+    monkeypatch.setattr(runner_module.StudyRunner, "_trial", told)
     assert bench("study", "scale", "trials=2", *words(data, tmp_path, "strategy=mnr,in_batch")) == 0
     assert order == ["strategy=mnr", "strategy=in_batch"] * 2
     assert "(1 of 16 done" in capsys.readouterr().err  # two trials and two times three final runs each
@@ -130,14 +130,14 @@ def test_strategies_take_turns_and_what_is_left_is_counted(
 
 def refusing(monkeypatch: pytest.MonkeyPatch, *strategies: str) -> None:
     """Have every run of these strategies turn out to be impossible."""
-    plain = carry_module.Study._execute
+    plain = runner_module.StudyRunner._execute
 
     def execute(self: Any, line: Any, role: Any) -> Any:
         if line[0].removeprefix("strategy=") in strategies:
-            raise carry_module.Impossible("it diverged")
+            raise runner_module.Impossible("it diverged")
         return plain(self, line, role)
 
-    monkeypatch.setattr(carry_module.Study, "_execute", execute)
+    monkeypatch.setattr(runner_module.StudyRunner, "_execute", execute)
 
 
 def test_a_strategy_of_which_no_trial_ends_does_not_take_the_others_with_it(
@@ -160,11 +160,11 @@ def test_a_study_of_which_no_trial_ends_says_why(
         assert "no trial came to an end: mnr: it diverged" in capsys.readouterr().err
 
 
-def test_another_question_is_another_study(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_spec_is_another_study(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for high in (0.5, 0.1):
-        question = replace(questions()["margin"], vary=(Dimension("strategy.margin", 0.0, high),), strategies=("mnr",))
-        monkeypatch.setattr("bench.study.begin.questions", lambda q=question: {"margin": q})
-        monkeypatch.setattr("bench.study.begin._refuse_impossible", lambda *_: None)
+        spec = replace(registered()["margin"], vary=(Dimension("strategy.margin", 0.0, high),), strategies=("mnr",))
+        monkeypatch.setattr("bench.study.setup.known_studies", lambda q=spec: {"margin": q})
+        monkeypatch.setattr("bench.study.setup._refuse_impossible", lambda *_: None)
         refusing(monkeypatch, "mnr")
         bench("study", "margin", "trials=1", *words(data, tmp_path))
     assert len(list(tmp_path.glob("studies/*"))) == 2
@@ -184,7 +184,7 @@ class EveryOther(BasePruner):
 def test_a_trial_that_is_seen_through_ends_early(
     data: Path, tmp_path: Path, more: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.study.carry.Study._pruner", lambda self: EveryOther())
+    monkeypatch.setattr("bench.study.runner.StudyRunner._pruner", lambda self: EveryOther())
     assert bench("study", "margin", "trials=4", *words(data, tmp_path, *more)) == 0
     assert trials(tmp_path).state.tolist() == ["complete", "pruned", "complete", "pruned"]
     (arm,) = result(tmp_path)["arms"]
@@ -196,11 +196,11 @@ def test_a_trial_that_is_seen_through_ends_early(
 
 
 def test_pruners_are_the_median_of_dev_evaluations_or_wilcoxon_s_over_seeds() -> None:
-    def of(question: Question) -> str:
-        carry = carry_module.Study("x", question, (), None, None, None, None)  # type: ignore[arg-type]
-        return type(carry._pruner()).__name__
+    def of(spec: StudySpec) -> str:
+        runner = runner_module.StudyRunner("x", spec, (), None, None, None)  # type: ignore[arg-type]
+        return type(runner._pruner()).__name__
 
-    searched = Question("?", (knob("margin"),), ("in_batch",))
+    searched = StudySpec("?", (knob("margin"),), ("in_batch",))
     assert of(searched) == "MedianPruner"
     assert of(replace(searched, seeds=(1, 2, 3))) == "WilcoxonPruner"
     assert of(replace(searched, protocol="grid")) == "NopPruner"

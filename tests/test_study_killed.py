@@ -22,8 +22,8 @@ KILLS = 20
 # before or after a trial's storage, a checkpoint, a record or a history row is written, or a step is made.
 DYING = """
 import json, os, signal, sys
-from bench import cli, commands, disk
-import bench.config, bench.study.begin, bench.run, bench.train.loop, bench.record.store, bench.train.checkpoint
+from bench import cli
+import bench.config.overrides, bench.study.setup, bench.run.lifecycle, bench.train.trainer
 from optuna.storages.journal import JournalFileBackend
 from bench.record.store import RunDirectory
 from bench.train import checkpoint
@@ -118,12 +118,12 @@ RESIDENT = """
 import sys
 from pathlib import Path
 from bench import cli
-import bench.study.carry as carry
-plain = carry.Study._trial
+import bench.study.runner as runner
+plain = runner.StudyRunner._trial
 def trial(self, *arguments):
     plain(self, *arguments)
     print("resident", Path("/proc/self/statm").read_text().split()[1], file=sys.stderr)
-carry.Study._trial = trial
+runner.StudyRunner._trial = trial
 cli.main(sys.argv[1:])
 """
 

@@ -17,8 +17,10 @@ import wandb
 from wandb_log import read
 
 from bench.errors import UserError
-from bench.record import tracker as tracking
-from bench.record.tracker import Guarded, NullTracker, Tracker, WandbTracker, make_tracker
+from bench.track import make_tracker
+from bench.track.base import Guarded, NullTracker, Tracker
+from bench.track.mode import MODES
+from bench.track.wandb import WandbTracker
 
 CALLS: dict[str, tuple[Any, ...]] = {
     "start": ("id", {}),
@@ -216,7 +218,7 @@ def test_the_persons_word_wins_over_what_is_set_up(
     assert mode_of(make_tracker("online", home)) == "offline"
     assert "no W&B key" in caplog.text
     monkeypatch.setenv("WANDB_API_KEY", "k")
-    assert {mode: mode_of(make_tracker(mode, home)) for mode in tracking.MODES if mode != "auto"} == {
+    assert {mode: mode_of(make_tracker(mode, home)) for mode in MODES if mode != "auto"} == {
         "online": "online",
         "offline": "offline",
         "none": "none",
@@ -227,7 +229,7 @@ def test_the_persons_word_wins_over_what_is_set_up(
 
 def test_wandb_is_imported_only_when_a_run_is_tracked() -> None:
     code = (
-        "import sys, bench.record.tracker as t, bench.record.ledger, bench.record.environment, pathlib;"
+        "import sys, bench.track as t, bench.record.ledger, bench.record.environment, pathlib;"
         "run = t.make_tracker('none', pathlib.Path('.')); run.start('r', {}); run.finish(True);"
         "sys.exit(bool({'wandb', 'torch', 'pandas'} & set(sys.modules)))"
     )

@@ -16,17 +16,17 @@ from torch import Tensor
 from toys import MNR, Training
 
 from bench.data.dataset import Ragged, Split
-from bench.data.order import batch_rows
 from bench.data.pairs import Pairs
+from bench.data.sampler import batch_rows
 from bench.errors import UserError
-from bench.model.encode import encode
+from bench.model.embedding import encode, weights_digest
 from bench.model.packing import pack
-from bench.model.presets import weights_digest
-from bench.negatives import Source
+from bench.negatives import NegativeSampler
 from bench.train.config import TrainConfig
-from bench.train.loop import Hooks, Trainer, TrainingStopped
-from bench.train.material import Material
+from bench.train.learner import Learner
 from bench.train.state import Progress
+from bench.train.step import Objective
+from bench.train.trainer import Conditions, Hooks, Trainer, TrainingStopped
 from strategies import Batch, Loss
 from strategies.negatives import InBatch
 
@@ -34,11 +34,10 @@ from strategies.negatives import InBatch
 def fit(training: Training, evaluate: Callable[[], dict[str, float]] | None = None, **config: Any) -> Progress:
     """Train with settings that the toy does not have."""
     settings = {"batch_size": 8, "lr": 1e-3, "eval_every": 0, "log_every": 1, **config}
-    hooks = Hooks(event=training.events.append, evaluate=evaluate)
-    return Trainer(
-        training.encoder, training.strategy, Material(training.pairs, training.queries, training.passages), Source(),
-        TrainConfig(**settings), training.precision, 0, training.directory, hooks,
-    ).fit()  # fmt: skip
+    hooks = Hooks(event=training.events.append, evaluate=evaluate, selection="exact/mrr@10")
+    objective = Objective(training.strategy, training.examples, NegativeSampler())
+    conditions = Conditions(0, training.precision, training.directory)
+    return Trainer(Learner(training.encoder), objective, TrainConfig(**settings), conditions, hooks).fit()
 
 
 def weights(training: Training) -> dict[str, Tensor]:
@@ -75,7 +74,7 @@ def test_training_is_a_plain_loop(tmp_path: Path) -> None:
         rows = batch_rows(len(pairs), 8, 0, step)
         passages = sorted(set(pairs.positive[rows].tolist()))
         queries, candidates = (
-            torch.cat([encoder(pack([(tokens, np.array([text]))])) for text in texts])
+            torch.cat([encoder(pack([(tokens, np.array([text]))])).unit for text in texts])
             for tokens, texts in ((plain.queries, pairs.query[rows]), (plain.passages, passages))
         )
         losses = []
@@ -235,7 +234,7 @@ class Breaking:
 
     def loss(self, batch: Batch) -> Loss:
         self.calls += 1
-        losses = MNR.loss(batch).per_query
+        losses = MNR.loss(batch).per_example
         return Loss(self.harm(losses) if self.calls == 4 else losses)
 
 
@@ -257,7 +256,7 @@ def test_a_loss_that_is_not_finite_stops_training_and_is_not_saved(
         fit(training, max_steps=8, save_every=save_every)
     state = torch.load(tmp_path / "last.pt", weights_only=True)
     assert state["progress"]["step"] == {1: 3, 2: 2}[save_every]
-    for value in [*state["encoder"].values(), *training.encoder.state_dict().values()]:
+    for value in [*state["learner"].values(), *training.encoder.state_dict().values()]:
         assert torch.isfinite(value).all()
 
 

@@ -25,7 +25,7 @@ def test_the_verdict_says_who_cannot_be_told_apart_and_what_is_cheaper() -> None
     dear = {"cost": {"train_s": 90.0, "mine_s": 10.0, "texts_encoded": 64000.0}}
     runs.records = [replace(r, **(dear if r.strategy == "mined_hard" else {})) for r in runs.records]
     comparison = runs.compare()
-    assert comparison.rows[0].cell.strategy == "mined_hard", "this test is about the dear one leading"
+    assert comparison.rows[0].group.strategy == "mined_hard", "this test is about the dear one leading"
     which, how_much, price = verdict(comparison, "mnr")
     assert "not told apart from `in_batch`; it is higher for real than the one further" in which
     assert "a real difference" in how_much and "on `mnr`" in how_much
@@ -36,7 +36,7 @@ def test_the_verdict_says_who_cannot_be_told_apart_and_what_is_cheaper() -> None
         f"`in_batch`, the cheapest that is not told apart from it and {less:.1f} lower, encodes 6,400, 10.0 times less"
         in price
     )
-    assert [comparison.rows[place].cell.strategy for place in comparison.leaders] == ["mined_hard", "in_batch"]
+    assert [comparison.rows[place].group.strategy for place in comparison.leaders] == ["mined_hard", "in_batch"]
 
 
 def test_the_verdict_of_one_seed_promises_nothing() -> None:

@@ -11,7 +11,7 @@ from records import Runs
 from tiny import bench, words_for, write_data
 
 from bench.record.ledger import read
-from reports.groups import groups
+from reports.parts import parts
 
 pytest.importorskip("wandb_workspaces", reason="wandb-workspaces is not installed")
 from reports.workspace import BARS, LINES, report, workspace
@@ -44,10 +44,10 @@ def test_the_workspace_has_its_sections_with_strategies_as_groups() -> None:
 
 
 def test_the_report_has_verdict_and_main_table(runs_dir: Path) -> None:
-    found = groups(read(runs_dir).records, runs_dir, "recall@1")
+    found = parts(read(runs_dir).records, runs_dir, "recall@1")
     spec = report("me", "negbench", found)._to_model().model_dump_json()
     row = found[0].comparison.rows[0]
-    assert f"`{row.cell.label}` is best" in spec and f"{row.metrics['recall@1'].mean:.2f}" in spec
+    assert f"`{row.group.label}` is best" in spec and f"{row.metrics['recall@1'].mean:.2f}" in spec
 
 
 def test_every_panel_is_of_something_that_a_run_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +57,7 @@ def test_every_panel_is_of_something_that_a_run_tells(tmp_path: Path, monkeypatc
         def __getattr__(self, name: str) -> Any:
             return lambda *arguments, **_: told.update(arguments[0]) if name in ("log", "summary") else None
 
-    monkeypatch.setattr("bench.run.make_tracker", lambda mode, directory: Listening())
+    monkeypatch.setattr("bench.run.lifecycle.make_tracker", lambda mode, directory: Listening())
     data = write_data(tmp_path / "tiny")
     given = {**words_for(data, tmp_path / "runs"), "train.eval_every": "2", "eval.ks": "[1,10,20]"}
     more = ["strategy=mined_hard", "strategy.last=40", "mining.judge=scratch", "eval.retrieve=50"]

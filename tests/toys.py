@@ -20,13 +20,16 @@ from bench.data.pairs import Pairs
 from bench.data.tokens import tokenize
 from bench.model.config import EncoderConfig
 from bench.model.encoder import Encoder
+from bench.model.prepared import Prepared
 from bench.model.scratch import word_piece
-from bench.negatives import Reader, Setting, Source, View, source, view
+from bench.negatives import NegativeSampler, NegativesContext, negative_sampler, view
 from bench.train.config import TrainConfig
-from bench.train.loop import Hooks, Trainer
-from bench.train.material import Material, Texts, material
+from bench.train.examples import PairExamples, Texts, examples_of
+from bench.train.learner import Learner
 from bench.train.state import Progress
-from bench.train.step import Stepper
+from bench.train.step import Objective, Stepper, random_state, set_random_state
+from bench.train.trainer import Conditions, Hooks, Trainer
+from bench.train.world import World
 from strategies import Strategy, registered
 
 CPU = torch.device("cpu")
@@ -121,42 +124,51 @@ class Training:
         self.pairs = Pairs(self.data.splits["train"])
         self.events: list[dict[str, Any]] = []
 
-    def reader(self, name: str) -> Reader:
+    def prepared(self, name: str) -> Prepared:
         """The encoder itself, or for any other name one with other weights."""
         encoder = self.encoder if name in ("start", "current") else toy_encoder(self.data, dropout=0.0, seed=1)
-        return Reader(encoder, self.queries, self.passages, "fp32")
+        return Prepared(self.data, encoder, self.queries, self.passages, "fp32")
 
-    def parts(self, stage: Strategy, place: Path) -> tuple[Material, Source, View | None]:
+    @property
+    def examples(self) -> PairExamples:
+        """The labelled pairs."""
+        return PairExamples(self.pairs, self.queries, self.passages)
+
+    def objective(self, stage: Strategy, place: Path) -> Objective:
         """What a stage is trained on and with."""
         cut = lambda texts: tokenize(texts, self.encoder.tokenizer, 16)  # noqa: E731
-        found = material(stage.examples, Texts(self.data, self.queries, self.passages, cut, 16, 0))
-        setting = Setting(self.data, self.pairs, 0, self.reader, place)
-        negatives = source(stage.negatives, setting)
-        reach = np.union1d(found.pairs.positive, negatives.reach())
-        return found, negatives, None if stage.guide is None else view(stage.guide, setting, reach)
+        found = examples_of(stage.examples, Texts(self.data, self.queries, self.passages, cut, 16, 0))
+        context = NegativesContext(self.data, self.pairs, 0, self.prepared, place)
+        sampler = negative_sampler(stage.negatives, context)
+        reach = np.union1d(found.passages(), sampler.reach())
+        return Objective(stage, found, sampler, None if stage.guide is None else view(stage.guide, context, reach))
+
+    def learner(self, stage: Strategy) -> Learner:
+        return Learner.of(self.encoder, stage, 0)
 
     def stepper(self) -> Stepper:
-        found = Material(self.pairs, self.queries, self.passages)
-        return Stepper(self.encoder, self.strategy, found, self.precision, self.micro_batch)
+        objective = Objective(self.strategy, self.examples, NegativeSampler())
+        return Stepper(self.learner(self.strategy), objective, self.precision, self.micro_batch)
 
     def gradients(self, cached: bool | None = None) -> dict[str, Tensor]:
-        """Gradients of the first 16 pairs of the last stage by parameter name."""
-        self.encoder.zero_grad()
+        """Gradients of the first 16 examples of the last stage by parameter name."""
         rows, stage = np.arange(16), self.strategy.stages()[-1]
-        found, negatives, seen = self.parts(stage, self.directory)
-        if negatives.due(0):
-            negatives.refresh(0)
-        drawn = negatives.draw(rows, 0)
-        stepper = Stepper(self.encoder, stage, found, self.precision, self.micro_batch, view=seen)
-        pairs = found.pairs
-        own = None if drawn is None else drawn.ids
-        stepper.backward(pairs.query[rows], pairs.positive[rows], own, cached=cached)
-        return {n: p.grad.clone() for n, p in self.encoder.named_parameters() if p.grad is not None}
+        objective = self.objective(stage, self.directory)
+        if objective.sampler.due(0):
+            objective.sampler.refresh(0)
+        start = random_state(CPU)
+        learner = self.learner(stage)
+        set_random_state(start, CPU)
+        learner.zero_grad()
+        drawn = objective.sampler.draw(rows, 0)
+        Stepper(learner, objective, self.precision, self.micro_batch).backward(rows, drawn, cached=cached)
+        return {n: p.grad.clone() for n, p in learner.named_parameters() if p.grad is not None}
 
     def fit(
         self,
         on_step: Callable[[int], None] = lambda step: None,
         evaluate: Callable[[], dict[str, float]] | None = None,
+        world: World | None = None,
     ) -> Progress:
         """Train all stages; what the last one came to."""
         config = TrainConfig(
@@ -169,12 +181,15 @@ class Training:
             eval_every=self.eval_every,
             log_every=5,
         )
-        hooks = Hooks(event=self.events.append, progress=lambda step, total, rate: on_step(step), evaluate=evaluate)
+        hooks = Hooks(
+            event=self.events.append,
+            progress=lambda step, total, rate: on_step(step),
+            evaluate=evaluate,
+            selection="exact/mrr@10",
+        )
         stages = self.strategy.stages()
         for number, stage in enumerate(stages):
             place = self.directory / str(number) if len(stages) > 1 else self.directory
-            found, negatives, seen = self.parts(stage, place)
-            done = Trainer(
-                self.encoder, stage, found, negatives, config, self.precision, 0, place, hooks, view=seen
-            ).fit()
+            conditions = Conditions(0, self.precision, place, world or World())
+            done = Trainer(self.learner(stage), self.objective(stage, place), config, conditions, hooks).fit()
         return done

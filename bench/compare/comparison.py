@@ -9,25 +9,26 @@ from string import ascii_letters
 
 import numpy as np
 
-from bench.compare.cells import Cell, cells
-from bench.compare.fair import refuse_unfair
+from bench.compare.comparability import refuse_incomparable
+from bench.compare.seed_groups import SeedGroup, seed_groups
 from bench.compare.statistics import RESAMPLES, Interval, Pair, Values, interval, paired
 from bench.errors import UserError
 from bench.record.record import Metrics, Record
+from bench.record.schema import EvaluationSchema
 
 LEVEL = 0.05  # of Holm's adjusted p below which a difference is called real
 
 PerQuery = Callable[[Record, str], tuple[Values, Values]]
-"""Of a record and a metric: the queries' ids [Q] and their values [Q], as ``ranks.parquet`` has them."""
+"""Of a record and a metric: the items' ids [Q] and their values [Q], as the record's per-item file has them."""
 
 
 @dataclass(frozen=True)
-class Row:
+class StrategyRow:
     """One cell. ``metrics`` are over its seeds, percent; ``cost`` are means over them; ``before`` is the untrained
     encoder's metrics. Rows that share a letter of ``letters`` are not told apart; a row without one was not tested.
     """
 
-    cell: Cell
+    group: SeedGroup
     metrics: dict[str, Interval]
     cost: dict[str, float | None]
     before: dict[str, float | None]
@@ -43,10 +44,15 @@ class Comparison:
     """
 
     metric: str
-    rows: tuple[Row, ...]
+    rows: tuple[StrategyRow, ...]
     pairs: tuple[Pair, ...]
     best: int | None
     notes: tuple[str, ...]
+
+    @property
+    def schema(self) -> EvaluationSchema:
+        """What the metrics of all rows are called."""
+        return self.rows[0].group.records[0].evaluation_schema
 
     @property
     def leaders(self) -> list[int]:
@@ -65,25 +71,26 @@ class Comparison:
 def compare(
     records: Iterable[Record],
     per_query: PerQuery,
-    metric: str = "recall@1",
+    metric: str | None = None,
     allowed: Sequence[str] = (),
     resamples: int = RESAMPLES,
 ) -> Comparison:
-    """Compare all cells of ``records`` by ``metric``.
+    """Compare all strategies of ``records`` by ``metric``, by default the headline of their evaluation.
 
     Raises :class:`UserError` when there is nothing to compare, when a record lacks the metric, and when runs
     differ in data, encoder, evaluation or budget and that is not ``allowed``.
     """
     records = list(records)
-    found = cells(records)
+    found = seed_groups(records)
     if not found:
         raise UserError("there is no finished run to compare")
-    notes = refuse_unfair(found, allowed)
+    metric = metric or records[0].evaluation_schema.headline
+    notes = refuse_incomparable(found, allowed)
     if again := len(records) - sum(len(cell.records) for cell in found):
         notes.append(f"runs that repeat a seed of their row: {again}; of each seed the latest counts")
     rows = [_row(cell, metric) for cell in found]
     rows.sort(key=lambda row: (row.metrics[metric].n < 2, -row.metrics[metric].mean))  # one seed stands last
-    alone = [row.cell.label for row in rows if row.metrics[metric].n < 2]
+    alone = [row.group.label for row in rows if row.metrics[metric].n < 2]
     if alone:
         notes.append(f"n=1, so neither interval nor test, and it cannot win: {', '.join(alone)}")
     tested, values, untested = _values(rows, per_query, metric)
@@ -98,11 +105,11 @@ def compare(
     return Comparison(metric, tuple(rows), tuple(pairs), 0 if winner else None, tuple(notes))
 
 
-def _row(cell: Cell, metric: str) -> Row:
+def _row(cell: SeedGroup, metric: str) -> StrategyRow:
     if any(record.metrics.get(metric) is None for record in cell.records):
         known = sorted({name for record in cell.records for name in record.metrics})
         raise UserError(f"{cell.label} has no metric {metric!r}; there is {', '.join(known)}")
-    return Row(
+    return StrategyRow(
         cell,
         {name: interval(values) for name, values in _over([r.metrics for r in cell.records]).items()},
         {name: mean(values) for name, values in _over([r.cost for r in cell.records]).items()},
@@ -116,7 +123,7 @@ def _over(measured: Sequence[Metrics]) -> dict[str, list[float]]:
     return {name: [v for v in found if v is not None] for name, found in values.items() if None not in found}
 
 
-def _values(rows: Sequence[Row], per_query: PerQuery, metric: str) -> tuple[list[int], list[Values], list[str]]:
+def _values(rows: Sequence[StrategyRow], per_query: PerQuery, metric: str) -> tuple[list[int], list[Values], list[str]]:
     """The rows that can be tested with their per-query values [seeds, Q], and why others cannot."""
     tested: list[int] = []
     found: list[Values] = []
@@ -126,17 +133,17 @@ def _values(rows: Sequence[Row], per_query: PerQuery, metric: str) -> tuple[list
         if row.metrics[metric].n < 2:
             continue
         try:
-            queries, values = zip(*(per_query(record, metric) for record in row.cell.records), strict=True)
+            queries, values = zip(*(per_query(record, metric) for record in row.group.records), strict=True)
         except UserError as error:
-            notes.append(f"{row.cell.label} is not tested: {error}")
+            notes.append(f"{row.group.label} is not tested: {error}")
             continue
         asked = queries[0] if asked is None else asked
         if not all(np.array_equal(asked, of_run) for of_run in queries):
-            notes.append(f"{row.cell.label} is not tested: its runs were not asked the same queries as the rows above")
+            notes.append(f"{row.group.label} is not tested: its runs were not asked the same queries as the rows above")
             continue
         if len(asked) < 2 or not all(np.isfinite(of_run).all() for of_run in values):
             what = "one query tells nothing" if len(asked) < 2 else "values of single queries are not numbers"
-            notes.append(f"{row.cell.label} is not tested: {what}")
+            notes.append(f"{row.group.label} is not tested: {what}")
             continue
         tested.append(number)
         found.append(np.stack(values))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
-from bench.compare.cells import word
 from bench.errors import UserError, nearest
 from bench.record.identity import flat
 from bench.record.record import Record
+from bench.record.serialize import as_override
 
 _UNSET = ("null",)  # of a setting that is younger than the record
 
@@ -49,7 +49,7 @@ def _plain(value: str) -> str | float:
 
 def _settings(record: Record) -> dict[str, tuple[str, ...]]:
     """Every setting of a record and the words that mean its value."""
-    found: dict[str, tuple[str, ...]] = {key: (word(value),) for key, value in flat(record.config)}
+    found: dict[str, tuple[str, ...]] = {key: (as_override(value),) for key, value in flat(record.config)}
     for name, value in (("data", record.data["name"]), ("encoder", record.encoder.get("name", ""))):
         given = str(found.get(f"{name}.name", (value,))[0])
         found[name] = (str(value), given, PurePath(given).name)

@@ -141,7 +141,7 @@ def _noise(values: Values) -> float:
 
 
 def _flipped(values: Values, resamples: int, rng: np.random.Generator) -> Values:
-    """[resamples, R] means of ``values`` [R, Q], every query's sign drawn anew, alike for all rows."""
+    """[resamples, R] means of ``values`` [R, Q], every query's sign drawn anew, comparable for all rows."""
     queries = values.shape[1]
     scaled = (values.T / queries).astype(np.float32)
     null = np.empty((resamples, len(values)))

@@ -2,10 +2,10 @@
 
 from bench.data.dataset import DataSet, Ragged, Split
 from bench.data.inspect import Inspection, inspect, render
-from bench.data.layout import PRESETS
 from bench.data.load import DataConfig, load
-from bench.data.problems import DataError
+from bench.data.presets import PRESETS
 from bench.data.tokens import Tokens, tokenize
+from bench.data.validation import DataError
 
 __all__ = [
     "PRESETS",

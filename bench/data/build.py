@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.data.dataset import DataSet, Floats, Ids, Ragged, Split
 from bench.data.fingerprint import with_fingerprint
-from bench.data.problems import Problems
+from bench.data.validation import Problems
 
 SPLITS = ("train", "dev", "test")
 

@@ -18,11 +18,11 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path, PurePath
 
+from bench.cache import Cache, cache_dir
 from bench.data.build import Builder
-from bench.data.cache import cache_dir, keep
 from bench.data.dataset import DataSet
 from bench.data.lines import is_text
-from bench.data.problems import Problems
+from bench.data.validation import Problems
 
 logger = logging.getLogger(__name__)
 
@@ -112,25 +112,24 @@ def distributions() -> list[Distribution]:
 
 
 def _cached(sources: list[Distribution]) -> list[Documented]:
-    """What :func:`extract` gives for all the sources, from the cache where it is there and whole."""
+    """What :func:`extract` gives for all the sources, from the cache where it is there."""
     versions = sorted(f"{source.name}=={source.version}" for source in sources)
     key = hashlib.sha256("\n".join([f"revision {REVISION}", *versions]).encode()).hexdigest()[:16]
-    path = cache_dir() / f"{NAME}-{key}.json"
-    try:
-        return [(summary, passage) for summary, passage in json.loads(path.read_bytes())]
-    except FileNotFoundError:
+
+    def make(place: Path) -> dict[str, object]:
         logger.info("reading the docstrings of %d installed libraries, once", len(sources))
-    except (OSError, ValueError, TypeError) as error:
-        logger.warning("%s cannot be read (%s) and is made again", path, error)
-    enabled = gc.isenabled()
-    gc.disable()  # millions of syntax nodes without a cycle: collecting would double the time
-    try:
-        documented = [pair for source in sources for pair in extract(source)]
-    finally:
-        if enabled:
-            gc.enable()
-    keep(path, lambda file: file.write(json.dumps(documented).encode()))
-    return documented
+        enabled = gc.isenabled()
+        gc.disable()  # millions of syntax nodes without a cycle: collecting would double the time
+        try:
+            documented = [pair for source in sources for pair in extract(source)]
+        finally:
+            if enabled:
+                gc.enable()
+        (place / "documented.json").write_text(json.dumps(documented))
+        return {}
+
+    found = Cache(cache_dir()).entry(f"{NAME}-{key}", make)
+    return [(summary, passage) for summary, passage in json.loads((found.path / "documented.json").read_bytes())]
 
 
 def extract(source: Distribution) -> Iterator[Documented]:

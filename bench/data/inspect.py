@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.dataset import DataSet, Split
-from bench.data.layout import source
-from bench.data.problems import DataError, Problem, describe
+from bench.data.presets import find_source
+from bench.data.validation import DataError, Problem, describe
 
 WIDTH = 100
 SHOWN = 20
@@ -36,7 +36,7 @@ class Inspection:
     """
 
     name: str
-    layout: str
+    format: str
     place: str
     problems: tuple[Problem, ...] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -56,15 +56,15 @@ def inspect(name: str | Path, path: str | None = None) -> Inspection:
 
     Broken data is reported in ``problems``; :class:`UserError` is raised when there is nothing to read.
     """
-    found = source(str(name), path)
+    found = find_source(str(name), path)
     try:
         data = found.read()
     except DataError as error:
-        return Inspection(found.name, found.layout, found.place, error.problems)
+        return Inspection(found.name, found.format, found.place, error.problems)
     texts = {"queries": data.queries, "passages": data.passages, "unlabelled": data.unlabelled}
     return Inspection(
         found.name,
-        found.layout,
+        found.format,
         found.place,
         counts=data.counts,
         parts={part: len(rows) for part, (_, rows) in data.parts.items()},
@@ -105,7 +105,7 @@ def _copies(data: DataSet, split: Split) -> int:
 
 def render(inspection: Inspection, shown: int = SHOWN) -> str:
     """The inspection as text of at most 100 columns, with the first ``shown`` problems."""
-    head = [f"{inspection.name}  ({inspection.layout}, {inspection.place})"]
+    head = [f"{inspection.name}  ({inspection.format}, {inspection.place})"]
     if not inspection.ok:
         return "\n".join(_wrapped([*head, *describe(inspection.problems, shown).splitlines()]))
     lines = [f"fingerprint {inspection.fingerprint}", "", *_splits(inspection), ""]

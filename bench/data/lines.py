@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.data.problems import Problems
+from bench.data.validation import Problems
 from bench.errors import UserError
 
 BOM = b"\xef\xbb\xbf"

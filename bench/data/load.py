@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from bench.data.dataset import DataSet
-from bench.data.layout import source
-from bench.data.limit import limited
+from bench.data.presets import find_source
+from bench.data.subset import subset
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class DataConfig:
 
     ``name`` is a preset, a directory, a ``.jsonl`` file or ``hf:OWNER/NAME``; ``path`` is the directory of a
     preset that needs one. ``max_train`` (pairs) and ``max_corpus`` (passages) limit it for quick runs, see
-    :func:`bench.data.limit.limited`.
+    :func:`bench.data.subset.subset`.
     """
 
     name: str = "docstrings"
@@ -29,5 +29,5 @@ def load(config: DataConfig) -> DataSet:
 
     Raises :class:`UserError` when it is not found and :class:`DataError` when it is broken.
     """
-    found = source(config.name, config.path)
-    return limited(replace(found.read(), name=found.name), config.max_train, config.max_corpus)
+    found = find_source(config.name, config.path)
+    return subset(replace(found.read(), name=found.name), config.max_train, config.max_corpus)

@@ -8,7 +8,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.dataset import Ids, Split
+from bench.data.dataset import DataSet, Ids, Ragged, Split
+
+NOBODY = Split(np.zeros(0, dtype=np.int64), Ragged.of([]))
+"""A split without queries."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,11 @@ class Pairs:
     @property
     def positive(self) -> Ids:
         return self.split.relevant.values
+
+    @classmethod
+    def of(cls, data: DataSet) -> Pairs:
+        """The training pairs of ``data``; none where it has no train split."""
+        return cls(data.splits.get("train", NOBODY))
 
     def __len__(self) -> int:
         return len(self.split.relevant.values)

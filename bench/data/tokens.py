@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.cache import keep
+from bench.cache import Cache
 from bench.data.dataset import Ids, Ragged
 from bench.errors import UserError, at_least
 
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHUNK = 8192  # texts encoded at a time, which bounds the memory
-REVISION = 1  # of the file
-HEAD = 4 * 8  # bytes
+REVISION = 2  # of what is kept
 
 TokenIds = NDArray[np.int32]
 
@@ -35,12 +33,12 @@ TokenIds = NDArray[np.int32]
 class Tokens:
     """Token ids of texts, special tokens included: text ``i`` is ``ids[offsets[i] : offsets[i + 1]]``.
 
-    ``truncated`` is the number of texts that were longer than allowed and cut.
+    ``truncated`` marks the texts that were longer than allowed and cut.
     """
 
     ids: TokenIds  # [offsets[-1]]
     offsets: Ids  # [texts + 1], starts with 0
-    truncated: int
+    truncated: NDArray[np.bool_]  # [texts]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -63,28 +61,30 @@ def tokenize(
     tokenizer: PreTrainedTokenizerBase,
     max_tokens: int,
     prefix: str = "",
-    cache: Path | None = None,
+    cache: Cache | None = None,
 ) -> Tokens:
     """The tokens of ``prefix + text`` for each text, at most ``max_tokens`` each, special tokens included.
 
     Special tokens are those that the tokenizer itself adds to one text. The tokenizer is left as it is. With
-    ``cache`` (a directory) the result is kept there under a hash of the texts, the tokenizer and the settings,
-    and read from there the next time, mapped into memory; a damaged file is made again. Raises
+    ``cache`` the result is kept there under a hash of the texts, the tokenizer and the settings, and read from
+    there the next time, mapped into memory. Raises
     :class:`UserError` when the tokenizer has no fast backend or ``max_tokens`` leaves no room for a text.
     """
     backend = _own_copy(tokenizer)
     at_least("max_tokens", max_tokens, backend.num_special_tokens_to_add(False) + 1)
     if cache is None:
         return _encode(texts, backend, max_tokens, prefix)
-    path = cache / f"tokens-{_key(texts, backend, max_tokens, prefix)}.bin"
-    try:
-        return _load(path, len(texts))
-    except FileNotFoundError:
+    key = _key(texts, backend, max_tokens, prefix)
+
+    def make(place: Path) -> dict[str, object]:
         logger.info("tokenising %d texts", len(texts))
-    except (OSError, ValueError) as error:
-        logger.warning("%s is damaged (%s) and is made again", path, error)
-    tokens = _encode(texts, backend, max_tokens, prefix)
-    return _load(path, len(texts)) if keep(path, lambda file: _save(file, tokens)) else tokens
+        made = _encode(texts, backend, max_tokens, prefix)
+        for name in ("ids", "offsets", "truncated"):
+            np.save(place / f"{name}.npy", getattr(made, name))
+        return {}
+
+    found = cache.entry(f"tokens-{key}", make)
+    return Tokens(found.array("ids"), found.array("offsets"), found.array("truncated"))
 
 
 def _own_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
@@ -113,42 +113,17 @@ def _key(texts: Sequence[str], backend: Tokenizer, max_tokens: int, prefix: str)
 
 def _encode(texts: Sequence[str], backend: Tokenizer, max_tokens: int, prefix: str) -> Tokens:
     backend.enable_truncation(max_tokens)
-    truncated = 0
+    truncated: list[bool] = []
     lengths: list[int] = []
     chunks: list[TokenIds] = []
     for start in range(0, len(texts), CHUNK):
         chunk = [prefix + text for text in texts[start : start + CHUNK]]
         encodings = backend.encode_batch_fast(chunk)
-        truncated += sum(bool(encoding.overflowing) for encoding in encodings)
+        truncated.extend(bool(encoding.overflowing) for encoding in encodings)
         rows = [encoding.ids for encoding in encodings]
         lengths.extend(map(len, rows))
         chunks.append(np.array(list(chain.from_iterable(rows)), dtype=np.int32))
     offsets = np.zeros(len(texts) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
-    return Tokens(np.concatenate(chunks) if chunks else np.empty(0, np.int32), offsets, truncated)
-
-
-def _save(file: BinaryIO, tokens: Tokens) -> None:
-    """A head of four numbers (texts, ids, truncated, checksum), then offsets, then ids, all little-endian."""
-    head = [len(tokens), len(tokens.ids), tokens.truncated, _checksum(tokens)]
-    for values, kind in ((np.array(head), "<i8"), (tokens.offsets, "<i8"), (tokens.ids, "<i4")):
-        file.write(values.astype(kind, copy=False).data)
-
-
-def _load(path: Path, texts: int) -> Tokens:
-    """The tokens in a file of :func:`_save`, ids mapped. Raises ``ValueError`` when it is not whole."""
-    head = np.fromfile(path, "<i8", 4).tolist()
-    ids_at = HEAD + 8 * (texts + 1)
-    if len(head) < 4 or head[0] != texts or path.stat().st_size != ids_at + 4 * head[1]:
-        raise ValueError("its size is not what it should be")
-    _, size, truncated, checksum = head
-    offsets = np.fromfile(path, "<i8", texts + 1, offset=HEAD)
-    ids = np.memmap(path, "<i4", "r", ids_at, (size,)) if size else np.empty(0, np.int32)
-    tokens = Tokens(ids, offsets, truncated)
-    if _checksum(tokens) != checksum:
-        raise ValueError("its content does not match its checksum")
-    return tokens
-
-
-def _checksum(tokens: Tokens) -> int:
-    return zlib.crc32(tokens.ids.data, zlib.crc32(tokens.offsets.data, zlib.crc32(b"%d" % tokens.truncated)))
+    ids = np.concatenate(chunks) if chunks else np.empty(0, np.int32)
+    return Tokens(ids, offsets, np.array(truncated, dtype=np.bool_))

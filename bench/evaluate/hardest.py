@@ -13,12 +13,13 @@ LONGEST = 400  # characters of a text that are kept
 WANTED, INSTEAD = 2, 3  # passages that are told
 
 
-def hardest(data: DataSet, split: str, ranks: pd.DataFrame, count: int) -> list[dict[str, Any]]:
+def hardest_queries(data: DataSet, split: str, ranks: pd.DataFrame, count: int) -> list[dict[str, Any]]:
     """The ``count`` queries whose first relevant passage ranks lowest, by exact search; worst first.
 
-    ``ranks`` are :class:`bench.evaluate.Retrieval`'s for that split. Of queries for which none was retrieved those come
-    first whose best passage scores highest: there the model was surest, and wrong. Each has ``row`` (in ``ranks``),
-    ``query``, ``rank`` (or None), ``relevant`` (texts) and ``retrieved`` (texts with ``score``).
+    ``ranks`` are the items of :func:`bench.evaluate.retrieval.evaluate` for that split. Of queries for which none was
+    retrieved those come first whose best passage scores highest: there the model was surest, and wrong.
+    Each has ``row`` (in ``ranks``), ``query``, ``rank`` (or None), ``relevant`` (texts) and ``retrieved`` (texts with
+    ``score``).
     """
     far = ranks["exact/rank"].fillna(np.iinfo(np.int64).max).to_numpy(dtype=np.int64)
     scores = np.array([row[0] for row in ranks["exact/scores"]])

@@ -90,24 +90,29 @@ def _dcg(gains: Values, k: int) -> Values:
 
 
 class Metric(NamedTuple):
-    """``function`` gives a number in [0, 1] per query, ``[Q]``, from the first ``k`` of a ranking."""
+    """``function`` gives a number in [0, 1] per query, ``[Q]``, from the first ``k`` of a ranking.
+
+    An evaluation reports it at every one of ``eval.ks``, or where ``at_ten`` at 10 alone (or at a lesser depth).
+    """
 
     description: str
     function: Callable[[Judged, int], Values]
+    at_ten: bool = False
 
 
 METRICS = {
     "recall": Metric("share of all relevant passages that are among the first k", _recall),
     "hit": Metric("whether any relevant passage is among the first k", _hit),
-    "mrr": Metric("one over the rank of the first relevant passage, 0 if that is beyond k", _mrr),
-    "ndcg": Metric("sum of grade / log2(1 + rank) over the first k, over that of the ideal order", _ndcg),
+    "mrr": Metric("one over the rank of the first relevant passage, 0 if that is beyond k", _mrr, at_ten=True),
+    "ndcg": Metric("sum of grade / log2(1 + rank) over the first k, over the ideal order's", _ndcg, at_ten=True),
 }
+"""Every metric by name: an entry here is all that a new one takes."""
 
 
 def names(ks: Iterable[int], depth: int) -> tuple[str, ...]:
-    """An evaluation's metrics: recall and hit at each of ``ks``; MRR and nDCG at 10, or at a lesser depth."""
-    ten = min(10, depth)
-    return (*(f"{kind}@{k}" for kind in ("recall", "hit") for k in ks), f"mrr@{ten}", f"ndcg@{ten}")
+    """The metrics that an evaluation at the cut-offs ``ks`` reports when it retrieves ``depth`` passages."""
+    ks, ten = tuple(ks), min(10, depth)
+    return tuple(f"{name}@{k}" for name, metric in METRICS.items() for k in ((ten,) if metric.at_ten else ks))
 
 
 def parse(name: str) -> tuple[str, int]:

@@ -1,41 +1,109 @@
-"""Evaluate vectors by retrieval: search the corpus, rank, and measure. No text is encoded here."""
+"""Retrieval: search the corpus for every query, rank, and measure, by an index and exactly."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bench.data.dataset import Floats, Ids, Split
+from bench.atomic import explain_write_errors
+from bench.data.dataset import DataSet, Floats, Ids, Split
+from bench.data.subset import subset_split
 from bench.errors import UserError
+from bench.evaluate.base import Evaluation, Measured, Rows
 from bench.evaluate.config import EvalConfig
+from bench.evaluate.hardest import hardest_queries
 from bench.evaluate.metrics import judge, means, names, per_query
+from bench.evaluate.recall_file import write_file
+from bench.record.schema import RETRIEVAL
 from bench.search import ExactIndex, HnswIndex, IndexConfig
+
+WORST = 50  # queries that are kept in words
 
 
 @dataclass(frozen=True)
-class Retrieval:
-    """What an evaluation found.
+class Retrieval(Evaluation):
+    """The queries of ``split``, which is ``name`` of ``data``, search the passages ``corpus`` (ids, in order).
 
-    ``metrics`` are means in percent: ``recall@1``, ``hit@10``, ``mrr@10``, ``ndcg@10`` by HNSW,
-    ``exact/recall@1`` ... by exact search, ``dev_hard/recall@1`` and ``dev_hard/exact/recall@1`` over a
-    part. Times are in seconds: ``index_s`` to build the graph, ``search_s`` to search it, ``exact_s`` for
-    the whole of exact search.
-
-    ``ranks`` has one row per query: ``query`` (id), ``n_relevant``, then of HNSW ``rank`` (of the first
-    relevant passage, from 1; missing when none was retrieved), every metric's value under its name in
-    ``metrics``, ``passages`` and ``scores`` (lists, best first), and the same of exact search under
-    ``exact/...``.
+    ``split.relevant`` counts passages within ``corpus``. ``parts`` names rows of the split to report beside the
+    whole. ``device`` is that of exact search; ``seed`` that of the index. Without ``final`` only exact search runs and
+    no query is kept in words. Raises :class:`UserError` when the corpus is too small for the settings or lacks a
+    relevant passage, and when a part is empty.
     """
 
-    metrics: dict[str, float]
-    index_s: float
-    search_s: float
-    exact_s: float
-    ranks: pd.DataFrame
+    data: DataSet
+    name: str
+    split: Split
+    corpus: Ids
+    parts: Mapping[str, Ids]
+    config: EvalConfig
+    index: IndexConfig
+    device: str = "cpu"
+    seed: int = 0
+    final: bool = True
+
+    schema = RETRIEVAL
+
+    def __post_init__(self) -> None:
+        check_task(self.split, self.parts, len(self.corpus), self.config.retrieve, self.data.name)
+
+    @classmethod
+    def of(
+        cls, data: DataSet, name: str, config: EvalConfig, index: IndexConfig, device: str = "cpu", seed: int = 0
+    ) -> Retrieval:
+        """The evaluation of the split ``name`` of ``data`` that the settings ask for."""
+        split, corpus = data.splits[name], np.arange(data.corpus_size)
+        if config.max_corpus is not None:
+            split, corpus = subset_split(split, len(split), config.max_corpus, len(corpus))
+        parts = {part: rows for part, (of, rows) in data.parts.items() if of == name}
+        return cls(data, name, split, corpus, parts, config, index, device, seed)
+
+    @property
+    def selection(self) -> str:
+        return self.config.selection
+
+    @property
+    def key(self) -> Any:
+        metrics = names(self.config.ks, self.config.retrieve)
+        return [self.schema.name, metrics, self.name, asdict(self.config), asdict(self.index), self.seed]
+
+    def texts(self) -> Rows:
+        return Rows(self.split.queries, self.corpus)
+
+    def subset(self, queries: int, passages: int) -> Retrieval:
+        """The first queries against a smaller corpus: all that is relevant to them and the first others."""
+        split, corpus = subset_split(self.split, queries, passages, len(self.corpus))
+        return replace(self, split=split, corpus=self.corpus[corpus], parts={}, final=False)
+
+    def measure(self, queries: Floats, passages: Floats) -> Measured:
+        found = evaluate(
+            queries, passages, self.split, self.parts, self.config, self.index, self.device, self.seed, self.final
+        )
+        for column in ("passages", "exact/passages"):
+            if column in found.items:
+                found.items[column] = [self.corpus[ids] for ids in found.items[column]]
+        return replace(found, hardest=hardest_queries(self.data, self.name, found.items, WORST) if self.final else ())
+
+    def worst_table(self, measured: Measured) -> pd.DataFrame:
+        """The hardest queries, each with what came first instead."""
+        columns = ["query", "rank", "retrieved", "score"]
+        worst = ((w, w["retrieved"][0]) for w in measured.hardest)
+        rows = [[w["query"], w["rank"], first["text"], first["score"]] for w, first in worst]
+        return pd.DataFrame(rows, columns=columns).astype({"rank": "Int64"})
+
+    def write_files(self, measured: Measured, directory: Path) -> None:
+        if not self.config.recall_file:
+            return
+        items, path = measured.items, directory / "recall_result.txt"
+        asked = [self.data.queries[query] for query in items["query"]]
+        ids, scores = np.stack(items["passages"].tolist()), np.stack(items["scores"].tolist())
+        with explain_write_errors(path):
+            write_file(path, asked, self.data.passages, ids, scores)
 
 
 def evaluate(
@@ -47,14 +115,20 @@ def evaluate(
     index: IndexConfig,
     device: str = "cpu",
     seed: int = 0,
-    hnsw: bool = True,
-) -> Retrieval:
+    by_index: bool = True,
+) -> Measured:
     """Retrieve ``config.retrieve`` passages for each query and measure them against ``split.relevant``.
 
     ``query_vectors`` ``[len(split), d]`` and ``corpus_vectors`` ``[P, d]`` are unit vectors, the row of a
     passage being its id. ``parts`` names rows of the split to report beside the whole. ``device`` is that
-    of exact search; ``seed`` that of the HNSW graph. Without ``hnsw`` only exact search runs, only
-    ``exact/...`` is measured and ``index_s`` and ``search_s`` are 0: the evaluation to use in training.
+    of exact search; ``seed`` that of the index. Without ``by_index`` only exact search runs and only
+    ``exact/...`` is measured: the evaluation to use in training.
+
+    Metrics are ``recall@1``, ``hit@10``, ``mrr@10``, ``ndcg@10`` by the index, ``exact/recall@1`` ... by exact search,
+    ``dev_hard/recall@1`` and ``dev_hard/exact/recall@1`` over a part. Seconds are ``index_s`` to build the index,
+    ``search_s`` to search it, ``exact_s`` for the whole of exact search. Items have ``query`` (id), ``n_relevant``,
+    then of the index ``rank`` (of the first relevant passage, from 1; missing when none was retrieved), the metrics,
+    ``passages`` and ``scores`` (lists, best first), and the same of exact search under ``exact/...``.
 
     Raises :class:`UserError` when the corpus is too small for the settings or the relevant passages, when a
     part is empty, or when a vector is not finite.
@@ -64,20 +138,19 @@ def evaluate(
     if config.paddle_compat:
         split, parts = _without_last(split, parts)
         query_vectors = query_vectors[: len(split)]
-    _check(split, parts, len(corpus_vectors), config.retrieve)
+    check_task(split, parts, len(corpus_vectors), config.retrieve)
 
     found: dict[str, tuple[Floats, Ids]] = {}
-    index_s = search_s = 0.0
-    if hnsw:
-        index.check(config.retrieve)
+    seconds: dict[str, float] = {}
+    if by_index:
         start = perf_counter()
         graph = HnswIndex(corpus_vectors, index, seed)
         built = perf_counter()
         found[""] = graph.search(query_vectors, config.retrieve)
-        index_s, search_s = built - start, perf_counter() - built
+        seconds |= {"index_s": built - start, "search_s": perf_counter() - built}
     start = perf_counter()
     found["exact/"] = ExactIndex(corpus_vectors, device).search(query_vectors, config.retrieve)
-    exact_s = perf_counter() - start
+    seconds["exact_s"] = perf_counter() - start
 
     metrics: dict[str, float] = {}
     columns: dict[str, object] = {"query": split.queries}
@@ -92,7 +165,7 @@ def evaluate(
         columns[f"{prefix}rank"] = pd.arrays.IntegerArray(judged.first, judged.first == 0)
         columns |= {prefix + name: column for name, column in values.items()}
         columns |= {f"{prefix}passages": list(ids), f"{prefix}scores": list(scores)}
-    return Retrieval(metrics, index_s, search_s, exact_s, pd.DataFrame(columns))
+    return Measured(metrics, pd.DataFrame(columns), seconds)
 
 
 def _without_last(split: Split, parts: Mapping[str, Ids]) -> tuple[Split, dict[str, Ids]]:
@@ -103,13 +176,14 @@ def _without_last(split: Split, parts: Mapping[str, Ids]) -> tuple[Split, dict[s
     return Split(split.queries[:-1], relevant, grades), {n: r[r < len(kept)] for n, r in parts.items()}
 
 
-def _check(split: Split, parts: Mapping[str, Ids], corpus: int, retrieve: int) -> None:
-    for name, count in {"the split": len(split), **{f"part {n!r}": len(r) for n, r in parts.items()}}.items():
+def check_task(split: Split, parts: Mapping[str, Ids], corpus: int, retrieve: int, name: str = "") -> None:
+    """Raise :class:`UserError` when ``corpus`` passages cannot be searched for ``retrieve`` that are relevant."""
+    for what, count in {"the split": len(split), **{f"part {n!r}": len(r) for n, r in parts.items()}}.items():
         if not count:
-            raise UserError(f"{name} has no query to evaluate")
+            raise UserError(f"{what} has no query to evaluate")
     if retrieve > corpus:
         raise UserError(
-            f"eval.retrieve={retrieve} but the corpus has {corpus} passages; "
+            f"eval.retrieve={retrieve}, but the corpus{f' of {name}' if name else ''} has {corpus} passages; "
             f"set eval.retrieve and eval.ks to at most {corpus}"
         )
     beyond = np.flatnonzero(split.relevant.values >= corpus)

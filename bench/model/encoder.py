@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,9 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.errors import UserError
-from bench.model import attention
 from bench.model.config import EncoderConfig
-from bench.model.cpu import keep_memory, quicken
+from bench.model.cpu import attention
+from bench.model.cpu.modules import keep_memory, quicken
 from bench.model.packing import Packed
 
 log = logging.getLogger(__name__)
@@ -27,8 +26,21 @@ ROUND = 128  # tokens of a packed batch are a multiple of it
 PROJECTION_DROPOUT = 0.1  # PaddleNLP neural_search base_model.py
 
 
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoder makes of n texts.
+
+    ``unit`` [n, d] are float32 vectors of length one, ``raw`` [n, d] the same before they are normalised; ``tokens``
+    [T, hidden] are the last layer's states of all tokens in the order of ``Packed.ids``, None where not asked for.
+    """
+
+    unit: Tensor
+    raw: Tensor
+    tokens: Tensor | None = None
+
+
 class Encoder(nn.Module):
-    """Turns packed token sequences into unit vectors, queries and passages alike.
+    """Turns packed token sequences into vectors, queries and passages alike.
 
     ``e = normalize(dropout(W pool(h) + b))`` with the projection, ``normalize(pool(h))`` without it; ``h`` are
     the hidden states. On a CPU, texts go through the model packed, with no padding, where a check when the
@@ -98,21 +110,32 @@ class Encoder(nn.Module):
                 log.info("this model cannot take packed texts; they are padded instead")
         return self
 
-    def forward(self, packed: Packed) -> Tensor:
-        """[n, d] float32 unit vectors in the order of the texts given to ``pack``."""
+    def forward(self, packed: Packed, tokens: bool = False) -> Encoded:
+        """The vectors of ``packed`` in the order of the texts given to ``pack``; with ``tokens`` the states, too."""
         hidden = self._packed_states(packed) if self.packs else self._padded_states(packed)
         pooled = self._pool(hidden, packed)
         if self.projection is not None:
             pooled = self.projection(pooled)
-        vectors = F.normalize(self.dropout(pooled).float(), dim=-1)
-        return vectors[packed.restore.to(vectors.device)]
+        raw = self.dropout(pooled).float()[packed.restore.to(pooled.device)]
+        return Encoded(F.normalize(raw, dim=-1), raw, hidden[-1] if tokens else None)
+
+    @property
+    def word_embeddings(self) -> nn.Embedding:
+        """The table of word embeddings as it is: narrowed while training."""
+        table: nn.Embedding = self.transformer.get_input_embeddings()
+        return table
+
+    def put_word_embeddings(self, table: nn.Embedding, places: Tensor | None) -> None:
+        """Use ``table``; ``places`` [vocabulary] says in which row of it a token id stands, None: in its own."""
+        self.transformer.set_input_embeddings(table)
+        self._places = places
 
     def _inputs(self, ids: Tensor) -> Tensor:
         """Word embeddings of token ids, through the narrowed table where there is one."""
         ids = ids.to(self.device)
         if self._places is not None:
             ids = self._places[ids]
-        embeddings: Tensor = self.transformer.get_input_embeddings()(ids)
+        embeddings: Tensor = self.word_embeddings(ids)
         return embeddings
 
     def _packed_states(self, packed: Packed) -> tuple[Tensor, ...]:
@@ -177,7 +200,7 @@ class Encoder(nn.Module):
         if not getattr(self.transformer, "_supports_attention_backend", False):
             return False
         original = self.transformer.config._attn_implementation
-        vocabulary = self.transformer.get_input_embeddings().num_embeddings
+        vocabulary = self.word_embeddings.num_embeddings
         lengths = np.array([3, 4, 9, 9])
         ids = torch.arange(int(lengths.sum())) % max(1, vocabulary - 5) + 4
         probe = Packed(ids.clamp(max=vocabulary - 1), lengths, torch.arange(len(lengths)))
@@ -196,58 +219,6 @@ class Encoder(nn.Module):
         if not same:
             self.transformer.set_attn_implementation(original)
         return same
-
-    @contextmanager
-    def narrowed(self, used: np.ndarray) -> Iterator[Narrowed]:
-        """For the length of training, hold only the word embeddings of the token ids ``used``.
-
-        Rows that no text contains have no gradient; leaving them out of the model spares the optimiser
-        and the gradient most of a large vocabulary, and changes nothing: see :class:`Narrowed`.
-        """
-        narrowed = Narrowed(self, torch.from_numpy(used))
-        try:
-            yield narrowed
-        finally:
-            narrowed.widen()
-
-
-class Narrowed:
-    """An encoder whose word table holds only the rows in use; the others wait here.
-
-    ``unused_decay`` is the factor that weight decay would have put on the rows left out; whoever steps the
-    optimiser keeps it up to date.
-    """
-
-    def __init__(self, encoder: Encoder, used: Tensor) -> None:
-        self.encoder = encoder
-        self.used = used.to(encoder.device)
-        self.whole: nn.Embedding = encoder.transformer.get_input_embeddings()
-        self.narrow = nn.Embedding(len(used), self.whole.embedding_dim, device=encoder.device)
-        self.narrow.weight.data.copy_(self.whole.weight.data[self.used])
-        self.places = torch.zeros(self.whole.num_embeddings, dtype=torch.long, device=encoder.device)
-        self.places[self.used] = torch.arange(len(used), device=encoder.device)
-        self.start = self.whole.weight.data.clone()
-        self.unused_decay = 1.0
-        self._put(self.narrow, self.places)
-
-    def _put(self, table: nn.Embedding, places: Tensor | None) -> None:
-        self.encoder.transformer.set_input_embeddings(table)
-        self.encoder._places = places
-
-    def widen(self) -> None:
-        """Put the whole table back, with what was learnt."""
-        self.whole.weight.data.copy_(self.start * self.unused_decay)
-        self.whole.weight.data[self.used] = self.narrow.weight.data
-        self._put(self.whole, None)
-
-    @contextmanager
-    def widened(self) -> Iterator[None]:
-        """The whole table for a while: evaluation and saving see every token."""
-        self.widen()
-        try:
-            yield
-        finally:
-            self._put(self.narrow, self.places)
 
 
 def _keep_layers(transformer: PreTrainedModel, layers: tuple[int, ...] | None) -> PreTrainedModel:

@@ -152,12 +152,3 @@ def _encoder_only(source: str) -> None:
 def _quiet(source: str) -> dict[str, Any]:
     """Offline, no request is tried at all for what lies in a directory."""
     return {"local_files_only": True} if Path(source).is_dir() else {}
-
-
-def weights_digest(encoder: Encoder) -> str:
-    """A short hash of all weights: equal for equal encoders, wherever they came from."""
-    digest = hashlib.sha256()
-    for name, value in sorted(encoder.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]

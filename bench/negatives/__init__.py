@@ -1,22 +1,21 @@
 """What carries out a strategy's declarations: sampling, mining, guides, and refusing what cannot be had."""
 
-from bench.negatives import mined, sampling  # they register themselves
+from bench.negatives import pool_sampler, random_sampler  # they register themselves
 from bench.negatives.check import check
+from bench.negatives.config import MiningConfig
+from bench.negatives.context import NegativesContext
 from bench.negatives.guide import View, view
-from bench.negatives.setting import Cost, MiningConfig, Reader, Setting
-from bench.negatives.source import Drawn, Source, source
+from bench.negatives.sampler import Drawn, NegativeSampler, negative_sampler
 
 __all__ = [
-    "Cost",
     "Drawn",
     "MiningConfig",
-    "Reader",
-    "Setting",
-    "Source",
+    "NegativeSampler",
+    "NegativesContext",
     "View",
     "check",
-    "mined",
-    "sampling",
-    "source",
+    "negative_sampler",
+    "pool_sampler",
+    "random_sampler",
     "view",
 ]

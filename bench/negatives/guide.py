@@ -10,8 +10,8 @@ from torch import Tensor
 
 from bench.data.dataset import Floats, Ids
 from bench.data.pairs import Pairs
-from bench.negatives.setting import Cost, Setting
-from bench.negatives.vectors import Vectors, embed
+from bench.model.embedding import Cost, Vectors, embed
+from bench.negatives.context import NegativesContext
 from strategies.negatives import Guide
 
 
@@ -65,12 +65,13 @@ class _Scored:
         return torch.from_numpy(found)
 
 
-def view(guide: Guide, setting: Setting, reach: Ids) -> View:
+def view(guide: Guide, context: NegativesContext, reach: Ids) -> View:
     """The view of ``guide``; ``reach`` are ids of the passages that batches can hold, in rising order."""
     if guide.by == "data":
-        return _Scored(setting.pairs)
-    reader = setting.reader(guide.by)
-    asked = np.sort(setting.pairs.split.queries)
-    queries, first = embed(reader, reader.queries, asked, setting.cache, setting.task)
-    passages, second = embed(reader, reader.passages, reach, setting.cache, setting.task)
+        return _Scored(context.pairs)
+    prepared = context.encoder(guide.by)
+    asked = np.sort(context.pairs.split.queries)
+    name = "embedding for a guide"
+    queries, first = embed(prepared, prepared.queries, asked, context.cache, context.task, name)
+    passages, second = embed(prepared, prepared.passages, reach, context.cache, context.task, name)
     return _Encoded(queries, passages, first + second)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Any
 
-from bench.record.plain import canonical
+from bench.record.serialize import canonical
 
 SAME_RESULT = (
     "runs_dir",

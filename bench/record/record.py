@@ -13,7 +13,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from bench.errors import UserError
 from bench.record.identity import setting
-from bench.record.plain import plain
+from bench.record.schema import SCHEMAS, EvaluationSchema
+from bench.record.serialize import serialize
 
 SCHEMA = 1
 
@@ -38,7 +39,8 @@ class Record:
     ``training`` the ``telemetry`` of the run's batches (the mean of each scalar of
     :func:`bench.train.telemetry.measure` over all steps, by stage where there are several) and ``warnings``;
     ``config`` the whole resolved configuration; ``command`` the shortest command that repeats the run;
-    ``started`` and ``finished`` are UTC, ISO 8601; ``error`` says why a run failed.
+    ``started`` and ``finished`` are UTC, ISO 8601; ``error`` says why a run failed; ``evaluation`` names the kind of
+    evaluation, see :mod:`bench.record.schema`.
 
     Raises ``ValueError`` naming the field whose value is of the wrong kind.
     """
@@ -62,18 +64,21 @@ class Record:
     selection: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
+    evaluation: str = "retrieval"
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
         for name, kind in _kinds().items():
             value = getattr(self, name)
             if not _fits(value, kind):
-                raise ValueError(f"{name}={value!r} is not {_words(kind)}")
+                raise ValueError(f"{name}={value!r} is not {_type_name(kind)}")
         for name, kind in {"name": str, "fingerprint": str, "counts": Mapping}.items():
             if name not in self.data:
                 raise ValueError(f"data.{name} is missing")
             if not isinstance(self.data[name], kind):
-                raise ValueError(f"data.{name}={self.data[name]!r} is not {_words(kind)}")
+                raise ValueError(f"data.{name}={self.data[name]!r} is not {_type_name(kind)}")
+        if self.evaluation not in SCHEMAS:
+            raise ValueError(f"evaluation={self.evaluation!r} is not one of {', '.join(SCHEMAS)}")
         if not isinstance(self.training.get("telemetry", {}), Mapping):
             raise ValueError("training.telemetry is not a mapping")
 
@@ -82,9 +87,14 @@ class Record:
         """What runs share that differ in nothing but the seed: ``{"train.epochs": 1, "strategy.margin": ...}``."""
         return setting(self.config)
 
+    @property
+    def evaluation_schema(self) -> EvaluationSchema:
+        """What the record's metrics and per-item values are called, and how they are shown."""
+        return SCHEMAS[self.evaluation]
+
     def to_json(self) -> str:
         """The text of ``record.json``."""
-        return json.dumps(plain(asdict(self)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(serialize(asdict(self)), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, path: Path) -> Record:
@@ -139,12 +149,12 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, origin)
 
 
-def _words(kind: Any) -> str:
+def _type_name(kind: Any) -> str:
     """``str | None`` as "text or nothing", for an error message."""
     if get_origin(kind) in (Union, UnionType):
-        return " or ".join(_words(arg) for arg in get_args(kind))
+        return " or ".join(_type_name(arg) for arg in get_args(kind))
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(get_args(kind))
     if args := get_args(kind):
-        return "a mapping" if args[1] is Any else f"a mapping to {_words(args[1])}"
+        return "a mapping" if args[1] is Any else f"a mapping to {_type_name(args[1])}"
     return {Mapping: "a mapping", str: "text", int: "a whole number", float: "a number", type(None): "nothing"}[kind]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import shutil
@@ -12,16 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.disk import refusals, write_whole
+from filelock import FileLock, Timeout
+
+from bench.atomic import explain_write_errors, write_atomic
 from bench.errors import UserError
-from bench.record.plain import plain
 from bench.record.record import Record, RecordError
+from bench.record.serialize import serialize
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-class Held(UserError):
+class RunLocked(UserError):
     """Another process is at a run."""
 
 
@@ -30,8 +31,8 @@ class RunDirectory:
     """The files of run ``run_id`` under ``root``; making one touches nothing, :meth:`open` is for writing.
 
     ``config.yaml`` (resolved configuration), ``record.json`` (the run is finished when it says so),
-    ``history.jsonl`` (one event a line), ``ranks.parquet`` (one row a query), ``hardest.json`` (the worst
-    of them in words), ``model/``, ``checkpoints/``.
+    ``history.jsonl`` (one event a line), the per-item file of the evaluation (of retrieval ``ranks.parquet``, one row
+    a query), ``hardest.json`` (the worst of them in words), ``model/``, ``checkpoints/``.
     Every write raises :class:`UserError` naming the path when the disk is full or cannot be written.
     """
 
@@ -43,21 +44,23 @@ class RunDirectory:
     def open(cls, root: Path, run_id: str) -> Iterator[RunDirectory]:
         """Make the directory and hold it: ``with RunDirectory.open(runs_dir, run_id) as run: ...``.
 
-        The lock is the kernel's, so it ends with the process, however that ends. Raises :class:`Held` when
+        The lock is the kernel's, so it ends with the process, however that ends. Raises :class:`RunLocked` when
         another process holds the run.
         """
         run = cls(Path(root), run_id)
-        with refusals(run.path):
+        with explain_write_errors(run.path):
             run.path.mkdir(parents=True, exist_ok=True)
-            lock = (run.path / ".lock").open("w")
-        with lock:
+            lock = FileLock(run.path / ".lock")
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Held(
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise RunLocked(
                     f"{run.path}: another process is writing this run; wait for it, or change the seed"
                 ) from None
+        try:
             yield run
+        finally:
+            lock.release()
 
     @property
     def path(self) -> Path:
@@ -82,14 +85,13 @@ class RunDirectory:
     @property
     def held(self) -> bool:
         """Whether a process, this one too, has the run open."""
-        try:
-            with (self.path / ".lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
+        if not self.path.is_dir():
             return False
-        except BlockingIOError:
+        try:
+            with FileLock(self.path / ".lock", timeout=0):
+                return False
+        except Timeout:
             return True
-        return False
 
     @property
     def finished(self) -> bool:
@@ -102,7 +104,7 @@ class RunDirectory:
     def clear(self) -> None:
         """Forget the run and all its files, to do it again. The lock stays held."""
         self.drop_checkpoints()
-        with refusals(self.path):
+        with explain_write_errors(self.path):
             shutil.rmtree(self.model, ignore_errors=True)
             for file in self.path.iterdir():
                 if file.is_file() and file.name != ".lock":
@@ -115,11 +117,11 @@ class RunDirectory:
     def write_config(self, tree: Mapping[str, Any]) -> None:
         import yaml
 
-        text = yaml.safe_dump(plain(tree), sort_keys=False, allow_unicode=True)
-        write_whole(self.path / "config.yaml", text.encode())
+        text = yaml.safe_dump(serialize(tree), sort_keys=False, allow_unicode=True)
+        write_atomic(self.path / "config.yaml", text.encode())
 
     def write_record(self, record: Record) -> None:
-        write_whole(self.path / "record.json", record.to_json().encode())
+        write_atomic(self.path / "record.json", record.to_json().encode())
 
     def read_record(self) -> Record:
         """Raises ``FileNotFoundError`` when there is none, :class:`RecordError` when it is broken."""
@@ -128,36 +130,34 @@ class RunDirectory:
             raise RecordError(f"{path}: is a directory; a record is a file")
         return Record.from_json(path.read_bytes().decode(errors="replace"), path)
 
-    def write_ranks(self, frame: DataFrame) -> None:
+    def write_items(self, frame: DataFrame, name: str) -> None:
+        """Keep an evaluation's per-item table in the file ``name``."""
         buffer = io.BytesIO()
         frame.to_parquet(buffer, index=False)
-        write_whole(self.path / "ranks.parquet", buffer.getbuffer())
+        write_atomic(self.path / name, buffer.getbuffer())
 
-    def read_ranks(self) -> DataFrame:
+    def read_items(self, name: str) -> DataFrame:
         import pandas as pd
 
-        return pd.read_parquet(self.path / "ranks.parquet")
+        return pd.read_parquet(self.path / name)
 
-    def write_hardest(self, queries: Sequence[Mapping[str, Any]]) -> None:
-        text = json.dumps(plain(queries), indent=1, ensure_ascii=False) + "\n"
-        write_whole(self.path / "hardest.json", text.encode())
+    def write_hardest(self, items: Sequence[Mapping[str, Any]]) -> None:
+        text = json.dumps(serialize(items), indent=1, ensure_ascii=False) + "\n"
+        write_atomic(self.path / "hardest.json", text.encode())
 
     def read_hardest(self) -> list[dict[str, Any]]:
-        """What :func:`bench.evaluate.hardest.hardest` found; nothing where it is missing.
+        """The items that went worst, as :class:`bench.evaluate.Measured` has them; nothing where the file is missing.
 
-        Raises :class:`UserError` when the file is not what that writes.
+        Raises :class:`UserError` when it is not a list of JSON objects.
         """
         path = self.path / "hardest.json"
         try:
-            found: list[dict[str, Any]] = json.loads(path.read_bytes())
-            for query in found:
-                whole = isinstance(query["query"], str) and isinstance(query["row"], int) and "rank" in query
-                texts = [*query["relevant"], *(passage["text"] for passage in query["retrieved"])]
-                if not (whole and query["retrieved"] and all(isinstance(text, str) for text in texts)):
-                    raise ValueError("a query of another shape")
+            found = json.loads(path.read_bytes())
+            if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+                raise ValueError("not a list of objects")
         except FileNotFoundError:
             return []
-        except (ValueError, TypeError, KeyError) as error:
+        except ValueError as error:
             raise UserError(f"{path} is broken ({type(error).__name__}: {error})") from error
         return found
 
@@ -168,8 +168,8 @@ class RunDirectory:
         before it.
         """
         path = self.path / "history.jsonl"
-        line = json.dumps(plain(event), ensure_ascii=False, allow_nan=False) + "\n"
-        with refusals(path), path.open("ab", buffering=0) as file:
+        line = json.dumps(serialize(event), ensure_ascii=False, allow_nan=False) + "\n"
+        with explain_write_errors(path), path.open("ab", buffering=0) as file:
             file.write(line.encode())
 
     def history(self) -> list[dict[str, Any]]:
@@ -191,4 +191,4 @@ class RunDirectory:
         """
         kept = [event for event in self.history() if event.get("step", step) <= step]
         text = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept)
-        write_whole(self.path / "history.jsonl", text.encode())
+        write_atomic(self.path / "history.jsonl", text.encode())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.data.dataset import Floats, Ids
-from bench.search.index import best_first, check_k, checked
+from bench.search.base import best_first, check_k, checked
 
 if TYPE_CHECKING:
     from torch import Tensor

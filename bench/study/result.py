@@ -12,18 +12,17 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from bench.compare.cells import word
+from bench.atomic import explain_write_errors, write_atomic
 from bench.compare.comparison import Comparison
-from bench.disk import refusals, write_whole
 from bench.record.ledger import STUDY_SCHEMA
-from bench.record.plain import plain
-from bench.study.carry import Arm
-from bench.study.question import Question
+from bench.record.serialize import as_override, serialize
+from bench.study.runner import Arm
 from strategies import find
+from studies.base import StudySpec
 
 
 def write(
-    directory: Path, question: Question, name: str, command: str, arms: Sequence[Arm], comparison: Comparison
+    directory: Path, spec: StudySpec, name: str, command: str, arms: Sequence[Arm], comparison: Comparison
 ) -> dict[str, Any]:
     """Write ``study.json`` and ``trials.parquet`` into ``directory``; what the first holds."""
     import pandas as pd
@@ -31,20 +30,21 @@ def write(
     told = {
         "schema": STUDY_SCHEMA,
         "name": name,
-        "asks": question.asks,
+        "asks": spec.asks,
         "command": command,
-        "protocol": question.protocol,
-        "selected_by": f"dev {question.metric}" if question.protocol == "search" else None,
-        "logarithmic": sorted({d.key for arm in arms for d in question.dimensions(find(arm.strategy)) if d.log}),
-        "split": comparison.rows[0].cell.records[0].split,
-        "arms": [_arm(arm, question) for arm in arms],
+        "protocol": spec.protocol,
+        "selected_by": f"dev {spec.metric}" if spec.protocol == "search" else None,
+        "logarithmic": sorted({d.key for arm in arms for d in spec.dimensions(find(arm.strategy)) if d.log}),
+        "evaluation": comparison.schema.name,
+        "split": comparison.rows[0].group.records[0].split,
+        "arms": [_arm(arm, spec) for arm in arms],
         "comparison": {
             "metric": comparison.metric,
             "rows": [
                 {
-                    "label": row.cell.label,
-                    "seeds": row.cell.seeds,
-                    "commands": [record.command for record in row.cell.records],
+                    "label": row.group.label,
+                    "seeds": row.group.seeds,
+                    "commands": [record.command for record in row.group.records],
                     "metrics": {metric: asdict(value) for metric, value in row.metrics.items()},
                     "cost": row.cost,
                     "before": row.before,
@@ -57,9 +57,9 @@ def write(
             "notes": comparison.notes,
         },
     }
-    with refusals(directory):
+    with explain_write_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
-    write_whole(directory / "study.json", (json.dumps(plain(told), indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomic(directory / "study.json", (json.dumps(serialize(told), indent=1, ensure_ascii=False) + "\n").encode())
     trials = [
         {
             "strategy": arm.strategy,
@@ -77,8 +77,8 @@ def write(
     for column in frame.columns[6:]:  # a setting may be a number here and a word there
         there = frame[column].dropna()
         if there.map(type).nunique() > 1:
-            frame[column] = there.map(word)
-    with refusals(directory):
+            frame[column] = there.map(as_override)
+    with explain_write_errors(directory):
         frame.to_parquet(directory / "trials.parquet", index=False)
     return told
 
@@ -97,13 +97,13 @@ def shown(lines: Sequence[Sequence[str]], seeds: Sequence[int]) -> str:
     return shlex.join(["bench", "run", *words])
 
 
-def _arm(arm: Arm, question: Question) -> dict[str, Any]:
+def _arm(arm: Arm, spec: StudySpec) -> dict[str, Any]:
     states = [trial.state for trial in arm.trials]
-    lines, on_grid = list(arm.finals.values()), question.protocol == "grid"
+    lines, on_grid = list(arm.finals.values()), spec.protocol == "grid"
     commands = (
-        ({"every one": shown(lines, question.seeds)} if lines else {})
+        ({"every one": shown(lines, spec.seeds)} if lines else {})
         if on_grid
-        else {what: shown([line], question.fresh) for what, line in arm.finals.items()}
+        else {what: shown([line], spec.fresh) for what, line in arm.finals.items()}
     )
     return {
         "strategy": arm.strategy,

@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
 from sqlalchemy.exc import IntegrityError
 
-from bench.disk import refusals
+from bench.atomic import explain_write_errors
 from bench.errors import UserError
 
 HEARTBEAT_S = 10
@@ -52,7 +52,7 @@ def open_storage(url: str | None, directory: Path) -> BaseStorage:
     warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats and retries are called that for years
     if url is None:
         path = directory / "trials.log"
-        with refusals(path):
+        with explain_write_errors(path):
             directory.mkdir(parents=True, exist_ok=True)
             return JournalStorage(JournalFileBackend(str(path), _Lock(directory / ".lock")))
     warnings.filterwarnings("ignore", "Heartbeat of storage is supposed to be used with")  # ours beats beside `ask`

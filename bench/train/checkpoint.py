@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bench.disk import refusals, write_whole
+from bench.atomic import explain_write_errors, write_atomic
 from bench.errors import UserError
 
 
@@ -16,9 +16,9 @@ def write(path: Path, state: dict[str, Any]) -> None:
     """Write ``state`` beside ``path`` and rename it. Raises :class:`UserError` when the disk refuses."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    with refusals(path):
+    with explain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, buffer.getbuffer())
+    write_atomic(path, buffer.getbuffer())
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -56,3 +56,8 @@ class TrainConfig:
             at_least("train.stage_steps", steps, 1)
         if self.eval_every is not None:
             at_least("train.eval_every", self.eval_every, 0)
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is a step of training at all, by these settings."""
+        return self.epochs > 0 and self.max_steps != 0

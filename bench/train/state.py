@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
-from bench.model.encoder import Encoder, Narrowed
-from bench.train.memory import Memory
+from bench.model.narrowing import Narrowed
+from bench.train.learner import Learner
+from bench.train.queue import PassageQueue
 from bench.train.step import random_state, set_random_state
+from bench.train.world import World
 
 
 @dataclass
@@ -55,38 +57,39 @@ class Window:
         return means
 
 
-@dataclass
+@dataclass(frozen=True)
 class State:
     """The parts of a training run that change from step to step."""
 
     progress: Progress
-    encoder: Encoder
-    narrowed: Narrowed
+    learner: Learner
+    table: Narrowed
     optimizer: torch.optim.AdamW
     scaler: torch.amp.GradScaler
     window: Window
-    memory: Memory
+    queue: PassageQueue
+    world: World
 
     def write(self) -> dict[str, Any]:
-        """Everything as plain values and tensors."""
+        """Everything as plain values and tensors, the random states of all ranks among them."""
         return {
             "progress": asdict(self.progress),
-            "encoder": self.encoder.state_dict(),
-            "unused_decay": self.narrowed.unused_decay,
+            "learner": self.learner.state_dict(),
+            "unused_decay": self.table.unused_decay,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "random": random_state(self.encoder.device),
+            "random": [self.world.gather(state) for state in random_state(self.learner.device)],
             "window": vars(self.window),
-            "memory": self.memory.state(),
+            "queue": self.queue.state(),
         }
 
     def read(self, state: dict[str, Any]) -> None:
         """Go back to what :meth:`write` gave."""
         vars(self.progress).update(state["progress"])
-        self.encoder.load_state_dict(state["encoder"])
-        self.narrowed.unused_decay = state["unused_decay"]
+        self.learner.load_state_dict(state["learner"])
+        self.table.unused_decay = state["unused_decay"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        set_random_state(state["random"], self.encoder.device)
+        set_random_state([ranks[self.world.rank] for ranks in state["random"]], self.learner.device)
         vars(self.window).update(state["window"])
-        self.memory.restore(state["memory"], self.encoder.device)
+        self.queue.restore(state["queue"], self.learner.device)

@@ -1,14 +1,16 @@
 """The gradient of one batch: encode each distinct text once, put the loss on it, go back.
 
 With ``micro_batch`` the texts are encoded twice, in chunks, and only one chunk's activations are held at a
-time (GradCache, Gao et al. 2021): the first pass gives the embeddings, the loss gives their gradients, the
-second pass carries those into the weights. Dropout repeats itself in the second pass because the random state
-does, so the gradient is that of the whole batch.
+time (GradCache, Gao et al. 2021): the first pass gives the vectors, the loss gives their gradients, the second
+pass carries those into the weights. Dropout repeats itself in the second pass because the random state does, so
+the gradient is that of the whole batch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from dataclasses import replace as changed
 
 import numpy as np
 import torch
@@ -16,124 +18,124 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.data.dataset import Ids
-from bench.model.encoder import Encoder
+from bench.model.encoder import Encoded
 from bench.model.packing import by_length, pack
 from bench.model.precision import autocast
-from bench.negatives import View
-from bench.train.gather import Embedded, Gather, alone, to_batch
-from bench.train.material import Material, Parts
-from bench.train.memory import Memory
-from strategies import Batch, Loss, Strategy
+from bench.negatives import Drawn, NegativeSampler, View
+from bench.train.batch import Surroundings
+from bench.train.examples import ExampleSet, Parts
+from bench.train.learner import Learner
+from bench.train.queue import PassageQueue
+from bench.train.telemetry import AnyBatch, observe
+from bench.train.world import World
+from strategies import Loss, Strategy
+
+Chunks = list[NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is learnt, and from what: a strategy, its examples, its negatives and the view of its guide."""
+
+    strategy: Strategy
+    examples: ExampleSet
+    sampler: NegativeSampler
+    view: View | None = None
 
 
 class Stepper:
-    """Computes losses and gradients of batches for one encoder, strategy and material."""
+    """Computes losses and gradients of batches for one learner and objective."""
 
     def __init__(
         self,
-        encoder: Encoder,
-        strategy: Strategy,
-        material: Material,
+        learner: Learner,
+        objective: Objective,
         precision: str,
         micro_batch: int | None = None,
-        gather: Gather = alone,
-        view: View | None = None,
+        world: World | None = None,
     ) -> None:
-        self.encoder, self.strategy, self.material = encoder, strategy, material
-        self.precision, self.micro_batch, self.gather, self.view = precision, micro_batch, gather, view
-        self.memory = Memory(strategy.negatives.queue, strategy.negatives.warmup)
+        wanted = objective.strategy.negatives
+        self.learner, self.objective = learner, objective
+        self.precision, self.micro_batch, self.world = precision, micro_batch, world or World()
+        self.queue = PassageQueue(wanted.queue, wanted.warmup)
+        self.around = Surroundings(self.world, self.queue, objective.view, learner.head)
         self.texts_encoded = 0
 
     def backward(
-        self,
-        query_ids: Ids,
-        positive_ids: Ids,
-        own_ids: Ids | None,
-        step: int = 0,
-        scale: float = 1.0,
-        cached: bool | None = None,
-    ) -> tuple[Batch, Loss]:
-        """Add this batch's gradient, times ``scale``, to the encoder's; return what the loss saw and said.
+        self, rows: Ids, drawn: Drawn | None, step: int = 0, scale: float = 1.0, cached: bool | None = None
+    ) -> tuple[AnyBatch, Loss]:
+        """Add the gradient of the examples ``rows`` [n], times ``scale``; return what the loss saw and said.
 
-        ``query_ids`` and ``positive_ids`` [Q], ``own_ids`` [Q, n] or None; what the material draws at random
-        follows from ``step``. ``cached`` (by default: when there
-        is a ``micro_batch``) encodes twice to hold less; either way the chunks are the same.
+        ``drawn`` are the negatives sampled for them. The batch and the loss are those of all ranks, of which this
+        one encodes its share; the gradient is the mean over ranks. ``cached`` (by default: when there is a
+        ``micro_batch``) encodes twice to hold less; either way the chunks are the same.
         """
-        drawn = positive_ids if own_ids is None else np.concatenate([positive_ids, own_ids.ravel()])
-        passages = np.unique(drawn)
-        queries, place = np.unique(query_ids, return_inverse=True)
-        parts = self.material.parts(queries, passages, step)
+        mine = self.world.share(rows)
+        own = None if drawn is None else drawn.take(mine)
+        request = self.objective.examples.request(rows[mine], own, step, self.world.rank)
 
-        def loss_of(vectors: Tensor) -> tuple[Batch, Loss]:
-            own = None if own_ids is None else torch.from_numpy(own_ids)
-            mine = Embedded(
-                vectors[: len(queries)][torch.from_numpy(place).to(vectors.device)],
-                vectors[len(queries) :],
-                torch.from_numpy(query_ids),
-                torch.from_numpy(positive_ids),
-                torch.from_numpy(passages),
-                own,
-            )
-            batch = to_batch(mine, self.material.pairs, self.gather, self.memory, self.view)
-            batch.similarity.retain_grad()  # tells how many negatives pull, see telemetry
-            return batch, self.strategy.loss(batch)
+        def loss_of(encoded: Encoded) -> tuple[AnyBatch, Loss]:
+            batch = request.batch(encoded, self.around)
+            observe(batch)
+            return batch, self.objective.strategy.loss(batch)
 
-        size = self.micro_batch or len(queries) + len(passages)
-        chunks = by_length(parts, size, slack=None if self.encoder.packs else 1.5)
+        size = self.micro_batch or max(1, request.texts)
+        chunks = by_length(request.parts, size, slack=None if self.learner.encoder.packs else 1.5)
         if cached is None:
             cached = self.micro_batch is not None
-        self.texts_encoded += (len(queries) + len(passages)) * (2 if cached else 1)
-        return (self._cached if cached else self._whole)(parts, chunks, loss_of, scale)
+        self.texts_encoded += int(self.world.sum(torch.tensor(request.texts * (2 if cached else 1))))
+        done = (self._cached if cached else self._whole)(request.parts, chunks, loss_of, scale)
+        self.world.average_gradients(self.learner.parameters())
+        return done
 
-    def _encode(self, parts: Parts, chunk: NDArray[np.int64]) -> Tensor:
-        vectors: Tensor = self.encoder(pack(parts, chunk))
-        return vectors
+    def _encode(self, parts: Parts, chunk: NDArray[np.int64]) -> Encoded:
+        encoded: Encoded = self.learner.encoder(pack(parts, chunk))
+        return encoded
 
     def _whole(
-        self,
-        parts: Parts,
-        chunks: list[NDArray[np.int64]],
-        loss_of: Callable[[Tensor], tuple[Batch, Loss]],
-        scale: float,
-    ) -> tuple[Batch, Loss]:
-        with autocast(self.precision, self.encoder.device):
-            vectors = [self._encode(parts, chunk) for chunk in chunks]
-        batch, loss = loss_of(_in_order(vectors, chunks))
+        self, parts: Parts, chunks: Chunks, loss_of: Callable[[Encoded], tuple[AnyBatch, Loss]], scale: float
+    ) -> tuple[AnyBatch, Loss]:
+        with autocast(self.precision, self.learner.device):
+            encoded = [self._encode(parts, chunk) for chunk in chunks]
+        batch, loss = loss_of(self._in_order(encoded, chunks))
         torch.autograd.backward(loss.value * scale)
         return batch, loss
 
     def _cached(
-        self,
-        parts: Parts,
-        chunks: list[NDArray[np.int64]],
-        loss_of: Callable[[Tensor], tuple[Batch, Loss]],
-        scale: float,
-    ) -> tuple[Batch, Loss]:
-        states, vectors = [], []
-        with torch.no_grad(), autocast(self.precision, self.encoder.device):
+        self, parts: Parts, chunks: Chunks, loss_of: Callable[[Encoded], tuple[AnyBatch, Loss]], scale: float
+    ) -> tuple[AnyBatch, Loss]:
+        device = self.learner.device
+        states, encoded = [], []
+        with torch.no_grad(), autocast(self.precision, device):
             for chunk in chunks:
-                states.append(random_state(self.encoder.device))
-                vectors.append(self._encode(parts, chunk))
-        after = random_state(self.encoder.device)
-        leaf = _in_order(vectors, chunks).requires_grad_()
-        batch, loss = loss_of(leaf)
+                states.append(random_state(device))
+                encoded.append(self._encode(parts, chunk))
+        after = random_state(device)
+        leaves = self._in_order(encoded, chunks)
+        leaves = changed(leaves, unit=leaves.unit.requires_grad_(), raw=leaves.raw.requires_grad_())
+        batch, loss = loss_of(leaves)
         torch.autograd.backward(loss.value * scale)
-        assert leaf.grad is not None
-        with autocast(self.precision, self.encoder.device):
+        with autocast(self.precision, device):
             for chunk, state in zip(chunks, states, strict=True):
-                set_random_state(state, self.encoder.device)
-                gradient = leaf.grad[torch.from_numpy(chunk).to(leaf.device)]
-                torch.autograd.backward(self._encode(parts, chunk), gradient)
-        set_random_state(after, self.encoder.device)
+                set_random_state(state, device)
+                again, rows = self._encode(parts, chunk), torch.from_numpy(chunk).to(device)
+                pulled = [(again.unit, leaves.unit.grad), (again.raw, leaves.raw.grad)]
+                found = [(vectors, grad[rows]) for vectors, grad in pulled if grad is not None]
+                torch.autograd.backward([v for v, _ in found], [g for _, g in found])
+        set_random_state(after, device)
         return batch, loss
 
-
-def _in_order(vectors: list[Tensor], chunks: list[NDArray[np.int64]]) -> Tensor:
-    """[n, d] the chunks' vectors in the order of the texts."""
-    order = np.concatenate(chunks)
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    return torch.cat(vectors)[torch.from_numpy(place).to(vectors[0].device)]
+    def _in_order(self, encoded: list[Encoded], chunks: Chunks) -> Encoded:
+        """The chunks' vectors in the order of the texts; of no text, as on a rank without examples, none."""
+        device = self.learner.device
+        if not chunks:
+            nothing = torch.zeros(0, self.learner.encoder.dim, device=device, requires_grad=True)
+            return Encoded(nothing, nothing.clone())
+        order = np.concatenate(chunks)
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        rows = torch.from_numpy(place).to(device)
+        return Encoded(torch.cat([e.unit for e in encoded])[rows], torch.cat([e.raw for e in encoded])[rows])
 
 
 def random_state(device: torch.device) -> list[Tensor]:

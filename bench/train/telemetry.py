@@ -1,22 +1,41 @@
-"""What a batch tells about itself, for every strategy alike."""
+"""What a batch tells about itself, whatever the strategy. Each kind of batch registers what it tells."""
 
 from __future__ import annotations
+
+from functools import singledispatch
 
 import torch
 from torch import Tensor
 
 from bench.negatives import Drawn
-from strategies import Batch, Loss
+from strategies import Batch, LabelledBatch, Loss
+
+AnyBatch = Batch | LabelledBatch
 
 QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
 MANY = 1 << 16  # similarities that quantiles are taken of; of more, an even selection
 
 
-@torch.no_grad()
-def measure(batch: Batch, loss: Loss, drawn: Drawn | None = None) -> dict[str, Tensor]:
-    """Scalars of one batch, after its backward pass.
+@singledispatch
+def observe(batch: AnyBatch) -> None:
+    """Before the loss is taken: have the batch keep what :func:`measure` will need."""
 
-    ``positive_similarity``, ``negative_similarity`` and ``hardest_similarity`` are mean cosines of the own
+
+@observe.register
+def _observe_pairs(batch: Batch) -> None:
+    batch.similarity.retain_grad()  # tells how many negatives pull
+
+
+@singledispatch
+def measure(batch: AnyBatch, loss: Loss, drawn: Drawn | None = None) -> dict[str, Tensor]:
+    """Scalars of one batch, after its backward pass; ``drawn`` are the negatives sampled for it."""
+    raise TypeError(f"nothing measures a {type(batch).__name__}")
+
+
+@measure.register
+@torch.no_grad()
+def _measure_pairs(batch: Batch, loss: Loss, drawn: Drawn | None = None) -> dict[str, Tensor]:
+    """``positive_similarity``, ``negative_similarity`` and ``hardest_similarity`` are mean cosines of the own
     positive, of all negatives and of each query's hardest one, ``..._p10``, ``_p50``, ``_p90`` their
     quantiles; ``positive_rank`` is the mean rank of the positive among its negatives (1 is first); ``active``
     the share of queries with a loss above zero (1e-6); ``negatives`` the mean number of negatives of a query
@@ -43,7 +62,7 @@ def measure(batch: Batch, loss: Loss, drawn: Drawn | None = None) -> dict[str, T
         **_quantiles("positive_similarity", positive),
         **_quantiles("negative_similarity", similarity[negative]),
         "positive_rank": 1 + ((similarity >= positive[:, None]) & negative).sum(1).float().mean(),
-        "active": (loss.per_query > 1e-6).float().mean(),
+        "active": (loss.per_example > 1e-6).float().mean(),
         "negatives": count.float().mean(),
         **_effective(similarity.grad, negative),
         "labelled_masked": (batch.relevant.sum(1) - 1).float().mean() / max(1, others),
@@ -53,6 +72,24 @@ def measure(batch: Batch, loss: Loss, drawn: Drawn | None = None) -> dict[str, T
         "uniformity": _uniformity(batch.candidates),
         **_suspected(batch),
         **_drawn(batch, drawn),
+    }
+
+
+@measure.register
+@torch.no_grad()
+def _measure_labelled(batch: LabelledBatch, loss: Loss, drawn: Drawn | None = None) -> dict[str, Tensor]:
+    """``pair_similarity`` is the mean cosine of the two texts of a pair, with its quantiles; ``active`` the share of
+    pairs with a loss above zero (1e-6); ``spread`` the standard deviation of a left text's cosines with all right
+    ones, near zero when all texts have one embedding.
+    """
+    similarity = batch.similarity
+    several = len(batch.left) > 1
+    return {
+        "pair_similarity": similarity.mean(),
+        **_quantiles("pair_similarity", similarity),
+        "active": (loss.per_example > 1e-6).float().mean(),
+        "spread": (batch.left @ batch.right.T).std(1, correction=0).mean() if several else torch.tensor(torch.nan),
+        "uniformity": _uniformity(torch.cat([batch.left, batch.right])),
     }
 
 

@@ -15,7 +15,7 @@ def matrix(comparison: Comparison) -> Drawing | None:
     places = sorted({place for pair in comparison.pairs for place in (pair.first, pair.second)})
     if len(places) < 3:
         return None
-    labels = [short(comparison.rows[place].cell.label) for place in places]
+    labels = [short(comparison.rows[place].group.label) for place in places]
     at = {place: number for number, place in enumerate(places)}
     values = np.full((len(places), len(places)), np.nan)
     real = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import fill
 
-from bench.compare.comparison import Comparison, Row
+from bench.compare.comparison import Comparison, StrategyRow
 from reports.figures.style import ACCENT, FAINT, INK, Drawing, framed, short
 
 MOST = 6  # panels
@@ -22,7 +22,7 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
     ranks: dict[str, list[float]] = {}
     for _, _, rows in panels:
         for place, row in enumerate(rows):
-            ranks.setdefault(row.cell.strategy, []).append(place / len(rows))
+            ranks.setdefault(row.group.strategy, []).append(place / len(rows))
     labels = sorted(ranks, key=lambda label: sum(ranks[label]) / len(ranks[label]))
     figure, axes = framed(0.2 * len(labels) + 1.45, [*map(short, labels)], bottom=0.5, top=0.65, panels=len(panels))
     drawing = Drawing(figure, "")
@@ -30,11 +30,11 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
         tied = [of.rows[place] for place in of.leaders]
         for row in rows:
             value = row.metrics[of.metric]
-            height, colour = labels.index(row.cell.strategy), ACCENT if row in tied else INK
+            height, colour = labels.index(row.group.strategy), ACCENT if row in tied else INK
             axis.plot([value.low, value.high], [height, height], color=colour, lw=1.4, alpha=0.75)
             (dot,) = axis.plot([value.mean], [height], "o", color=colour, ms=4)
             drawing.hint(
-                dot, f"{row.cell.label}: {of.metric} {value.mean:.2f}, 95 % {value.low:.2f} to {value.high:.2f}"
+                dot, f"{row.group.label}: {of.metric} {value.mean:.2f}, 95 % {value.low:.2f} to {value.high:.2f}"
             )
         before = of.rows[0].before.get(of.metric)
         if before is not None:
@@ -48,12 +48,12 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
         f"{panels[0][1].metric}, percent; blue: not told apart from the best; dashed: before training", fontsize=8
     )
     drawing.alt = f"{panels[0][1].metric} of {len(labels)} strategies; " + "; ".join(
-        f"{title}: {rows[0].cell.strategy} {rows[0].metrics[of.metric].mean:.1f}" for title, of, rows in panels
+        f"{title}: {rows[0].group.strategy} {rows[0].metrics[of.metric].mean:.1f}" for title, of, rows in panels
     )
     return drawing
 
 
-def _tested(of: Comparison) -> list[Row]:
+def _tested(of: Comparison) -> list[StrategyRow]:
     """The tested rows, the best first; none where they are few or a strategy has several."""
     rows = [row for row in of.rows if row.letters]
-    return rows if len(rows) == len({row.cell.strategy for row in rows}) >= LEAST else []
+    return rows if len(rows) == len({row.group.strategy for row in rows}) >= LEAST else []

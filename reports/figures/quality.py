@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
-from bench.compare.comparison import Comparison, Row
+from bench.compare.comparison import Comparison, StrategyRow
 from reports.figures.style import ACCENT, FAINT, INK, OTHER, Drawing, framed, short
-
-CUT_OFF = re.compile(r"recall@(\d+)")
 
 
 def forest(comparison: Comparison) -> Drawing:
@@ -19,7 +15,7 @@ def forest(comparison: Comparison) -> Drawing:
     tied = comparison.leaders
     for place, row in enumerate(rows):
         value, colour = row.metrics[metric], ACCENT if place in tied else INK
-        told = f"{row.cell.label}: {metric} {value.mean:.2f}, n={value.n}"
+        told = f"{row.group.label}: {metric} {value.mean:.2f}, n={value.n}"
         if value.low is not None and value.high is not None:
             (line,) = axis.plot([value.low, value.high], [place, place], color=colour, lw=1.6, alpha=0.75)
             told += f", 95 % {value.low:.2f} to {value.high:.2f}"
@@ -37,8 +33,8 @@ def forest(comparison: Comparison) -> Drawing:
     axis.grid(axis="x", alpha=0.25)
     first, last = rows[0], rows[-1]
     drawing.alt = (
-        f"{metric} of {len(rows)} rows with intervals over seeds, from {first.cell.label} at "
-        f"{first.metrics[metric].mean:.1f} to {last.cell.label} at {last.metrics[metric].mean:.1f}"
+        f"{metric} of {len(rows)} rows with intervals over seeds, from {first.group.label} at "
+        f"{first.metrics[metric].mean:.1f} to {last.group.label} at {last.metrics[metric].mean:.1f}"
     )
     return drawing
 
@@ -53,7 +49,7 @@ def cost(comparison: Comparison) -> Drawing | None:
     drawing = Drawing(figure, "")
     points = [(float(row.cost["texts_encoded"] or 0), row.metrics[metric].mean, row) for row in priced]
     points.sort(key=lambda point: (point[0], -point[1]))
-    front: list[tuple[float, float, Row]] = []
+    front: list[tuple[float, float, StrategyRow]] = []
     for point in points:
         if not front or point[1] > front[-1][1]:
             front.append(point)
@@ -61,15 +57,15 @@ def cost(comparison: Comparison) -> Drawing | None:
     for texts, mean, row in points:
         ahead = any(row is other for _, _, other in front)
         (dot,) = axis.plot([texts], [mean], "o", ms=5.5 if ahead else 4.5, color=ACCENT if ahead else OTHER)
-        drawing.hint(dot, f"{row.cell.label}: {metric} {mean:.2f} for {texts:,.0f} texts")
+        drawing.hint(dot, f"{row.group.label}: {metric} {mean:.2f} for {texts:,.0f} texts")
         if ahead:
-            axis.annotate(short(row.cell.label), (texts, mean), (5, 4), textcoords="offset points", fontsize=8)
+            axis.annotate(short(row.group.label), (texts, mean), (5, 4), textcoords="offset points", fontsize=8)
     axis.set_xscale("log")
     axis.margins(x=0.12, y=0.1)
     axis.set_xlabel("texts encoded while training, mining included")
     axis.set_ylabel(f"{metric}, percent")
     axis.grid(alpha=0.25)
-    names = ", ".join(row.cell.label for _, _, row in front)
+    names = ", ".join(row.group.label for _, _, row in front)
     drawing.alt = f"{metric} against texts encoded; no cheaper row is better than {names}"
     return drawing
 
@@ -77,15 +73,16 @@ def cost(comparison: Comparison) -> Drawing | None:
 def recall(comparison: Comparison) -> Drawing | None:
     """Recall against the number of passages looked at."""
     rows = comparison.rows
-    ks = sorted(int(found[1]) for name in rows[0].metrics if (found := CUT_OFF.fullmatch(name)))
-    ks = [k for k in ks if all(f"recall@{k}" in row.metrics for row in rows)]
-    if len(ks) < 2:
+    curve = comparison.schema.cut_offs(rows[0].metrics)
+    curve = {k: name for k, name in curve.items() if all(name in row.metrics for row in rows)}
+    if len(curve) < 2:
         return None
+    ks = list(curve)
     figure, (axis,) = framed(3.4)
     drawing = Drawing(figure, "")
     shown = few(comparison)
     for place in reversed(range(len(rows))):
-        row, values = rows[place], [rows[place].metrics[f"recall@{k}"].mean for k in ks]
+        row, values = rows[place], [rows[place].metrics[name].mean for name in curve.values()]
         bright = place in shown
         (line,) = axis.plot(
             ks,
@@ -94,30 +91,30 @@ def recall(comparison: Comparison) -> Drawing | None:
             ms=3.5,
             lw=1.8 if bright else 0.9,
             color=f"C{shown.index(place)}" if bright else OTHER,
-            label=short(row.cell.label) if bright else None,
+            label=short(row.group.label) if bright else None,
             zorder=3 if bright else 1,
         )
-        drawing.hint(line, f"{row.cell.label}: " + ", ".join(f"@{k} {v:.1f}" for k, v in zip(ks, values, strict=True)))
-    before = [value for k in ks if (value := rows[0].before.get(f"recall@{k}")) is not None]
+        drawing.hint(line, f"{row.group.label}: " + ", ".join(f"@{k} {v:.1f}" for k, v in zip(ks, values, strict=True)))
+    before = [value for name in curve.values() if (value := rows[0].before.get(name)) is not None]
     if len(before) == len(ks):
         axis.plot(ks, before, "--", color=FAINT, lw=1.2, label="before training")
     axis.set_xscale("log")
     axis.set_xticks(ks, map(str, ks))
     axis.minorticks_off()
     axis.set_xlabel("passages looked at")
-    axis.set_ylabel("recall, percent")
+    axis.set_ylabel(f"{comparison.schema.curve}, percent")
     axis.grid(alpha=0.25)
     axis.legend(loc="lower right", fontsize=8)
     best = rows[0]
     drawing.alt = (
-        f"recall@{ks[0]} to recall@{ks[-1]}; {best.cell.label} goes from "
-        f"{best.metrics[f'recall@{ks[0]}'].mean:.1f} to {best.metrics[f'recall@{ks[-1]}'].mean:.1f}"
+        f"{curve[ks[0]]} to {curve[ks[-1]]}; {best.group.label} goes from "
+        f"{best.metrics[curve[ks[0]]].mean:.1f} to {best.metrics[curve[ks[-1]]].mean:.1f}"
     )
     return drawing
 
 
-def _lettered(row: Row) -> str:
-    label = short(row.cell.label)
+def _lettered(row: StrategyRow) -> str:
+    label = short(row.group.label)
     return f"{label} · {row.letters}" if row.letters else label
 
 

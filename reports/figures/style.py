@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from bench.disk import refusals
+from bench.atomic import explain_write_errors
 
 # Colours that a page with a dark side replaces by its own, so each is used for one thing only.
 PAPER, INK, FAINT = "#fffffe", "#1f2429", "#8a9199"
@@ -99,7 +99,7 @@ def save(drawing: Drawing, name: str, directory: Path) -> str:
     for gid, text in drawing.hints.items():
         svg = svg.replace(f'<g id="{gid}">', f'<g id="{gid}"><title>{escape(text)}</title>')
     svg = re.sub(r'(?<= id=")|(?<=xlink:href="#)|(?<=url\(#)', f"{name}-", svg)
-    with refusals(directory):
+    with explain_write_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         (directory / f"{name}.svg").write_text(svg, encoding="utf-8")
         figure.dpi = DPI

@@ -23,8 +23,8 @@ def learning(comparison: Comparison, histories: Histories) -> Drawing | None:
     Losses of different strategies have different units, the lead (cosine of the positive less that of the batch's
     hardest negative) has one for all.
     """
-    measure = f"dev/exact/{comparison.metric.removeprefix('exact/')}"
-    told = [[list(histories(record)) for record in row.cell.records] for row in comparison.rows]
+    measure = comparison.schema.on_dev(comparison.metric)
+    told = [[list(histories(record)) for record in row.group.records] for row in comparison.rows]
     on_dev = any(measure in event for row in told for history in row for event in history)
     measured: Measure = (lambda event: event.get(measure)) if on_dev else _lead
     lines = [_averaged(row, measured) for row in told]
@@ -42,10 +42,10 @@ def learning(comparison: Comparison, histories: Histories) -> Drawing | None:
             values,
             lw=1.8 if bright else 0.9,
             color=f"C{shown.index(place)}" if bright else OTHER,
-            label=short(row.cell.label) if bright else None,
+            label=short(row.group.label) if bright else None,
             zorder=3 if bright else 1,
         )
-        drawing.hint(line, f"{row.cell.label}: from {values[0]:.3g} to {values[-1]:.3g}")
+        drawing.hint(line, f"{row.group.label}: from {values[0]:.3g} to {values[-1]:.3g}")
     what = f"{measure}, percent" if on_dev else "cosine of the positive less the hardest negative's"
     axis.set_xlabel("optimiser steps")
     axis.set_ylabel(what)
@@ -82,14 +82,14 @@ def hardness(comparison: Comparison, telemetry: Sequence[Mapping[str, float]]) -
     if not panels:
         return None
     rows = comparison.rows
-    labels = [short(row.cell.label) for row in rows]
+    labels = [short(row.group.label) for row in rows]
     figure, axes = framed(0.2 * len(rows) + 0.9, labels, bottom=0.3, top=0.5, panels=len(panels))
     drawing = Drawing(figure, "")
     for axis, (name, title) in zip(axes, panels.items(), strict=True):
         for place, (row, told) in enumerate(zip(rows, telemetry, strict=True)):
             if name in told:
                 (bar,) = axis.barh(place, told[name], color=ACCENT, height=0.62)
-                drawing.hint(bar, f"{row.cell.label}: {title} {told[name]:.3g}")
+                drawing.hint(bar, f"{row.group.label}: {title} {told[name]:.3g}")
         axis.set_title(fill(title, 88 // len(panels)), fontsize=7.5)
         axis.grid(axis="x", alpha=0.25)
         axis.tick_params(axis="x", labelsize=7)

@@ -1,0 +1,163 @@
+"""The one cache: artefacts that several runs share, each made once, whole, and by one process.
+
+An entry is a directory of files named by what its content follows from. It is made beside its place under a lock and
+renamed, and it carries the size and a checksum of every file: a kill leaves nothing, a second process waits, and a
+damaged entry is made again.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import logging
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from bench.atomic import explain_write_errors
+
+log = logging.getLogger(__name__)
+
+_SUMS = "entry.json"
+_BLOCK = 1 << 22
+_PATIENCE_S = 1.0  # after which it is told that another process is at an entry
+
+
+def cache_dir() -> Path:
+    """``$NEGBENCH_CACHE``, else ``$XDG_CACHE_HOME/negbench``, else ``~/.cache/negbench``; it may not exist yet."""
+    if own := os.environ.get("NEGBENCH_CACHE"):
+        return Path(own)
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "negbench"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A whole, checked entry: files in the directory ``path``, and ``facts`` that its maker told."""
+
+    path: Path
+    facts: Mapping[str, Any]
+
+    def array(self, name: str) -> NDArray[Any]:
+        """The array in ``NAME.npy``, mapped into memory."""
+        found: NDArray[Any] = np.load(self.path / f"{name}.npy", mmap_mode="r")
+        return found
+
+
+Make = Callable[[Path], Mapping[str, Any]]
+"""Writes an entry's files into an empty directory and returns facts about them, as plain JSON values."""
+
+
+@dataclass(frozen=True)
+class Cache:
+    """The entries under ``root``; where that is None or cannot be written, they are kept until the process ends.
+
+    With ``required`` a root that cannot be written is an error instead.
+    """
+
+    root: Path | None
+    required: bool = False
+
+    def entry(self, name: str, make: Make) -> Entry:
+        """The entry ``name`` (a kind and a hash of all that it follows from), made by ``make`` where it is not there.
+
+        Raises :class:`UserError` when the disk refuses to keep it anywhere.
+        """
+        if (found := self.find(name)) is not None:
+            return found
+        if self.root is not None:
+            try:
+                return _made(self.root / name, make)
+            except OSError as error:
+                if self.required:
+                    with explain_write_errors(self.root / name):
+                        raise
+                log.warning("cannot cache in %s (%s); set NEGBENCH_CACHE to a writable folder", self.root, error)
+        place = _temporary(os.getpid()) / name
+        with explain_write_errors(place):
+            return _made(place, make)
+
+    def find(self, name: str) -> Entry | None:
+        """The entry ``name``, or None where it is not there or damaged."""
+        roots = [self.root, _temporary(os.getpid())]
+        return next((found for root in roots if root and (found := _read(root / name))), None)
+
+    def remove(self, name: str) -> None:
+        """Forget an entry, if it is there."""
+        if self.root is not None:
+            shutil.rmtree(self.root / name, ignore_errors=True)
+
+
+def _made(place: Path, make: Make) -> Entry:
+    """Make an entry under its lock, unless another process has made it meanwhile."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place.parent / f".{place.name}.lock")
+    try:
+        lock.acquire(timeout=_PATIENCE_S)
+    except Timeout:
+        log.info("waiting for another process, which is making %s", place.name)
+        lock.acquire()
+    try:
+        if (found := _read(place)) is not None:  # the other process has made it
+            return found
+        if place.exists():
+            log.warning("%s is damaged and is made again", place)
+            shutil.rmtree(place)
+        for left in place.parent.glob(f".{place.name}.*/"):  # of a maker that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        return _write(place, make)
+    finally:
+        lock.release()
+
+
+def _write(place: Path, make: Make) -> Entry:
+    beside = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+    try:
+        facts = dict(make(beside))
+        sums = {file.name: _sum(file) for file in sorted(beside.iterdir())}
+        (beside / _SUMS).write_text(json.dumps({"facts": facts, "files": sums}))
+        beside.chmod(0o755)  # a temporary directory is for its owner alone, a cache may be shared
+        beside.replace(place)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return Entry(place, facts)
+
+
+def _read(place: Path) -> Entry | None:
+    """The entry, or None where there is none or where its files are not what they were when it was made."""
+    try:
+        told = json.loads((place / _SUMS).read_bytes())
+        if all(_sum(place / name) == known for name, known in told["files"].items()):
+            return Entry(place, told["facts"])
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        pass
+    return None
+
+
+def _sum(file: Path) -> list[int]:
+    """Size in bytes and CRC-32 of a file."""
+    size = checksum = 0
+    with file.open("rb") as opened:
+        while block := opened.read(_BLOCK):
+            size, checksum = size + len(block), zlib.crc32(block, checksum)
+    return [size, checksum]
+
+
+@cache
+def _temporary(process: int) -> Path:
+    """A directory that is removed when this process ends; a forked one has another."""
+    with explain_write_errors(Path(tempfile.gettempdir())):
+        own = Path(tempfile.mkdtemp(prefix="negbench-"))
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+    return own

@@ -1,0 +1,49 @@
+"""``bench compare``: finished runs beside each other, with tests and cost."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.atomic import explain_write_errors, write_atomic
+from bench.errors import UserError
+
+LEFT_OUT = 3  # records that are named as left out
+
+
+def compare(
+    words: Sequence[str],
+    runs_dir: Path,
+    metric: str | None,
+    allowed: Sequence[str],
+    everything: bool,
+    out: Path | None,
+) -> None:
+    """Print the comparison of the records that ``words`` choose, or write it to the file ``out``."""
+    from bench.compare.comparability import ASPECTS
+    from bench.compare.comparison import compare
+    from bench.compare.per_query import of_runs
+    from bench.compare.select import select
+    from bench.record.ledger import read
+    from reports.comparison import render
+    from reports.markdown import render as as_markdown
+
+    if unknown := [name for name in allowed if name not in ASPECTS]:
+        raise UserError(f"--allow {unknown[0]}: only {', '.join(ASPECTS)} can be allowed to differ")
+    ledger = read(runs_dir)
+    for path, why in ledger.skipped[:LEFT_OUT]:
+        print(f"left out: {path}: {why}", file=sys.stderr)
+    if (more := len(ledger.skipped) - LEFT_OUT) > 0:
+        print(f"left out: {more} more, which bench report names", file=sys.stderr)
+    if ledger.searched:
+        print(f"left out: {len(ledger.searched)} trials of studies' searches", file=sys.stderr)
+    compared = compare(select(ledger.records, words), of_runs(runs_dir), metric, allowed)
+    text = as_markdown([render(compared, everything)]) + "\n"
+    if out is None:
+        print(text, end="")
+        return
+    with explain_write_errors(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(out, text.encode())
+    print(out)

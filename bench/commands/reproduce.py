@@ -1,0 +1,45 @@
+"""``bench reproduce``: repeat a documented result and set it against its number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.errors import UserError, nearest
+
+
+def reproduce(name: str | None, words: Sequence[str]) -> bool:
+    """Repeat the documented row ``name``, set the result against it; whether it passes. Without a name, list them."""
+    from bench.commands.run import carry_out
+    from bench.config.overrides import resolve
+    from bench.data.presets import PRESETS
+    from bench.evaluate.metrics import names
+    from reports.documented import documented
+    from reports.gate import against
+    from reports.markdown import render
+    from reports.parts import parts
+
+    known = {entry.id: entry for entry in documented()}
+    if name is None:
+        for entry in known.values():
+            if entry.strategy and entry.backbone and entry.tolerance is not None:
+                print(f"{entry.id}: {entry.label}, {entry.backbone} ({entry.data})")
+        return True
+    if name not in known:
+        raise UserError(f"there is no documented row {name!r}{nearest(name, known)}")
+    entry = known[name]
+    overrides = entry.overrides(words)
+    if entry.data not in PRESETS and f"data={entry.data}" in overrides[len(words) :]:  # nobody said where it is
+        raise UserError(
+            f"{name} is of {entry.data}, of which there is no preset; data=DIR/{entry.data} says where it is"
+        )
+    config = resolve(overrides)
+    reported = names(config.eval.ks, config.eval.retrieve)
+    if missing := [metric for metric in entry.metrics if metric not in reported]:
+        raise UserError(f"{name} is documented by {', '.join(entry.metrics)}; eval.ks leaves out {', '.join(missing)}")
+    outcomes, failed = carry_out(overrides)
+    if failed:
+        return False
+    found = parts([outcome.record for outcome in outcomes], config.root, next(iter(entry.metrics)))
+    section, passed = against(entry, [row for part in found for row in part.comparison.rows])
+    print(render([section]))
+    return passed

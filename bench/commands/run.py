@@ -1,0 +1,149 @@
+"""``bench run``: train and evaluate, one run or a sweep; show settings; repeat a recorded run."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from bench.commands.output import console, show_logs
+from bench.errors import UserError
+from bench.record.record import Record
+from bench.record.serialize import as_override
+
+if TYPE_CHECKING:
+    from bench.run.lifecycle import Outcome
+
+
+def run_all(overrides: Sequence[str], force: bool = False) -> bool:
+    """Carry out every run the overrides ask for and show them; whether all went well."""
+    outcomes, failed = carry_out(overrides, force)
+    if outcomes:
+        show([outcome.record for outcome in outcomes])
+        for outcome in outcomes:
+            print(outcome.path)
+    return failed == 0
+
+
+def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outcome], int]:
+    """Every run the overrides ask for, and how many failed. One that fails does not stop the others."""
+    show_logs()
+    from bench.config.overrides import command_line, expand, resolve
+    from bench.data import load
+    from bench.progress import Display, Suite
+    from bench.run.lifecycle import run
+
+    single = list(expand(overrides))
+    suite = Suite(len(single)) if len(single) > 1 else None
+    configs = [resolve(words) for words in single]  # all are checked before any is run
+    load_once = lru_cache(maxsize=1)(load)
+    outcomes, failed = [], 0
+    for words, config in zip(single, configs, strict=True):
+        label = f"{config.strategy.name} seed {config.seed}"
+        display, began = Display(f"{label}: " if suite else "", suite), monotonic()
+        try:
+            outcome = run(config, command_line(words), force=force, display=display, load=load_once)
+        except Exception as error:
+            if suite is None:
+                raise
+            failed += 1
+            if isinstance(error, UserError):
+                print(f"bench: {' '.join(words)}: {error}", file=sys.stderr)
+            else:  # a fault of this program: told in full, and the other runs are still wanted
+                print(f"bench: {' '.join(words)}:", file=sys.stderr)
+                traceback.print_exc()
+            suite.finished(label, "", None, monotonic() - began)
+            continue
+        outcomes.append(outcome)
+        if suite:
+            metric = outcome.record.evaluation_schema.headline
+            took = None if outcome.skipped else monotonic() - began
+            suite.finished(label, metric, outcome.record.metrics.get(metric), took)
+        if outcome.skipped:
+            print(f"{outcome.record.run_id} is finished already (--force runs it again)", file=sys.stderr)
+    return outcomes, failed
+
+
+def show(records: Sequence[Record]) -> None:
+    """Print the records as one table, a row of the untrained encoder before the runs that start from it."""
+    heads = {name: head for record in records for name, head in record.evaluation_schema.columns.items()}
+    columns = [name for name in heads if any(name in r.metrics for r in records)]
+    first = records[0]
+    title = f"{first.data['name']}, split {first.split}, percent"
+    table = Table(title=title, title_justify="left", title_style="", box=None, pad_edge=False)
+    table.add_column("strategy")
+    table.add_column("seed", justify="right")
+    for name in columns:
+        table.add_column(heads[name], justify="right")
+    table.add_column("train s", justify="right")
+    shown: list[object] = []
+    for record in records:
+        base = record.baseline_metrics
+        if base is not None and base not in shown:
+            shown.append(base)
+            table.add_row("before training", "", *(_percent(base.get(c)) for c in columns), "")
+        seconds = record.cost.get("train_s") or 0.0
+        values = (_percent(record.metrics.get(c)) for c in columns)
+        table.add_row(record.strategy, str(record.seed), *values, f"{seconds:.0f}")
+    console().print(table)
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def print_config(overrides: Sequence[str]) -> None:
+    """Print every setting, its value and where that is from, for each run of a sweep."""
+    from bench.config.overrides import expand, resolve, sources
+
+    for words in expand(overrides):
+        table = Table(box=None, pad_edge=False)
+        for column in ("setting", "value", "from"):
+            table.add_column(column, overflow="fold")
+        for key, value, origin in sources(resolve(words), words):
+            table.add_row(key, as_override(value), origin)
+        console().print(table)
+
+
+def repeat(identity: str, overrides: Sequence[str]) -> bool:
+    """Run a recorded configuration again in ``runs_dir/again``, print both results; whether they are equal."""
+    show_logs()
+    from bench.config.overrides import expand, rebuild, resolve
+    from bench.data import load
+    from bench.progress import Display
+    from bench.record.store import RunDirectory
+    from bench.run.lifecycle import run
+
+    given = dict(word.split("=", 1) for word in next(iter(expand(overrides))))
+    if other := given.keys() - {"runs_dir", "track"}:
+        raise UserError(f"--again repeats a run exactly; it takes only runs_dir and track, not {min(other)}")
+    root = resolve(overrides).root
+    try:
+        recorded = RunDirectory(root, identity).read_record()
+    except FileNotFoundError:
+        raise UserError(f"there is no record of {identity} in {root}; runs_dir=DIR says where it is") from None
+    if recorded.status != "finished":
+        raise UserError(f"{identity} is {recorded.status}; only a finished run can be repeated")
+    config = rebuild(dict(recorded.config))
+    data = load(config.data)
+    if data.fingerprint != recorded.data["fingerprint"]:
+        raise UserError(
+            f"the data has changed since {identity}: fingerprint {data.fingerprint}, recorded "
+            f"{recorded.data['fingerprint']}; it cannot be repeated"
+        )
+    start = config.train.init_from
+    if start is not None and (root / start / "model").is_dir():
+        config = replace(config, train=replace(config.train, init_from=str(root / start / "model")))
+    config = replace(config, runs_dir=str(root / "again"), track=given.get("track", "none"))
+    outcome = run(config, recorded.command, force=True, display=Display(), load=lambda _: data)
+    show([recorded, outcome.record])
+    repeatable = recorded.evaluation_schema.repeatable(recorded.metrics)
+    equal = all(outcome.record.metrics[name] == recorded.metrics[name] for name in repeatable)
+    print(f"{outcome.path}: exact-search metrics are {'equal' if equal else 'NOT equal'} to the recorded ones")
+    return equal

@@ -1,0 +1,118 @@
+"""Which runs may stand in one comparison, and why others may not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from bench.compare.seed_groups import SeedGroup, differences, group
+from bench.errors import UserError
+from bench.record.record import Record
+from bench.record.serialize import canonical
+
+_EVALUATION = ("eval.", "index.")
+_BUDGET = "budget."
+_SIZES = ("passages", "train_pairs")
+MOST = 5  # ways to differ that are told
+WIDE = 90  # characters of one
+
+
+def _data(record: Record) -> dict[str, Any]:
+    sizes = {name: record.data["counts"].get(name) for name in _SIZES}
+    return {"data": record.data["name"], **sizes, "fingerprint": record.data["fingerprint"][:12]}
+
+
+def _encoder(record: Record) -> dict[str, Any]:
+    start = record.config.get("train", {}).get("init_from")
+    return {**{f"encoder.{key}": value for key, value in record.encoder.items()}, "train.init_from": start}
+
+
+def _evaluation(record: Record) -> dict[str, Any]:
+    settings = {key: value for key, value in record.setting.items() if key.startswith(_EVALUATION)}
+    return {"evaluation": record.evaluation, "split": record.split, **settings}
+
+
+def _budget(record: Record) -> dict[str, Any]:
+    """What was to be spent: the declared budget, or else the examples that were trained on."""
+    declared = {key: value for key, value in record.setting.items() if key.startswith(_BUDGET)}
+    if declared:
+        return declared
+    steps = record.selection.get("steps") or 0
+    return {"examples": steps * record.config.get("train", {}).get("batch_size", 1)}
+
+
+ASPECTS: dict[str, Callable[[Record], dict[str, Any]]] = {
+    "data": _data,
+    "encoder": _encoder,
+    "evaluation": _evaluation,
+    "budget": _budget,
+}
+
+
+def comparable(records: Iterable[Record]) -> list[list[Record]]:
+    """The records in groups that may each stand in one comparison."""
+    return list(group(records, lambda record: canonical([of(record) for of in ASPECTS.values()])).values())
+
+
+def distinguish(groups: Sequence[Sequence[Record]]) -> list[str]:
+    """Of each group of :func:`comparable`, in words, what tells it from the others beside data, split and encoder.
+
+    The encoder's path and then the fingerprint of the data are told only where nothing else tells groups apart.
+    """
+    ways = [{key: value for of in ASPECTS.values() for key, value in of(records[0]).items()} for records in groups]
+
+    def without(*keys: str) -> list[str]:
+        return differences([{key: value for key, value in way.items() if key not in keys} for way in ways])
+
+    for known in (("encoder.name", "fingerprint"), ("fingerprint",), ()):
+        told = without("data", "split", *known)
+        if len(set(told)) == len(told):
+            break
+    return told
+
+
+def differing_aspects(cells: Sequence[SeedGroup]) -> dict[str, list[tuple[str, list[str]]]]:
+    """By aspect on which the cells differ: each thing that it is, in words, with the cells' labels."""
+    found = {}
+    for name, aspect in ASPECTS.items():
+        told = [(cell.label, aspect(record)) for cell in cells for record in cell.records]
+        ways = group(told, lambda way: canonical(way[1]))
+        if len(ways) > 1:
+            what = differences([same[0][1] for same in ways.values()])
+            labels = [list(dict.fromkeys(label for label, _ in same)) for same in ways.values()]
+            found[name] = list(zip(what, labels, strict=True))
+    return found
+
+
+def refuse_incomparable(cells: Sequence[SeedGroup], allowed: Sequence[str]) -> list[str]:
+    """Raise :class:`UserError` with the reasons when the cells differ in an aspect that is not ``allowed``.
+
+    Returns one line for each allowed aspect on which they do differ, for the table to say.
+    """
+    found = differing_aspects(cells)
+    refused = {name: ways for name, ways in found.items() if name not in allowed}
+    if refused:
+        lines = [f"these runs cannot be compared, they differ in {', '.join(refused)}:"]
+        for name, ways in refused.items():
+            lines += [f"  {name}: {_short(what)} ({_listed(labels)})" for what, labels in ways[:MOST]]
+            if len(ways) > MOST:
+                lines.append(f"  {name}: and {len(ways) - MOST} more")
+        lines.append(f"choose some of them (data=..., strategy=..., any key=value), or --allow {','.join(refused)}")
+        raise UserError("\n".join(lines))
+    return [f"{name} differs{_ways(ways)}" for name, ways in found.items()]
+
+
+def _ways(ways: Sequence[tuple[str, list[str]]]) -> str:
+    """In what rows differ; no more than that when each row's label says it."""
+    if all(what in label for what, labels in ways for label in labels):
+        return f" in {', '.join(dict.fromkeys(word.partition('=')[0] for what, _ in ways for word in what.split()))}"
+    return ": " + "; ".join(f"{what} ({_listed(labels)})" for what, labels in ways)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= WIDE else f"{text[: WIDE - 3]}..."
+
+
+def _listed(labels: Sequence[str], most: int = 4) -> str:
+    more = len(labels) - most
+    return ", ".join(map(_short, labels[:most])) + (f" and {more} more" if more > 0 else "")

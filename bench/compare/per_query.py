@@ -1,0 +1,34 @@
+"""Values of single items (of retrieval: queries) of a run, from its per-item file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from bench.compare.comparison import PerQuery
+from bench.compare.statistics import Values
+from bench.errors import UserError
+from bench.record.record import Record
+from bench.record.store import RunDirectory
+
+
+def of_runs(root: Path) -> PerQuery:
+    """What reads the runs' files under ``root``. It raises :class:`UserError` for one that is missing or broken."""
+
+    def per_query(record: Record, metric: str) -> tuple[Values, Values]:
+        schema = record.evaluation_schema
+        path = RunDirectory(root, record.run_id).path / schema.items_file
+        import pyarrow.parquet as parquet
+
+        try:
+            table = parquet.ParquetFile(path).read(columns=[schema.item, metric], use_threads=False)
+        except FileNotFoundError:
+            raise UserError(f"{path} is missing, which holds the values of single items") from None
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}, which holds the values of single items, cannot be read ({error})") from error
+        if metric not in table.column_names:
+            raise UserError(f"{path}: has no values of {metric} for single items; choose a metric of the whole split")
+        return table[schema.item].to_numpy(), np.asarray(table[metric].to_numpy(), dtype=np.float64)
+
+    return per_query

@@ -1,0 +1,76 @@
+"""Everything that decides one run, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.data.load import DataConfig
+from bench.errors import UserError, at_least, choice
+from bench.evaluate.config import EvalConfig
+from bench.model.config import EncoderConfig
+from bench.negatives.config import MiningConfig
+from bench.record.identity import run_id
+from bench.search.base import IndexConfig
+from bench.track.mode import MODES
+from bench.train.budget import BudgetConfig
+from bench.train.config import TrainConfig
+from strategies import Strategy
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The configuration of one run: a strategy, and a part for each room that carries it out.
+
+    Raises :class:`UserError` where two settings contradict each other.
+    """
+
+    strategy: Strategy
+    data: DataConfig = field(default_factory=DataConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    mining: MiningConfig = field(default_factory=MiningConfig)
+    index: IndexConfig = field(default_factory=IndexConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    seed: int = 0
+    device: str = "auto"
+    runs_dir: str = "runs"
+    track: str = "auto"
+
+    def __post_init__(self) -> None:
+        choice("track", self.track, MODES)
+        at_least("seed", self.seed, 0)
+        if self.seed >= 2**63:
+            raise UserError(f"seed={self.seed} must be below 2**63")
+        if not self.runs_dir:
+            raise UserError("runs_dir= is empty; name a directory, such as runs_dir=runs")
+        self.index.check(self.eval.retrieve)
+        if self.train.stage_steps and self.train.max_steps:
+            raise UserError("train.stage_steps and train.max_steps both say when training ends; give one of them")
+        if self.budget.declared and (self.train.max_steps or self.train.stage_steps):
+            name = "max_steps" if self.train.max_steps else "stage_steps"
+            raise UserError(f"train.{name} and a budget both say when training ends; give one of them")
+        if self.train.warmup >= 1 and (self.budget.texts or self.budget.seconds):
+            raise UserError(f"train.warmup={self.train.warmup:g} counts steps, the budget does not; give a share")
+        steps, stages = self.train.stage_steps, len(self.strategy.stages())
+        if steps is not None and len(steps) != stages:
+            raise UserError(
+                f"train.stage_steps={list(steps)} is for {len(steps)} stages, {self.strategy.name} has {stages}"
+            )
+
+    @property
+    def root(self) -> Path:
+        """The directory of all runs."""
+        return Path(self.runs_dir).expanduser()
+
+    def tree(self) -> dict[str, Any]:
+        """The configuration as nested plain values, the strategy with its name: what records hold."""
+        tree = asdict(self)
+        tree["strategy"] = {"name": self.strategy.name, **tree["strategy"]}
+        return tree
+
+    def run_id(self, fingerprint: str) -> str:
+        """The name of the run of this configuration on the data of a fingerprint."""
+        return run_id(self.tree(), fingerprint)

@@ -1,0 +1,28 @@
+"""The contract of a data format: how it is recognised, and what reads it. One file adds one, as ``FORMAT``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.data.dataset import DataSet
+from bench.data.lines import find
+
+
+@dataclass(frozen=True)
+class Format:
+    """``fits`` says whether an existing path holds data of this format, ``read`` makes the data set of such a path.
+
+    ``files`` says what is looked for, in a message to somebody whose path no format fits.
+    """
+
+    name: str
+    files: str
+    fits: Callable[[Path], bool]
+    read: Callable[[Path], DataSet]
+
+
+def has_any(folder: Path, stems: Sequence[str], suffixes: Sequence[str]) -> bool:
+    """Whether a directory has a file called ``STEM + SUFFIX``, plain or ``.gz``."""
+    return any(find(folder, [stem], [suffix]) for stem in stems for suffix in suffixes)

@@ -1,0 +1,88 @@
+"""From the name of a data set to what reads it: a preset, a ``hf:`` id, or the format of the files at a path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from bench.data import docstrings
+from bench.data.dataset import DataSet
+from bench.data.formats import formats, hub
+from bench.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A data set that was found but not yet read; ``place`` is the path or id that is read."""
+
+    name: str
+    format: str
+    place: str
+    read: Callable[[], DataSet]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A data set with a name of its own; ``path`` says what its directory is, None when it needs none."""
+
+    summary: str
+    path: str | None = None
+
+
+PRESETS = {
+    docstrings.NAME: Preset("one-line summaries to the docstrings of the installed libraries"),
+    "literature_search": Preset(
+        "Chinese paper queries to titles and keywords, 300,000 passages (PaddleNLP)",
+        path="the unpacked literature_search_data.zip, or its folder recall",
+    ),
+}
+
+
+def find_source(name: str, path: str | None = None) -> DataSource:
+    """The source called ``name``: a preset (with its directory ``path``), a path, or ``hf:OWNER/NAME``.
+
+    Raises :class:`UserError` when there is no such preset or path, or when no format fits its files.
+    """
+    if name in PRESETS:
+        return _preset(name, path)
+    if path is not None:
+        raise UserError(f"data.path={path} is for a preset that needs one; data.name={name!r} is none")
+    if name.startswith(hub.PREFIX):
+        return DataSource(name.removeprefix(hub.PREFIX), "Hugging Face datasets", name, partial(hub.read, name))
+    place = Path(name).expanduser()
+    if not place.exists():
+        raise UserError(f"data.name={name!r} is no directory, .jsonl file or preset{nearest(name, PRESETS)}")
+    return _at(place, place.resolve().name)
+
+
+def _preset(name: str, path: str | None) -> DataSource:
+    preset = PRESETS[name]
+    if preset.path is None:
+        if path is not None:
+            raise UserError(f"data.path={path}: the preset {name!r} reads no directory; leave data.path out")
+        return DataSource(name, "embedded", name, docstrings.read)
+    if path is None:
+        raise UserError(f"the preset {name!r} needs data.path: {preset.path}")
+    place = Path(path).expanduser()
+    if not place.is_dir():
+        raise UserError(f"data.path={path} is no directory; it should be {preset.path}")
+    recall = place / "recall"
+    return _at(recall if recall.is_dir() else place, name)
+
+
+def _at(place: Path, name: str) -> DataSource:
+    """The source at an existing path, by the files that are there."""
+    for known in formats():
+        if known.fits(place):
+            stem = name.removesuffix(".gz").removesuffix(".jsonl") if place.is_file() else name
+            return DataSource(stem, known.name, str(place), partial(known.read, place))
+    if place.is_file():
+        raise UserError(f"{place} is no .jsonl file; give a directory, or a .jsonl file of training pairs")
+    there = sorted(file.name for file in place.iterdir())
+    listed = ", ".join(there[:10]) + (", ..." if len(there) > 10 else "")
+    looked_for = "\n".join(f"  {known.files}  ({known.name})" for known in formats())
+    raise UserError(
+        f"{place} has no layout that can be read. Looked for:\n{looked_for}\nand found: {listed or 'nothing'}"
+    )

@@ -1,0 +1,117 @@
+"""Embeddings of many texts: encoded without gradients in chunks of equal work, and kept for whoever asks again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from bench.cache import Cache
+from bench.data.dataset import Floats, Ids
+from bench.data.tokens import Tokens
+from bench.model.encoder import Encoder
+from bench.model.packing import pack
+from bench.model.precision import autocast
+from bench.model.prepared import Prepared
+from bench.progress import Task, unwatched
+
+TOKENS_AT_ONCE = {"cpu": 1 << 11, "cuda": 1 << 17}
+
+
+@torch.no_grad()
+def encode(
+    encoder: Encoder,
+    tokens: Tokens,
+    precision: str,
+    rows: Ids | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Floats:
+    """[n, d] unit vectors of the texts ``rows`` of ``tokens`` (all, by default), in that order.
+
+    Dropout is off meanwhile and back as it was afterwards. ``progress`` is told how many texts each chunk had.
+    """
+    rows = np.arange(len(tokens.lengths)) if rows is None else rows
+    lengths = tokens.lengths[rows]
+    order = np.argsort(-lengths, kind="stable")  # longest first: too little memory shows at once
+    vectors = np.empty((len(rows), encoder.dim), dtype=np.float32)
+    budget = TOKENS_AT_ONCE.get(encoder.device.type, TOKENS_AT_ONCE["cuda"])
+    training = encoder.training
+    encoder.eval()
+    try:
+        with autocast(precision, encoder.device):
+            begin = 0
+            while begin < len(order):
+                count = max(1, budget // int(lengths[order[begin]]))
+                chunk = order[begin : begin + count]
+                vectors[chunk] = encoder(pack([(tokens, rows[chunk])])).unit.cpu().numpy()
+                begin += len(chunk)
+                if progress is not None:
+                    progress(len(chunk))
+    finally:
+        encoder.train(training)
+    return vectors
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What was spent beside training steps: seconds, and texts encoded."""
+
+    seconds: float = 0.0
+    texts: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.seconds + other.seconds, self.texts + other.texts)
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Unit vectors ``matrix`` [n, d] of the texts ``rows`` [n], which are in rising order."""
+
+    rows: Ids
+    matrix: Floats
+
+    def take(self, ids: Ids) -> Floats:
+        """[len(ids), d] vectors of texts that are among the rows."""
+        return np.asarray(self.matrix[np.searchsorted(self.rows, ids)])
+
+
+def embed(
+    prepared: Prepared, tokens: Tokens, rows: Ids, cache: Cache, task: Task = unwatched, name: str = "embedding"
+) -> tuple[Vectors, Cost]:
+    """The vectors of ``rows`` of ``tokens`` by an encoder that is not trained, and what making them cost.
+
+    They are kept under a hash of the weights, of how the encoder pools, of the precision and of the tokens; whoever
+    finds them there is told the cost of who made them.
+    """
+
+    def make(place: Path) -> dict[str, float]:
+        start = perf_counter()
+        with task(name, len(rows)) as advance:
+            matrix = encode(prepared.encoder, tokens, prepared.precision, rows, advance)
+        np.save(place / "matrix.npy", matrix)
+        return {"seconds": perf_counter() - start, "texts": len(rows)}
+
+    found = cache.entry(f"vectors-{_key(prepared, tokens, rows)}", make)
+    return Vectors(rows, found.array("matrix")), Cost(**found.facts)
+
+
+def _key(prepared: Prepared, tokens: Tokens, rows: Ids) -> str:
+    encoder = prepared.encoder
+    digest = hashlib.sha256(f"{weights_digest(encoder)} {encoder.pooling} {prepared.precision}".encode())
+    digest.update(np.ascontiguousarray(tokens.lengths[rows], dtype="<i8").data)
+    digest.update(np.ascontiguousarray(tokens.take(rows), dtype="<i4").data)
+    return digest.hexdigest()[:24]
+
+
+def weights_digest(encoder: Encoder) -> str:
+    """A short hash of all weights: equal for equal encoders, wherever they came from."""
+    digest = hashlib.sha256()
+    for name, value in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,101 @@
+"""Pools: for every query the passages that score highest and are not labelled relevant, exactly.
+
+Queries are searched a block at a time, as many as memory allows, and each block is written to a file at once; memory
+does not grow with the number of queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Protocol
+
+import numpy as np
+from numpy.lib.format import write_array_header_2_0
+from numpy.typing import NDArray
+
+from bench.cache import Cache, Entry
+from bench.data.dataset import Floats, Ids, Ragged, Split
+from bench.model.embedding import Cost
+from bench.progress import Task, unwatched
+
+ENTRY = np.dtype([("passage", "<i4"), ("score", "<f4")])
+A_QUERY = 64  # bytes that each passage found for a query needs while its block is in memory
+
+
+class Searcher(Protocol):
+    """Who searches the passages for a query."""
+
+    cost: Cost  # of becoming able to search
+
+    def search(self, rows: Ids, k: int, labelled: Ragged) -> tuple[Floats, Ids, Floats]:
+        """Of the queries at ``rows`` of the split the ``k`` best passages: scores and ids [len(rows), k], best first.
+
+        And the scores of their ``labelled`` passages, parallel to its values.
+        """
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What was mined: ``entries`` [Q, depth] with ``passage`` and ``score``, best first, one row a query.
+
+    ``positives`` holds the score of every labelled passage, parallel to the split's ``relevant.values``.
+    """
+
+    entries: NDArray[np.void]
+    positives: Floats
+    cost: Cost
+
+
+def build_pool(
+    name: str,
+    searcher: Callable[[], Searcher],
+    split: Split,
+    depth: int,
+    memory_mb: int,
+    cache: Cache,
+    task: Task = unwatched,
+) -> Pool:
+    """The pool ``name`` of all queries of ``split``, from ``cache`` or searched by what ``searcher`` makes.
+
+    ``depth`` passages are kept of each query, labelled ones left out; it is at most the number of passages
+    less the labelled ones of any query. Raises :class:`UserError` when the disk refuses.
+    """
+
+    def make(place: Path) -> dict[str, float]:
+        ready = searcher()
+        start = perf_counter()
+        rows = max(1, min(4096, memory_mb * 2**20 // (A_QUERY * depth)))
+        positives = np.empty(len(split.relevant.values), dtype=np.float32)
+        header = {"descr": ENTRY.descr, "fortran_order": False, "shape": (len(split), depth)}
+        with (place / "entries.npy").open("wb") as file, task("mining", len(split)) as advance:
+            write_array_header_2_0(file, header)
+            for begin in range(0, len(split), rows):
+                block = np.arange(begin, min(begin + rows, len(split)))
+                labelled = split.relevant.take(block)
+                scores, ids, known = ready.search(block, depth + int(labelled.lengths.max()), labelled)
+                positives[split.relevant.offsets[begin] : split.relevant.offsets[begin + len(block)]] = known
+                file.write(_entries(scores, ids, labelled, depth).tobytes())
+                advance(len(block))
+        np.save(place / "positives.npy", positives)
+        return asdict(Cost(perf_counter() - start) + ready.cost)
+
+    return read_pool(cache.entry(name, make))
+
+
+def read_pool(entry: Entry) -> Pool:
+    """A pool that :func:`build_pool` made, mapped into memory."""
+    return Pool(entry.array("entries"), np.asarray(entry.array("positives")), Cost(**entry.facts))
+
+
+def _entries(scores: Floats, ids: Ids, labelled: Ragged, depth: int) -> NDArray[np.void]:
+    """The first ``depth`` passages of each row that are not labelled."""
+    row = np.repeat(np.arange(len(labelled)), labelled.lengths)
+    size = 1 + max(int(ids.max(initial=0)), int(labelled.values.max(initial=0)))
+    known = np.isin(np.arange(len(ids))[:, None] * size + ids, row * size + labelled.values)
+    place = np.argsort(known, axis=1, kind="stable")[:, :depth]
+    found = np.empty(place.shape, dtype=ENTRY)
+    found["score"], found["passage"] = np.take_along_axis(scores, place, 1), np.take_along_axis(ids, place, 1)
+    return found

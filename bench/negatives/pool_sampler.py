@@ -1,0 +1,159 @@
+"""Mined negatives: drawn from pools that are shared between runs, or that a run searches again and again."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.cache import Cache
+from bench.data.dataset import Ids, Ragged
+from bench.errors import UserError
+from bench.model.embedding import Cost, embed, encode, weights_digest
+from bench.negatives.context import NegativesContext
+from bench.negatives.pool import Pool, Searcher, build_pool, read_pool
+from bench.negatives.random_sampler import STEP, pick, stream
+from bench.negatives.sampler import Drawn, NegativeSampler, negative_sampler
+from bench.negatives.searchers import BM25Searcher, DenseSearcher
+from strategies.negatives import Mined
+
+log = logging.getLogger(__name__)
+
+LEAST_DEPTH = 256  # so that runs which differ in their ranks share one pool
+
+
+class PoolSampler(NegativeSampler):
+    """Draws from a pool; with ``refresh``, from one that is searched anew with the encoder as it is."""
+
+    def __init__(self, declaration: Mined, context: NegativesContext) -> None:
+        self.wanted, self.context, self.pairs = declaration, context, context.pairs
+        self.depth = _depth(declaration.last, context)
+        self.refreshed = Cache(context.scratch, required=True)
+        self.pool: Pool | None = None
+        self.searched: int | None = None  # the step before which the pool was last searched anew
+        if declaration.refresh is None:
+            self.pool = _shared(declaration.by, self.depth, context)
+            self.cost = self.pool.cost
+
+    def draw(self, rows: Ids, step: int) -> Drawn:
+        assert self.pool is not None, "refresh comes before the first draw"
+        w = self.wanted
+        entries = self.pool.entries[self.pairs.row[rows], w.first : w.last]
+        score, positive = entries["score"], self.pool.positives[rows][:, None]
+        fit = np.isfinite(score)
+        if w.absolute_margin is not None:
+            fit &= score <= positive - w.absolute_margin
+        if w.relative_margin is not None:
+            fit &= score <= positive - w.relative_margin * np.abs(positive)
+        place, free = self._choose(fit, step)
+        ids = np.take_along_axis(entries["passage"].astype(np.int64), place, axis=1)
+        above = np.take_along_axis(score > positive, place, axis=1) & ~free
+        return Drawn(np.where(free, self.pairs.positive[rows][:, None], ids), free, above)
+
+    def _choose(self, fit: NDArray[np.bool_], step: int) -> tuple[Ids, NDArray[np.bool_]]:
+        """Columns of ``n`` entries that fit, for each row, and which of them are none."""
+        _, column = np.nonzero(fit)
+        offsets = np.zeros(len(fit) + 1, dtype=np.int64)
+        np.cumsum(fit.sum(1), out=offsets[1:])
+        lists = Ragged(offsets, column)
+        if self.wanted.choice == "random":
+            return pick(stream(self.context.seed, STEP, step), lists, self.wanted.n)
+        place = np.argsort(~fit, axis=1, kind="stable")[:, : self.wanted.n]
+        return place, ~np.take_along_axis(fit, place, axis=1)
+
+    def reach(self) -> Ids:
+        if self.pool is None:
+            return np.arange(len(self.context.data.passages))
+        return np.unique(self.pool.entries["passage"][:, self.wanted.first : self.wanted.last].astype(np.int64))
+
+    def due(self, step: int) -> bool:
+        return self.wanted.refresh is not None and step % self.wanted.refresh == 0 and self.searched != step
+
+    def refresh(self, step: int) -> Cost:
+        start = perf_counter()
+        name = f"pool-{step}"
+        self.refreshed.remove(name)  # of a process that was killed before this step was saved
+        searcher = _searcher(self.wanted.by, self.context, current=True)
+        self.pool = _build(name, lambda: searcher, self.depth, self.context, self.refreshed)
+        self.searched = step
+        return Cost(perf_counter() - start, searcher.cost.texts)
+
+    def settle(self, step: int) -> None:
+        for path in self.context.scratch.glob("pool-*"):
+            if path.name != f"pool-{step}":
+                self.refreshed.remove(path.name)
+
+    def resume(self, step: int) -> None:
+        if self.wanted.refresh is None:
+            return
+        last = step - step % self.wanted.refresh
+        found = self.refreshed.find(f"pool-{last}")
+        if found is not None:
+            self.pool, self.searched = read_pool(found), last
+        elif step != last:  # else it is about to be searched
+            raise UserError(
+                f"{self.context.scratch / f'pool-{last}'} is missing or damaged; --force trains from the start"
+            )
+
+
+@negative_sampler.register
+def _mined(declaration: Mined, context: NegativesContext) -> NegativeSampler:
+    return PoolSampler(declaration, context)
+
+
+def _depth(last: int, context: NegativesContext) -> int:
+    most = len(context.data.passages) - int(context.pairs.split.relevant.lengths.max(initial=0))
+    return min(max(last, LEAST_DEPTH), most)
+
+
+def _shared(by: str, depth: int, context: NegativesContext) -> Pool:
+    """The pool of a searcher that does not change, from the cache where it is there."""
+    if by == "bm25":
+        who = "bm25 1"
+    else:
+        prepared = context.encoder(by)
+        who = f"{weights_digest(prepared.encoder)} {prepared.encoder.pooling} {prepared.precision}"
+        who = " ".join([who, *(_digest(of.offsets, of.ids) for of in (prepared.queries, prepared.passages))])
+    split = context.pairs.split
+    asked = _digest(split.queries, split.relevant.offsets, split.relevant.values)
+    key = hashlib.sha256(f"{context.data.fingerprint} {who} {depth} {asked}".encode()).hexdigest()[:24]
+
+    def searcher() -> Searcher:
+        log.info("mining %d passages for each of %d queries by %s", depth, len(split), by)
+        return _searcher(by, context)
+
+    return _build(f"pool-{key}", searcher, depth, context, context.cache)
+
+
+def _digest(*parts: NDArray[np.integer[Any]]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(np.ascontiguousarray(part, dtype="<i8").data)
+    return digest.hexdigest()
+
+
+def _searcher(by: str, context: NegativesContext, current: bool = False) -> Searcher:
+    """What searches by a name; vectors of an encoder that is being trained (``current``) are not kept."""
+    split, everything = context.pairs.split, np.arange(len(context.data.passages))
+    if by == "bm25":
+        return BM25Searcher(context.data, split)
+    prepared = context.encoder(by)
+    asked = ((prepared.queries, split.queries), (prepared.passages, everything))
+    device, memory = str(prepared.encoder.device), context.config.memory_mb
+    if current:
+        with context.task("embedding for mining", len(split) + len(everything)) as advance:
+            queries, passages = (encode(prepared.encoder, of, prepared.precision, rows, advance) for of, rows in asked)
+        return DenseSearcher(queries, passages, device, Cost(texts=len(split) + len(everything)), memory)
+    (queried, first), (searched, second) = (
+        embed(prepared, of, rows, context.cache, context.task, "embedding for mining") for of, rows in asked
+    )
+    return DenseSearcher(queried.matrix, searched.matrix, device, first + second, memory)
+
+
+def _build(name: str, searcher: Callable[[], Searcher], depth: int, context: NegativesContext, cache: Cache) -> Pool:
+    return build_pool(name, searcher, context.pairs.split, depth, context.config.memory_mb, cache, context.task)

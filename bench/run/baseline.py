@@ -1,0 +1,26 @@
+"""Metrics of encoders before training, kept once for all the runs that start from the same weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.cache import Cache
+from bench.record.record import Metrics
+from bench.record.serialize import canonical, serialize
+
+
+def baseline(cache: Cache, key: Any, measure: Callable[[], Metrics]) -> Metrics:
+    """The metrics that ``key`` (weights, data, encoder, evaluation) stands for, measured where they are not known yet.
+
+    Metrics are percentages by name. Raises :class:`UserError` when the disk refuses.
+    """
+
+    def make(place: Path) -> dict[str, Any]:
+        return {"metrics": serialize(measure())}
+
+    digest = hashlib.sha256(canonical(key).encode()).hexdigest()[:24]
+    found: Metrics = cache.entry(f"baseline-{digest}", make).facts["metrics"]
+    return found

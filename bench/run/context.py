@@ -1,0 +1,43 @@
+"""What a run is part of, who may end it early, and what it is carried out with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench.cache import Cache
+from bench.config.run import RunConfig
+from bench.progress import Display
+from bench.record.store import RunDirectory
+from bench.track.base import Tracker
+
+
+class Pruned(Exception):
+    """Whoever watches a run has seen enough: it ends where it is, without a result."""
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a run is part of: W&B's group (by default the strategy) and job type, and who watches.
+
+    ``watch`` is told the step and the metrics of each dev evaluation while training, and may raise :class:`Pruned`.
+    """
+
+    group: str | None = None
+    job_type: str = "train"
+    watch: Callable[[int, dict[str, float]], None] = lambda step, metrics: None
+
+
+STANDALONE = RunContext()
+
+
+@dataclass(frozen=True)
+class Means:
+    """What every step of a run may use: its configuration, its directory, the shared cache, and who is told."""
+
+    config: RunConfig
+    directory: RunDirectory
+    tracker: Tracker
+    display: Display
+    cache: Cache
+    context: RunContext = STANDALONE

@@ -1,0 +1,128 @@
+"""The life of one run: find it finished, go on with it or begin it, and say how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from bench.cache import Cache, cache_dir
+from bench.config.run import RunConfig
+from bench.data import DataConfig, DataSet
+from bench.data import load as load_data
+from bench.errors import UserError, nearest
+from bench.model.precision import resolve_device
+from bench.negatives import check as check_negatives
+from bench.progress import Display
+from bench.record.environment import environment, reset_peak_memory
+from bench.record.record import Record, now
+from bench.record.store import RunDirectory
+from bench.run.context import STANDALONE, Means, Pruned, RunContext
+from bench.run.pipeline import carry_out, evaluation_of, start
+from bench.track import make_tracker
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The record of a run, and whether it was there already."""
+
+    record: Record
+    path: Path
+    skipped: bool = False
+
+
+def run(
+    config: RunConfig,
+    command: str,
+    *,
+    force: bool = False,
+    display: Display | None = None,
+    load: Callable[[DataConfig], DataSet] = load_data,
+    context: RunContext = STANDALONE,
+) -> Outcome:
+    """Carry out one run, go on with an interrupted one, or find that it is finished already.
+
+    ``command`` is kept in the record as what repeats it; ``force`` runs a finished one again; ``load`` may
+    keep the data for the next run. Raises :class:`UserError` for all that the person can mend; the record
+    then says ``failed``, and why.
+    """
+    device = resolve_device(config.device)
+    with display or Display() as shown:
+        with shown.task("data"):
+            data = load(config.data)
+        split = _final_split(data, config.eval.split)
+        evaluation = evaluation_of(config, data, split, device)
+        _check_training(config, data)
+        with RunDirectory.open(config.root, config.run_id(data.fingerprint)) as directory:
+            if directory.finished and not force:
+                directory.drop_checkpoints()  # a kill may have come between the record and this
+                return Outcome(directory.read_record(), directory.path, skipped=True)
+            if force:
+                directory.clear()
+            tracker = make_tracker(config.track, config.root)
+            means = Means(config, directory, tracker, shown, Cache(cache_dir()), context)
+            begun = start(config, command, data, split, evaluation)
+            ok = False
+            try:
+                _announce(means, begun, data)
+                reset_peak_memory(str(device))
+                record = carry_out(means, begun, data, evaluation, device)
+                ok = True
+            except torch.OutOfMemoryError as error:
+                told = UserError(
+                    f"{device} ran out of memory; set train.micro_batch (texts at once, now "
+                    f"{config.train.micro_batch or 'all of a batch'}), which leaves the result as it is"
+                )
+                directory.write_record(_ended(begun, "failed", device, str(told)))
+                raise told from error
+            except Pruned:
+                directory.write_record(_ended(begun, "pruned", device))
+                directory.drop_checkpoints()
+                raise
+            except Exception as error:
+                directory.write_record(_ended(begun, "failed", device, str(error)))
+                raise
+            finally:
+                tracker.finish(ok)
+    return Outcome(record, directory.path)
+
+
+def _announce(means: Means, begun: Record, data: DataSet) -> None:
+    """Write the configuration and begin, or go on with, what the tracker has of the run."""
+    config, context = means.config, means.context
+    means.directory.write_config(config.tree())
+    group, tags = context.group or config.strategy.name, (data.name, config.encoder.name)
+    resume = means.directory.begun(0)
+    means.tracker.start(begun.run_id, config.tree(), group, tags, context.job_type, resume)
+    means.tracker.data(data.name, {"fingerprint": data.fingerprint, **data.counts})
+
+
+def _ended(begun: Record, status: str, device: torch.device, error: str | None = None) -> Record:
+    """The record of a run that came to no result."""
+    return replace(
+        begun,
+        status=status,  # type: ignore[arg-type]
+        finished=now(),
+        environment=environment(str(device)),
+        error=error,
+    )
+
+
+def _check_training(config: RunConfig, data: DataSet) -> None:
+    """Refuse before any text is encoded what would otherwise fail after it."""
+    if not config.train.trains:
+        return
+    check_negatives(config.strategy, data)
+    if "train" not in data.splits:
+        raise UserError(f"data set {data.name} has no train split; train.max_steps=0 evaluates the encoder untrained")
+
+
+def _final_split(data: DataSet, wanted: str) -> str:
+    """The split that is reported: the one asked for, dev where there is no test."""
+    if wanted == "test" and "test" not in data.splits and "dev" in data.splits:
+        return "dev"
+    if wanted not in data.splits:
+        raise UserError(f"eval.split={wanted}: data set {data.name} has no such split{nearest(wanted, data.splits)}")
+    return wanted

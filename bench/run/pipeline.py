@@ -1,0 +1,193 @@
+"""One run as values: prepared, trained, measured, recorded. Each step takes those before it and returns its own."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.atomic import explain_write_errors
+from bench.config.run import RunConfig
+from bench.data.dataset import DataSet
+from bench.errors import UserError
+from bench.evaluate import Evaluation, Measured, Retrieval
+from bench.model.embedding import embed, encode, weights_digest
+from bench.model.files import save
+from bench.model.precision import resolve_precision
+from bench.model.prepared import Prepared
+from bench.model.presets import build
+from bench.record.environment import environment, peak_memory_mb
+from bench.record.identity import flat
+from bench.record.record import Metrics, Record, now
+from bench.record.serialize import canonical
+from bench.record.store import RunDirectory
+from bench.run.baseline import baseline
+from bench.run.context import Means
+from bench.run.stages import Trained, train
+from bench.run.truncation import tokens_of, truncated, warnings
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What an evaluation found, and what encoding its texts took."""
+
+    measured: Measured
+    encode_s: float
+    texts: int
+
+
+def carry_out(means: Means, started: Record, data: DataSet, evaluation: Evaluation, device: torch.device) -> Record:
+    """All steps of one run, from data to its finished record. ``started`` is the record as it is at the beginning."""
+    prepared = prepare(means, data, device)
+    before = _before(means, prepared, evaluation) if means.config.eval.untrained else None
+    trained = train(means, prepared, evaluation)
+    after = evaluate(means, prepared, evaluation, "evaluate", kept=trained.steps == 0)
+    record = finish(started, means.config, prepared, trained, after, before)
+    keep(means, prepared, evaluation, after.measured, record)
+    return record
+
+
+def start(config: RunConfig, command: str, data: DataSet, split: str, evaluation: Evaluation) -> Record:
+    """The record of a run that begins now."""
+    return Record(
+        run_id=config.run_id(data.fingerprint),
+        strategy=config.strategy.name,
+        knobs=dict(flat(asdict(config.strategy))),
+        data={"name": data.name, "fingerprint": data.fingerprint, "counts": data.counts},
+        encoder=asdict(config.encoder),
+        seed=config.seed,
+        status="running",
+        command=command,
+        config=config.tree(),
+        split=split,
+        started=now(),
+        evaluation=evaluation.schema.name,
+    )
+
+
+def evaluation_of(config: RunConfig, data: DataSet, split: str, device: torch.device) -> Evaluation:
+    """How the run is measured. Raises :class:`UserError` for what cannot be, before anything is encoded."""
+    return Retrieval.of(data, split, config.eval, config.index, str(device), config.seed)
+
+
+def prepare(means: Means, data: DataSet, device: torch.device) -> Prepared:
+    """The encoder that the configuration names, and the data set's texts as it reads them."""
+    config = means.config
+    with means.display.task("encoder and tokens"):
+        settings, source = config.encoder, config.train.init_from
+        if source is not None:  # the layers were chosen when the weights were saved
+            settings = replace(settings, name=str(_weights(source, config)), layers=None)
+        encoder = build(settings, data.passages, device, config.seed)
+        encoder.check_lengths()
+        queries, passages = tokens_of(data, encoder.tokenizer, config.encoder, means.cache)
+        return Prepared(data, encoder, queries, passages, resolve_precision(config.train.precision, device))
+
+
+def _before(means: Means, prepared: Prepared, evaluation: Evaluation) -> Metrics:
+    """Metrics of the encoder before training, measured once for all runs that start from it."""
+    key = [
+        weights_digest(prepared.encoder),
+        prepared.data.fingerprint,
+        prepared.precision,
+        asdict(means.config.encoder),
+        evaluation.key,
+    ]
+    return baseline(
+        means.cache,
+        key,
+        lambda: evaluate(means, prepared, evaluation, "evaluate untrained", kept=True).measured.metrics,
+    )
+
+
+def evaluate(means: Means, prepared: Prepared, evaluation: Evaluation, name: str, kept: bool = False) -> Evaluated:
+    """Encode the texts of ``evaluation`` and measure; with ``kept`` the vectors are there for whoever asks again."""
+    rows, seconds, vectors = evaluation.texts(), 0.0, []
+    with means.display.task(name, len(rows)) as advance:
+        for tokens, ids in ((prepared.queries, rows.queries), (prepared.passages, rows.passages)):
+            began = perf_counter()
+            if kept:
+                found, cost = embed(prepared, tokens, np.unique(ids), means.cache, lambda *_: nullcontext(advance))
+                vectors.append(found.take(ids))
+                seconds += cost.seconds
+            else:
+                vectors.append(encode(prepared.encoder, tokens, prepared.precision, ids, advance))
+                seconds += perf_counter() - began
+    with means.display.task("search"):
+        return Evaluated(evaluation.measure(vectors[0], vectors[1]), seconds, len(rows))
+
+
+def finish(
+    started: Record, config: RunConfig, prepared: Prepared, trained: Trained, after: Evaluated, before: Metrics | None
+) -> Record:
+    """The record of a finished run."""
+    device = str(prepared.encoder.device)
+    cut = truncated(prepared.data, prepared.queries, prepared.passages)
+    cost: dict[str, float | None] = {
+        "encode_s": after.encode_s,
+        "texts_per_s": after.texts / after.encode_s,
+        "train_s": trained.seconds,
+        "mine_s": trained.mined.seconds,
+        **after.measured.seconds,
+        "pairs_per_s": trained.pairs / trained.seconds if trained.seconds else None,
+        "examples": float(trained.pairs),
+        "texts_encoded": float(trained.texts + trained.mined.texts),
+        "mine_texts": float(trained.mined.texts),
+        "peak_memory_mb": peak_memory_mb(device),
+    }
+    told = [*warnings(cut, prepared.data.counts, config.encoder), *trained.warnings]
+    return replace(
+        started,
+        status="finished",
+        finished=now(),
+        data={**started.data, "truncated": cut},
+        metrics=after.measured.metrics,
+        baseline_metrics=before,
+        cost=cost,
+        environment={**environment(device), "precision": prepared.precision},
+        selection=trained.selection,
+        training={"telemetry": trained.telemetry, "warnings": told},
+    )
+
+
+def keep(means: Means, prepared: Prepared, evaluation: Evaluation, measured: Measured, record: Record) -> None:
+    """Write what the run leaves behind, the record last, and tell the tracker."""
+    directory, tracker = means.directory, means.tracker
+    with explain_write_errors(directory.model):
+        save(prepared.encoder, directory.model)
+    directory.write_items(measured.items, evaluation.schema.items_file)
+    directory.write_hardest(measured.hardest)
+    evaluation.write_files(measured, directory.path)
+    tracker.table("worst_queries", evaluation.worst_table(measured))
+    tracker.summary({**record.metrics, **{f"cost/{name}": value for name, value in record.cost.items()}})
+    directory.write_record(record)
+    files = [directory.path / name for name in ("record.json", "hardest.json")]
+    facts: dict[str, Any] = {"fingerprint": prepared.data.fingerprint, **record.metrics}
+    tracker.results(directory.model, files, facts)
+    directory.drop_checkpoints()
+
+
+def _weights(source: str, config: RunConfig) -> Path:
+    """The directory that ``train.init_from`` names: a run's weights, or any directory.
+
+    Raises :class:`UserError` when it is not there, or when the run's encoder is not the one that is asked
+    for: the record would name an encoder that was not trained.
+    """
+    run = RunDirectory(config.root, source)
+    if not run.model.is_dir():
+        if not Path(source).is_dir():
+            raise UserError(f"train.init_from={source}: neither a finished run in {config.root} nor a directory")
+        return Path(source)
+    recorded = run.read_record().encoder
+    for key in ("name", "layers", "output_dim"):
+        value = getattr(config.encoder, key)
+        if canonical(recorded[key]) != canonical(value):
+            raise UserError(
+                f"train.init_from={source}: that run has encoder.{key}={recorded[key]}, this one {value}; "
+                "give the same encoder"
+            )
+    return run.model

@@ -1,0 +1,230 @@
+"""Training a run: the stages of its strategy one after the other, each from where the one before ended."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from bench.data.pairs import Pairs
+from bench.data.sampler import steps_per_epoch
+from bench.data.tokens import Tokens, tokenize
+from bench.errors import UserError
+from bench.evaluate import Evaluation, Retrieval
+from bench.model.config import EncoderConfig
+from bench.model.embedding import Cost, encode
+from bench.model.prepared import Prepared
+from bench.model.presets import build
+from bench.negatives import NegativesContext, negative_sampler, view
+from bench.run.context import Means
+from bench.run.truncation import tokens_of
+from bench.train.budget import Plan
+from bench.train.config import TrainConfig
+from bench.train.examples import ExampleSet, Texts, examples_of
+from bench.train.learner import Learner
+from bench.train.state import Progress
+from bench.train.step import Objective
+from bench.train.trainer import Conditions, Hooks, Trainer
+from strategies import Strategy
+from strategies.examples import LabelledPairs
+from strategies.negatives import Guide
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training came to over all stages; the encoder that was prepared has the last stage's best weights.
+
+    ``pairs``, ``texts`` and ``seconds`` are of the steps, ``mined`` is what mining and guides cost beside them.
+    """
+
+    steps: int = 0
+    pairs: int = 0
+    texts: int = 0
+    seconds: float = 0.0
+    mined: Cost = field(default_factory=Cost)
+    selection: dict[str, Any] = field(default_factory=dict)
+    telemetry: dict[str, float] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def then(self, done: Progress, before: Cost, name: str) -> Trained:
+        """With a further stage, called ``name``, that came to ``done`` and had cost ``before`` its first step."""
+        told = {f"{name}{key}": value / count for key, (value, count) in done.totals.items()}
+        return replace(
+            self,
+            steps=self.steps + done.step,
+            pairs=self.pairs + done.pairs,
+            texts=self.texts + done.texts,
+            seconds=self.seconds + done.seconds,
+            mined=self.mined + before + Cost(done.mine_s, done.mine_texts),
+            telemetry={**self.telemetry, **told},
+            warnings=(*self.warnings, *done.warnings),
+        )
+
+
+def train(means: Means, prepared: Prepared, evaluation: Evaluation) -> Trained:
+    """Train every stage, from its checkpoint where there is one; the encoder is left as the last one's best.
+
+    Raises what :meth:`bench.train.trainer.Trainer.fit` raises.
+    """
+    strategy, on_dev = means.config.strategy, _on_dev(means, prepared)
+    stages = strategy.stages()
+    trained, before, done = Trained(), 0, Progress()
+    for number, stage in enumerate(stages):
+        before = trained.steps
+        done, cost = _Stage(means, prepared, number, stage, trained, on_dev, evaluation.selection).train()
+        name = f"{list(vars(strategy))[number]}/" if len(stages) > 1 else ""
+        trained = trained.then(done, cost, name)
+    chosen = done.best_step is not None
+    selection = {
+        "split": "dev" if chosen else None,
+        "metric": evaluation.selection if chosen else None,
+        "step": before + (done.best_step if done.best_step is not None else done.step),
+        "value": done.best_value,
+        "steps": trained.steps,
+    }
+    return replace(trained, selection=selection)
+
+
+def _on_dev(means: Means, prepared: Prepared) -> Callable[[], dict[str, float]] | None:
+    """The evaluation while training: some dev queries against a smaller corpus; None without a dev split."""
+    config, data = means.config, prepared.data
+    if "dev" not in data.splits:
+        return None
+    device, limits = str(prepared.encoder.device), config.train
+    settings = replace(config.eval, max_corpus=None)
+    evaluation = Retrieval.of(data, "dev", settings, config.index, device, config.seed)
+    dev = evaluation.subset(limits.eval_queries, limits.eval_corpus)
+    rows = dev.texts()
+
+    def measure() -> dict[str, float]:
+        with means.display.task("dev", len(rows)) as advance:
+            queries = encode(prepared.encoder, prepared.queries, prepared.precision, rows.queries, advance)
+            passages = encode(prepared.encoder, prepared.passages, prepared.precision, rows.passages, advance)
+        return dict(dev.measure(queries, passages).metrics)
+
+    return measure
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One stage to be trained after ``so_far``. ``on_dev`` gives dev metrics, of which ``selection`` decides."""
+
+    means: Means
+    prepared: Prepared
+    number: int
+    strategy: Strategy
+    so_far: Trained
+    on_dev: Callable[[], dict[str, float]] | None
+    selection: str
+
+    def train(self) -> tuple[Progress, Cost]:
+        """Train it; what it came to, and what was spent before its first step."""
+        if not self.means.config.train.trains:
+            return Progress(), Cost()
+        config, prepared = self.means.config, self.prepared
+        examples = self._examples()
+        place = self.means.directory.stage(self.number)
+        limits, task, pairs = config.mining, self.means.display.task, Pairs.of(prepared.data)
+        context = NegativesContext(
+            prepared.data, pairs, config.seed, self._encoder, place, self.means.cache, limits, task
+        )
+        sampler = negative_sampler(self.strategy.negatives, context)
+        guide, cost = None, sampler.cost
+        if asked := self.strategy.guide or self._judge():
+            guide = view(asked, context, np.union1d(examples.passages(), sampler.reach()))
+            cost += guide.cost if self.strategy.guide is not None else Cost()
+        trainer = Trainer(
+            Learner.of(prepared.encoder, self.strategy, config.seed),
+            Objective(self.strategy, examples, sampler, guide),
+            self._settings(len(examples)),
+            Conditions(config.seed, prepared.precision, place),
+            self._hooks(),
+            self._plan(cost) if config.budget.declared else None,
+        )
+        return trainer.fit(), cost
+
+    def _hooks(self) -> Hooks:
+        before, display = self.so_far.steps, self.means.display
+        return Hooks(
+            event=lambda row: _tell(self.means, {**row, "step": before + row["step"]}),
+            progress=lambda step, total, rate: display.training(before + step, before + total, rate),
+            evaluate=self.on_dev,
+            selection=self.selection,
+            resumed=partial(self._resumed, before),
+        )
+
+    def _plan(self, cost: Cost) -> Plan:
+        """When the stage ends, whose mining and guides have ``cost`` already."""
+        so_far, config = self.so_far, self.means.config
+        spent = Progress(
+            step=so_far.steps,
+            texts=so_far.texts,
+            seconds=so_far.seconds,
+            mine_s=so_far.mined.seconds + cost.seconds,
+            mine_texts=so_far.mined.texts + cost.texts,
+        )
+        part = (self.number + 1) / len(config.strategy.stages())
+        return config.budget.plan(part, config.train.batch_size, spent)
+
+    def _judge(self) -> Guide | None:
+        """Who estimates false negatives of a stage on labelled pairs; it is no part of what the run costs."""
+        judge = self.means.config.mining.judge
+        return Guide(judge) if judge and isinstance(self.strategy.examples, LabelledPairs) else None
+
+    def _resumed(self, before: int, step: int) -> None:
+        """Forget the history after a resume's step, unless a later stage, which has rows of its own, goes on."""
+        directory = self.means.directory
+        if directory.begun(self.number + 1):
+            return
+        directory.truncate_history(before + step if before + step else -1)
+        if step:
+            log.info("going on from step %d", before + step)
+
+    def _examples(self) -> ExampleSet:
+        prepared, config = self.prepared, self.means.config
+        longest = config.encoder.max_passage_tokens
+        texts = Texts(prepared.data, prepared.queries, prepared.passages, self._cut, longest, config.seed)
+        return examples_of(self.strategy.examples, texts)
+
+    def _cut(self, texts: Sequence[str]) -> Tokens:
+        own = self.means.config.encoder
+        tokenizer = self.prepared.encoder.tokenizer
+        return tokenize(texts, tokenizer, own.max_passage_tokens, own.passage_prefix, self.means.cache)
+
+    def _settings(self, examples: int) -> TrainConfig:
+        """The training settings of the stage: with ``stage_steps``, as many epochs as its steps need."""
+        train = self.means.config.train
+        if train.stage_steps is None:
+            return train
+        steps = train.stage_steps[self.number]
+        epoch = steps_per_epoch(examples, train.batch_size)
+        return replace(train, epochs=-(-steps // max(1, epoch)), max_steps=steps)
+
+    def _encoder(self, name: str) -> Prepared:
+        """The encoder of a name with the texts it reads; another one than the run's is held to its lengths."""
+        if name in ("start", "current"):
+            return self.prepared
+        own, data = self.means.config.encoder, self.prepared.data
+        settings = EncoderConfig(name, max_query_tokens=own.max_query_tokens, max_passage_tokens=own.max_passage_tokens)
+        try:
+            encoder = build(settings, data.passages, self.prepared.encoder.device, self.means.config.seed)
+        except UserError as error:
+            raise UserError(
+                f"{self.means.config.strategy.name} or mining.judge asks for the encoder {name!r}: {error}"
+            ) from error
+        queries, passages = tokens_of(data, encoder.tokenizer, settings, self.means.cache)
+        return Prepared(data, encoder, queries, passages, self.prepared.precision)
+
+
+def _tell(means: Means, row: dict[str, Any]) -> None:
+    """Give a history row to the directory, the tracker and, of a dev evaluation, to whoever watches the run."""
+    means.directory.append_history(row)
+    means.tracker.log({name: value for name, value in row.items() if name != "step"}, row["step"])
+    if dev := {name.removeprefix("dev/"): value for name, value in row.items() if name.startswith("dev/")}:
+        means.context.watch(row["step"], dev)

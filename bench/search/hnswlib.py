@@ -1,0 +1,43 @@
+"""Approximate search with an HNSW graph (Malkov and Yashunin, 2016), by hnswlib."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.data.dataset import Floats, Ids
+from bench.errors import UserError
+from bench.search.base import IndexConfig, best_first, check_k, checked
+
+
+class HnswIndex:
+    """HNSW over the inner product of ``vectors`` ``[P, d]``; ids are row numbers, scores are inner products.
+
+    Deterministic in ``seed`` only with ``config.threads == 1``; see :class:`IndexConfig`.
+    """
+
+    def __init__(self, vectors: Floats, config: IndexConfig, seed: int) -> None:
+        import hnswlib
+
+        vectors = checked(vectors, "passage")
+        self._size, self._config, self._threads = len(vectors), config, config.threads or -1
+        self._graph = hnswlib.Index(space="ip", dim=vectors.shape[1])
+        self._graph.init_index(
+            max_elements=self._size, M=config.m, ef_construction=config.ef_construction, random_seed=seed
+        )
+        self._graph.add_items(vectors, np.arange(self._size), num_threads=self._threads)
+        self._graph.set_ef(config.ef)
+
+    def search(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
+        """See :class:`bench.search.Index`; also raises :class:`UserError` when ``ef`` is under ``k``."""
+        check_k(k, self._size)
+        self._config.check(k)
+        queries = checked(queries, "query")
+        try:
+            ids, distances = self._graph.knn_query(queries, k, num_threads=self._threads)
+        except RuntimeError as error:  # hnswlib's way to say that a walk ended before it met k passages
+            raise UserError(
+                f"the HNSW graph reaches fewer than k={k} passages from some query; "
+                f"raise index.m={self._config.m} or index.ef_construction={self._config.ef_construction}"
+            ) from error
+        # hnswlib's 'ip' distance is 1 - inner product
+        return best_first(1 - distances, ids.astype(np.int64))

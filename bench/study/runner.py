@@ -1,0 +1,283 @@
+"""Carrying out a study: every strategy's trials, then the best again on fresh seeds. Any process may die at any moment,
+and the same command goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from time import monotonic, sleep
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner, MedianPruner, NopPruner, WilcoxonPruner
+from optuna.storages import BaseStorage
+from optuna.storages._heartbeat import get_heartbeat_thread
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from bench.atomic import explain_write_errors
+from bench.data import DataSet
+from bench.errors import UserError
+from bench.negatives import check
+from bench.record.ledger import SEARCHED
+from bench.record.record import Record
+from bench.record.store import RunDirectory, RunLocked
+from bench.run.context import Pruned, RunContext
+from bench.study.options import Options
+from bench.study.services import Services
+from bench.study.spec import as_overrides, grid, keys_of
+from bench.study.trials import StrategyTrials
+from bench.train.trainer import TrainingStopped
+from strategies import find
+from studies.base import StudySpec
+
+log = logging.getLogger(__name__)
+
+WHY = "why"  # the attribute of a failed trial that tells the reason
+WAIT_S = 1.0  # between two looks at what another worker is doing
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One strategy's part: its ``trials`` (each once) with the settings as they are told.
+
+    ``best`` is the best value on dev with its settings, of a search; ``finals`` are the words of the final
+    runs; ``why`` tells why no trial came to an end, if none did.
+    """
+
+    strategy: str
+    trials: list[FrozenTrial]
+    values: list[dict[str, Any]]
+    best: tuple[float, dict[str, Any]] | None
+    finals: dict[str, list[str]]  # by what they are: "best", "default", or a grid point
+    why: str
+
+
+@dataclass
+class StudyRunner:
+    """Carries out one study. ``base`` are the overrides of every run.
+
+    ``name`` is that of its directory, its trials and its W&B group.
+    """
+
+    name: str
+    spec: StudySpec
+    base: tuple[str, ...]
+    storage: BaseStorage
+    services: Services
+    data: DataSet
+    options: Options = field(default_factory=Options)
+    started: float = field(default_factory=monotonic)
+
+    def carry_out(self) -> tuple[list[Arm], list[Record]]:
+        """All trials and final runs; the arms and the records of the final runs.
+
+        The strategies take turns, so that a time limit is the same for all. One of which no trial comes to an end is
+        told so and has no final run; raises :class:`UserError` when that is so of all of them.
+        """
+        starts = [(f"strategy={strategy}", *own) for strategy, *own in map(str.split, self.spec.strategies)]
+        sweeps = [self._sweep(start) for start in starts]
+        self.services.expect(self._left(sweeps))
+        self._trials(list(zip(starts, sweeps, strict=True)))
+        arms = [self._arm(start, sweep) for start, sweep in zip(starts, sweeps, strict=True)]
+        if not any(arm.finals for arm in arms):
+            raise UserError("no trial came to an end: " + "; ".join(f"{a.strategy}: {a.why}" for a in arms))
+        finals = [line for arm in arms for words_of in arm.finals.values() for line in self._seeded(words_of)]
+        return arms, self._final(finals)
+
+    def _left(self, sweeps: Sequence[StrategyTrials]) -> int:
+        """How many runs there will be: trials that have not ended, and the final ones."""
+        q = self.spec
+        trials = sum(s.wanted - sum(t.state.is_finished() for t in s.counted()) for s in sweeps)
+        if q.protocol == "grid":
+            finals = sum(s.wanted for s in sweeps) * len(q.seeds)
+        else:
+            finals = len(sweeps) * len(q.fresh) * (1 + q.against_default)
+        return max(0, trials) * len(q.seeds) + finals
+
+    def _trials(self, left: list[tuple[tuple[str, ...], StrategyTrials]]) -> None:
+        """Trials of all strategies in turns, until each has its number or the time is over."""
+        while left:
+            waiting = []
+            for start, sweep in list(left):
+                if self.options.timeout is not None and monotonic() - self.started >= self.options.timeout:
+                    return
+                trial = sweep.claim()
+                if trial is not None:
+                    self._trial(sweep, start, trial)
+                elif sweep.running():
+                    waiting.append(start)  # what others are at may yet come back
+                else:
+                    left.remove((start, sweep))
+            if len(waiting) == len(left) > 0:
+                sleep(WAIT_S)
+
+    def _arm(self, start: Sequence[str], sweep: StrategyTrials) -> Arm:
+        """What became of one strategy."""
+        trials = [trial for trial in sweep.counted() if sweep.known(trial)]
+        values = [sweep.values(trial) for trial in trials]
+        why = next((trial.user_attrs[WHY] for trial in trials if WHY in trial.user_attrs), "there was no time for it")
+        complete = [(t, v) for t, v in zip(trials, values, strict=True) if t.state == TrialState.COMPLETE]
+        best = max(complete, key=lambda pair: (pair[0].value or 0.0, -pair[0].number), default=None)
+        on_grid = self.spec.protocol == "grid"
+        if not on_grid:  # another machine's, or of a runs directory that was copied
+            self._searched([run for of in values for run in self._runs(start, of)])
+        return Arm(
+            strategy=start[0].removeprefix("strategy="),
+            trials=trials,
+            values=values,
+            best=None if best is None or on_grid else (best[0].value or 0.0, best[1]),
+            finals={} if best is None else self._finals(start, [v for _, v in complete], best[1]),
+            why="" if complete else why,
+        )
+
+    def _sweep(self, start: Sequence[str]) -> StrategyTrials:
+        q, strategy = self.spec, start[0].removeprefix("strategy=")
+        dimensions = q.dimensions(find(strategy), keys_of([*start, *self.base]))
+        on_grid = q.protocol == "grid"
+        study = optuna.create_study(
+            study_name=f"{self.name}/{strategy}",
+            storage=self.storage,
+            direction="maximize",
+            pruner=self._pruner(),
+            load_if_exists=True,
+        )
+        wanted = len(grid(dimensions)) if on_grid else q.trials
+        if (there := len(study.get_trials(deepcopy=False))) > wanted:
+            log.info("%s has %d trials already, and all of them count", strategy, there)
+
+        def held(values: dict[str, Any]) -> bool:
+            return any(run.held for run in self._runs(start, values))
+
+        def possible(values: dict[str, Any]) -> bool:
+            return bool(self._runs(start, values))
+
+        return StrategyTrials(study, self.storage, dimensions, wanted, on_grid, self.options.sampler, held, possible)
+
+    def _runs(self, start: Sequence[str], values: dict[str, Any]) -> list[RunDirectory]:
+        """The directories of a trial's runs; none for settings that do not go together."""
+        try:
+            configs = [self.services.resolve(self._judged(start, values, seed)) for seed in self.spec.seeds]
+        except UserError:
+            return []
+        return [RunDirectory(c.root, c.run_id(self.data.fingerprint)) for c in configs]
+
+    def _pruner(self) -> BasePruner:
+        """Over several seeds a signed-rank test of their values; over one, the median of earlier dev evaluations."""
+        if self.spec.protocol == "grid":
+            return NopPruner()
+        several = len(self.spec.seeds) > 1
+        return WilcoxonPruner(p_threshold=0.1) if several else MedianPruner(n_startup_trials=5)
+
+    def _trial(self, sweep: StrategyTrials, start: Sequence[str], trial: Trial) -> None:
+        """Do one trial, or leave it to another process that is at it."""
+        q, several = self.spec, len(self.spec.seeds) > 1
+        values = sweep.values(trial)
+        found: list[float] = []
+        state = TrialState.COMPLETE
+
+        def watch(step: int, metrics: dict[str, float]) -> None:
+            trial.report(metrics[q.metric], step)
+            if trial.should_prune():
+                raise Pruned
+
+        if q.protocol == "search":
+            self._searched(self._runs(start, values))
+        context = (
+            RunContext(self.name, "trial") if several or q.protocol == "grid" else RunContext(self.name, "trial", watch)
+        )
+        with get_heartbeat_thread(trial._trial_id, self.storage):
+            for place, seed in enumerate(q.seeds):
+                try:
+                    record = self._execute(self._judged(start, values, seed), context)
+                except RunLocked:
+                    sleep(WAIT_S)
+                    return
+                except Pruned:
+                    state = TrialState.PRUNED
+                    break
+                except (TrainingStopped, Impossible) as error:
+                    log.warning("trial %d: %s", trial.number + 1, error)
+                    trial.set_user_attr(WHY, str(error))
+                    state = TrialState.FAIL
+                    break
+                found.append(float(record.metrics[self._judge()] or 0.0))
+                if several:
+                    trial.report(found[-1], place)
+                    if trial.should_prune():
+                        state = TrialState.PRUNED
+                        break
+            value = sum(found) / len(found) if state == TrialState.COMPLETE else None
+            sweep.study.tell(trial, value, state, skip_if_finished=True)
+        shown = f"{self._judge()} {value:.2f}" if value is not None else state.name.lower()
+        line = " ".join([*start, *as_overrides(values)])
+        log.info("trial %d of %d, %s: %s", trial.number + 1, sweep.wanted, line, shown)
+
+    def _searched(self, runs: Sequence[RunDirectory]) -> None:
+        """Note that these runs are made to search, so that no comparison takes them for results."""
+        for run in runs:
+            path = run.root / "studies" / self.name / SEARCHED
+            with explain_write_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                known = path.read_text().split() if path.exists() else []
+                if run.run_id not in known:
+                    with path.open("a") as file:
+                        file.write(f"{run.run_id}\n")
+
+    def _finals(
+        self, start: Sequence[str], values: Sequence[dict[str, Any]], best: dict[str, Any]
+    ) -> dict[str, list[str]]:
+        """The words of what is reported, less the seed."""
+        if self.spec.protocol == "grid":
+            return {" ".join(as_overrides(settings)): self._overrides(start, settings) for settings in values}
+        found = {"best": self._overrides(start, best)}
+        if self.spec.against_default:
+            found["default"] = self._overrides(start, {})
+        return found
+
+    def _overrides(self, start: Sequence[str], values: dict[str, Any]) -> list[str]:
+        return merged(start, self.base, as_overrides(values))
+
+    def _judged(self, start: Sequence[str], values: dict[str, Any], seed: int) -> list[str]:
+        """The words of one run of a trial; of a search it never sees the split that is reported."""
+        judged = self.spec.judged if self.spec.protocol == "search" else ()
+        return merged(self._overrides(start, values), [f"seed={seed}"], judged)
+
+    def _judge(self) -> str:
+        return self.spec.metric if self.spec.protocol == "search" else self.spec.report
+
+    def _seeded(self, words_of: Sequence[str]) -> Iterator[list[str]]:
+        q = self.spec
+        for seed in q.seeds if q.protocol == "grid" else q.fresh:
+            yield [*words_of, f"seed={seed}"]
+
+    def _execute(self, line: Sequence[str], context: RunContext) -> Record:
+        try:
+            config = self.services.resolve(line)
+            check(config.strategy, self.data)
+        except UserError as error:
+            raise Impossible(error) from error
+        return self.services.execute(config, line, context)
+
+    def _final(self, lines: Sequence[Sequence[str]]) -> list[Record]:
+        """The final runs, whoever carries them out: what another process is at is left to it."""
+        found: dict[int, Record] = {}
+        while len(found) < len(lines):
+            done = len(found)
+            for place, line in enumerate(lines):
+                if place not in found:
+                    with suppress(RunLocked):
+                        found[place] = self._execute(line, RunContext(self.name, "final"))
+            if len(found) == done:
+                sleep(WAIT_S)
+        return [found[place] for place in range(len(lines))]
+
+
+class Impossible(UserError):
+    """Settings that do not go together, or not with the data."""
+
+
+def merged(*parts: Sequence[str]) -> list[str]:
+    """One list of overrides; of two with one key the later stands."""
+    return list({word.partition("=")[0]: word for part in parts for word in part}.values())

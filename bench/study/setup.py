@@ -1,0 +1,128 @@
+"""From a study's name and the words of a command line to its result."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from bench.compare.comparison import compare
+from bench.compare.per_query import of_runs
+from bench.config.run import RunConfig
+from bench.errors import UserError, nearest
+from bench.negatives import check
+from bench.record.serialize import canonical
+from bench.study.options import Options
+from bench.study.result import write
+from bench.study.runner import StudyRunner, merged
+from bench.study.services import Services
+from bench.study.spec import as_overrides, keys_of, known_studies
+from bench.study.storage import open_storage
+from strategies import find
+from studies.base import Dimension, StudySpec
+
+_ENDS = ("budget.", "train.max_steps", "train.stage_steps", "train.epochs")
+_NO_PART = ("runs_dir=", "track=", "mining.", "device=", "train.save_every=", "train.log_every=")
+
+
+def run_study(name: str, given: Sequence[str], options: Options, services: Services) -> tuple[Path, dict[str, Any]]:
+    """Carry out the study ``name`` with the overrides ``given``; the directory of its result, and the result.
+
+    Raises :class:`UserError` for what cannot be, before anything is trained.
+    """
+    spec, base = _asked(name, given, options)
+    configs, varied = _checked(name, spec, base, given, services)
+    data = services.load(configs[0].data)
+    for config in configs:
+        check(config.strategy, data)
+    if spec.protocol == "search" and "dev" not in data.splits:
+        raise UserError(f"study {name} selects on dev, and data set {data.name} has no dev split")
+    part = [word for word in base if not word.startswith(_NO_PART)]
+    how = [spec.seeds, spec.protocol, spec.metric, spec.judged, options.sampler]
+    what = [[asdict(dimension) for dimension in dimensions] for dimensions in varied]
+    identity = canonical([spec.strategies, what, sorted(part), how, data.fingerprint])
+    digits = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    title = f"{name}-{re.sub(r'[^A-Za-z0-9_.]+', '_', data.name)[:24]}-{digits}"
+    root = configs[0].root
+    directory = root / "studies" / title
+    kept = open_storage(options.storage, directory)
+    arms, records = StudyRunner(title, spec, tuple(base), kept, services, data, options).carry_out()
+    comparison = compare(records, of_runs(root), spec.report, spec.differs)
+    command = " ".join(["bench study", name, *options.told(), *given])
+    return directory, write(directory, spec, title, command, arms, comparison)
+
+
+def _checked(
+    name: str,
+    spec: StudySpec,
+    base: Sequence[str],
+    given: Sequence[str],
+    services: Services,
+) -> tuple[list[RunConfig], list[tuple[Dimension, ...]]]:
+    """Of each strategy its configuration and what varies of it.
+
+    Raises :class:`UserError` for a setting that cannot be and for one that is the study's to vary.
+    """
+    configs, varied = [], []
+    for entry in spec.strategies:
+        strategy, *own = entry.split()
+        start = merged([f"strategy={strategy}", *own], base)
+        configs.append(services.resolve(start))
+        try:
+            dimensions = spec.dimensions(find(strategy), keys_of([*base, *own]))
+        except ValueError as error:
+            raise UserError(f"study {name}: {error}") from error
+        keys = {dimension.key for dimension in dimensions}
+        if fixed := [word for word in given if word.partition("=")[0] in keys]:
+            raise UserError(f"{fixed[0]}: that is what study {name} varies")
+        for dimension in dimensions:
+            _refuse_impossible(services, start, dimension)
+        varied.append(dimensions)
+    return configs, varied
+
+
+def _refuse_impossible(services: Services, start: Sequence[str], dimension: Dimension) -> None:
+    """Raise :class:`UserError` when no value of the dimension can be set at all."""
+    refused = None
+    for value in dimension.choices or (dimension.low, dimension.high):
+        try:
+            services.resolve([*start, *as_overrides({dimension.key: value})])
+        except UserError as error:
+            refused = refused or error
+        else:
+            return
+    if refused:
+        raise refused
+
+
+def _asked(name: str, given: Sequence[str], options: Options) -> tuple[StudySpec, list[str]]:
+    """The study as the command line has it, and the overrides of every run."""
+    known = known_studies()
+    if name not in known:
+        raise UserError(f"there is no study {name!r}{nearest(name, known)}")
+    spec = known[name]
+    chosen = next((word.partition("=")[2].split(",") for word in given if word.startswith("strategy=")), None)
+    if chosen is not None:
+        if "" in chosen or len(set(chosen)) < len(chosen):
+            raise UserError(f"strategy={','.join(chosen)} must name one or more strategies, each once")
+        own = {strategy.split()[0]: strategy for strategy in spec.strategies}
+        spec = replace(spec, strategies=tuple(own.get(strategy, strategy) for strategy in chosen))
+    if options.trials is not None:
+        if spec.protocol == "grid":
+            raise UserError(f"study {name} tries every combination; trials= is for a search")
+        spec = replace(spec, trials=options.trials)
+    if options.seeds is not None:
+        try:
+            spec = replace(spec, seeds=tuple(range(1, options.seeds + 1)))
+        except ValueError as error:
+            raise UserError(f"seeds={options.seeds}: {error}") from error
+    words = [word for word in given if not word.startswith("strategy=")]
+    keys = keys_of(words)
+    if "seed" in keys:
+        raise UserError("seed= is the study's to choose")
+    ends = any(key.startswith(_ENDS) for key in keys)
+    hold = [w for w in spec.hold if w.partition("=")[0] not in keys and not (ends and w.startswith(_ENDS))]
+    return spec, [*hold, *words]

@@ -1,0 +1,150 @@
+"""The trials of one strategy in one study: who does which, with which settings, exactly once."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler, TPESampler
+from optuna.storages import (
+    BaseStorage,
+    InMemoryStorage,
+    RDBStorage,
+    RetryHeartbeatStaleTrialCallback,
+    fail_stale_trials,
+)
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from bench.study.spec import grid
+from studies.base import Dimension
+
+_SAMPLERS: dict[str, Callable[[int], BaseSampler]] = {
+    "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=5),
+    "random": lambda seed: RandomSampler(seed=seed),
+}
+SURPLUS = "surplus"  # marks a trial that was begun when there were enough
+DRAWS = 50
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass
+class StrategyTrials:
+    """At most ``wanted`` trials of an Optuna study over ``dimensions``, on a grid or proposed by a sampler.
+
+    What is proposed follows from the trial's place and the trials that have ended, not from the history of
+    a process: a study that was killed and goes on proposes what it would have proposed. ``held`` tells of a
+    trial that counts as running whether a process of this machine is at it; ``possible`` whether settings go together,
+    so that no trial is spent on those that do not.
+    """
+
+    study: optuna.Study
+    storage: BaseStorage
+    dimensions: tuple[Dimension, ...]
+    wanted: int
+    on_grid: bool
+    sampler: str
+    held: Callable[[dict[str, Any]], bool]
+    possible: Callable[[dict[str, Any]], bool]
+
+    def claim(self) -> Trial | None:
+        """A trial to do: one that a dead process left, or a new one. None when there is nothing to begin."""
+        if isinstance(self.storage, RDBStorage):
+            fail_stale_trials(self.study)
+            if any(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))):
+                return self._with_params(self.study.ask())
+        else:
+            for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                trial = self._with_params(Trial(self.study, frozen._trial_id))
+                if not self.held(self.values(trial)):
+                    return trial
+        if len(self.counted()) >= self.wanted:
+            return None
+        trial = self.study.ask()
+        if self._place(trial) >= self.wanted:  # another worker was quicker
+            trial.set_user_attr(SURPLUS, True)
+            self.study.tell(trial, state=TrialState.FAIL)
+            return None
+        return self._with_params(trial)
+
+    def counted(self) -> list[FrozenTrial]:
+        """The trials there are, each once: without those that were begun again under another number."""
+        trials = self.study.get_trials(deepcopy=False)
+        again = {number for t in trials for number in RetryHeartbeatStaleTrialCallback.retry_history(t)}
+        return [t for t in trials if t.number not in again and SURPLUS not in t.user_attrs]
+
+    def running(self) -> bool:
+        """Whether somebody is still at a trial."""
+        return any(t.state in (TrialState.RUNNING, TrialState.WAITING) for t in self.counted())
+
+    def values(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
+        """The settings of a trial as they are used and told."""
+        return self._used(trial.params)
+
+    def known(self, trial: Trial | FrozenTrial) -> bool:
+        """Whether all settings of a trial are in the storage."""
+        return {d.key for d in self.dimensions} <= trial.params.keys()
+
+    def _place(self, trial: Trial) -> int:
+        """Which of the wanted trials this is, from 0; one that is tried again under another number keeps its place."""
+        trials = self.study.get_trials(deepcopy=False)
+        first = RetryHeartbeatStaleTrialCallback.retried_trial_number(trials[trial.number])
+        number = trial.number if first is None else first
+        before = trials[:number]
+        return sum(
+            not RetryHeartbeatStaleTrialCallback.retry_history(t) and SURPLUS not in t.user_attrs for t in before
+        )
+
+    def _with_params(self, trial: Trial) -> Trial:
+        """The trial with all its settings in the storage; those that are there already stay."""
+        if self.known(trial):
+            return trial
+        distributions = {d.key: distribution(d) for d in self.dimensions}
+        place = self._place(trial)
+        params = grid(self.dimensions)[place] if self.on_grid else self._proposed(place, distributions)
+        self.study.sampler = PartialFixedSampler(params, RandomSampler(seed=0))
+        for key, kind in distributions.items():
+            _suggest(trial, key, kind)
+        return trial
+
+    def _proposed(self, place: int, distributions: dict[str, BaseDistribution]) -> dict[str, Any]:
+        """What a fresh sampler proposes that knows the trials before this one and nothing else.
+
+        Settings that do not go together are drawn anew, at most :data:`DRAWS` times.
+        """
+        ended = [t for t in self.counted() if t.state in ENDED]
+        for draw in range(DRAWS):
+            seed = zlib.crc32(f"{self.study.study_name} {place} {draw}".encode())
+            twin = optuna.create_study(
+                direction="maximize", storage=InMemoryStorage(), sampler=_SAMPLERS[self.sampler](seed)
+            )
+            twin.add_trials(ended)
+            proposed = dict(twin.ask(distributions).params)
+            if self.possible(self._used(proposed)):
+                break
+        return proposed
+
+    def _used(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        return {d.key: d.shown(d.choices[params[d.key]] if d.choices else params[d.key]) for d in self.dimensions}
+
+
+def distribution(dimension: Dimension) -> BaseDistribution:
+    """Optuna's word for a dimension; a choice goes by its place, since a list is no category to Optuna."""
+    if dimension.choices:
+        return CategoricalDistribution(tuple(range(len(dimension.choices))))
+    assert dimension.low is not None and dimension.high is not None
+    if dimension.whole:
+        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log and dimension.low > 0)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+
+
+def _suggest(trial: Trial, key: str, kind: BaseDistribution) -> None:
+    if isinstance(kind, FloatDistribution):
+        trial.suggest_float(key, kind.low, kind.high, log=kind.log)
+    elif isinstance(kind, IntDistribution):
+        trial.suggest_int(key, kind.low, kind.high, log=kind.log)
+    elif isinstance(kind, CategoricalDistribution):
+        trial.suggest_categorical(key, kind.choices)

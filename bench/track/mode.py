@@ -1,0 +1,64 @@
+"""Whether W&B should be online and in which project, found out without a network and without importing wandb."""
+
+from __future__ import annotations
+
+import configparser
+import netrc
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+MODES = ("auto", "online", "offline", "none")
+PROJECT = "negbench"
+
+_MODES = {
+    "online": "online",
+    "run": "online",
+    "shared": "online",
+    "offline": "offline",
+    "dryrun": "offline",
+    "disabled": "none",
+}
+
+
+def resolve() -> str:
+    """``online``, ``offline`` or ``none``: as ``WANDB_MODE`` says, and online only with a key."""
+    asked = os.environ.get("WANDB_MODE") or _settings().get("mode", "online")
+    mode = _MODES.get(asked, "online")
+    return "offline" if mode == "online" and not has_key() else mode
+
+
+def project() -> str:
+    """The W&B project: ``WANDB_PROJECT``, else this one's own."""
+    return os.environ.get("WANDB_PROJECT") or PROJECT
+
+
+def entity() -> str | None:
+    """The W&B entity that ``WANDB_ENTITY`` names; without it W&B's default."""
+    return os.environ.get("WANDB_ENTITY") or None
+
+
+def has_key() -> bool:
+    """Whether an API key is in the environment, in W&B's settings or in the netrc file for W&B's host."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    settings = _settings()
+    if settings.get("api_key"):
+        return True
+    url = os.environ.get("WANDB_BASE_URL") or settings.get("base_url", "https://api.wandb.ai")
+    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    try:
+        return netrc.netrc(path).authenticators(urlsplit(url).netloc) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def _settings() -> dict[str, str]:
+    """What ``wandb login`` and ``wandb offline`` wrote: the user's settings, under this directory's."""
+    home = Path(os.environ.get("WANDB_CONFIG_DIR", "~/.config/wandb")).expanduser()
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read([home / "settings", Path("wandb") / "settings"])
+    except (configparser.Error, UnicodeDecodeError):
+        return {}
+    return dict(parser["default"]) if "default" in parser else {}

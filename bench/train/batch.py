@@ -1,0 +1,88 @@
+"""From embeddings and ids to the batch a loss sees, over however many ranks hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.data.pairs import Pairs
+from bench.negatives import View
+from bench.train.queue import PassageQueue
+from bench.train.world import World
+from strategies.batch import Batch
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a batch has beside its texts: the other ranks, earlier passages, a guide's view, the strategy's head."""
+
+    world: World
+    queue: PassageQueue
+    view: View | None = None
+    head: nn.Module | None = None
+
+    def joined(self, tensor: Tensor) -> Tensor:
+        """The rows of all ranks, this rank's own with their gradient."""
+        return torch.cat(self.world.gather(tensor))
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What one rank has encoded: Q queries with their ids, C distinct passages with theirs.
+
+    ``queries`` [Q, d], ``passages`` [C, d]; ``query_ids`` [Q], ``positive_ids`` [Q] and ``passage_ids`` [C]
+    are the data set's ids, on the same device; ``own_ids`` [Q, n] the passages sampled for each query, None without
+    sampling.
+    """
+
+    queries: Tensor
+    passages: Tensor
+    query_ids: Tensor
+    positive_ids: Tensor
+    passage_ids: Tensor
+    own_ids: Tensor | None = None
+
+
+def to_batch(mine: Embedded, pairs: Pairs, around: Surroundings) -> Batch:
+    """Join all ranks' embeddings into one ``Batch``, with what the queue recalls and as the guide sees it.
+
+    A passage that several ranks encoded keeps its first embedding, one that was encoded now is not recalled; masks
+    follow from the ids, so nothing but embeddings and ids crosses ranks. What was encoded is queued.
+    """
+    joined = around.joined
+    queries, passages, passage_ids = joined(mine.queries), joined(mine.passages), joined(mine.passage_ids)
+    query_ids, positive_ids = (joined(ids).cpu().numpy() for ids in (mine.query_ids, mine.positive_ids))
+    passage_ids, passages = _distinct(passage_ids, passages)
+    recalled = around.queue.recall()
+    around.queue.keep(passage_ids, passages)
+    if recalled is not None:
+        ids, vectors = recalled
+        passage_ids, passages = _distinct(
+            torch.cat([passage_ids, ids]), torch.cat([passages, vectors.to(passages.dtype)])
+        )
+    device, columns = passages.device, passage_ids.cpu().numpy()
+
+    def places(ids: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.searchsorted(columns, ids)).to(device)
+
+    own = None if mine.own_ids is None else places(joined(mine.own_ids).cpu().numpy())
+    positive = places(positive_ids)
+    relevant = torch.from_numpy(pairs.relevant(query_ids, columns)).to(device)
+    teacher = guide = None
+    if around.view is not None:
+        teacher = around.view.scores(query_ids, columns).to(device)
+        seen = around.view.vectors(query_ids, columns)
+        if seen is not None:
+            guide = Batch(seen[0].to(device), seen[1].to(device), positive, relevant, own)
+    return Batch(queries, passages, positive, relevant, own, teacher, guide, around.head)
+
+
+def _distinct(ids: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Ids in rising order, each once, with the first of the vectors that go with it."""
+    distinct, first = np.unique(ids.cpu().numpy(), return_index=True)
+    if len(distinct) == len(ids) and (first[1:] > first[:-1]).all():
+        return ids, vectors
+    return torch.from_numpy(distinct).to(ids.device), vectors[torch.from_numpy(first).to(vectors.device)]

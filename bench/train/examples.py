@@ -1,0 +1,218 @@
+"""What a stage is trained on, as tokens: which texts a step encodes, and the batch that they become.
+
+Each kind of declaration in :mod:`strategies.examples` registers what carries it out with :func:`examples_of`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench.data.dataset import DataSet, Ids, Ragged, Split
+from bench.data.pairs import Pairs
+from bench.data.tokens import Tokens
+from bench.model.encoder import Encoded
+from bench.negatives import Drawn
+from bench.train.batch import Embedded, Surroundings, to_batch
+from bench.train.repetition import repeated
+from strategies.batch import Batch, LabelledBatch
+from strategies.examples import Examples, LabelledPairs, TwoViews
+
+Parts = list[tuple[Tokens, Ids]]
+REPETITION = 3  # what its stream of random numbers is for; sampling has the numbers before
+
+
+class Request(ABC):
+    """The texts that one rank encodes in a step, as (tokens, rows), and the batch that they become."""
+
+    parts: Parts
+
+    @property
+    def texts(self) -> int:
+        return sum(len(rows) for _, rows in self.parts)
+
+    @abstractmethod
+    def batch(self, encoded: Encoded, around: Surroundings) -> Batch | LabelledBatch:
+        """The batch of all ranks; ``encoded`` has the vectors of ``parts``, one after the other."""
+
+
+class ExampleSet(ABC):
+    """Examples ready to be drawn from, each once an epoch."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    @abstractmethod
+    def request(self, rows: Ids, drawn: Drawn | None, step: int, rank: int = 0) -> Request:
+        """What the examples ``rows`` [n], with the negatives ``drawn`` for them, need to have encoded.
+
+        What is random about the texts themselves follows from ``step`` and ``rank``.
+        """
+
+    @abstractmethod
+    def vocabulary(self, reach: Ids) -> Ids:
+        """Ids of all tokens that a batch can have when it may hold the passages ``reach`` as sampled negatives."""
+
+    def passages(self) -> Ids:
+        """Ids of the data set's passages that batches can hold without sampling any."""
+        return np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class _PairRequest(Request):
+    """Each distinct text once: the ``queries`` that stand at ``place`` of them, then the passages ``passage_ids``."""
+
+    parts: Parts
+    pairs: Pairs
+    place: Ids
+    query_ids: Ids
+    positive_ids: Ids
+    passage_ids: Ids
+    own_ids: Ids | None
+
+    def batch(self, encoded: Encoded, around: Surroundings) -> Batch:
+        vectors, queries = encoded.unit, len(self.parts[0][1])
+
+        def on_device(ids: Ids) -> torch.Tensor:
+            return torch.from_numpy(ids).to(vectors.device)
+
+        mine = Embedded(
+            vectors[:queries][on_device(self.place)],
+            vectors[queries:],
+            on_device(self.query_ids),
+            on_device(self.positive_ids),
+            on_device(self.passage_ids),
+            None if self.own_ids is None else on_device(self.own_ids),
+        )
+        return to_batch(mine, self.pairs, around)
+
+
+@dataclass(frozen=True)
+class PairExamples(ExampleSet):
+    """(query, positive) pairs and the tokens of their two sides, by the ids that the pairs use."""
+
+    pairs: Pairs
+    queries: Tokens
+    positives: Tokens
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def request(self, rows: Ids, drawn: Drawn | None, step: int, rank: int = 0) -> Request:
+        query_ids, positive_ids = self.pairs.query[rows], self.pairs.positive[rows]
+        own_ids = None if drawn is None else drawn.ids
+        both = positive_ids if own_ids is None else np.concatenate([positive_ids, own_ids.ravel()])
+        passages = np.unique(both)
+        queries, place = np.unique(query_ids, return_inverse=True)
+        parts = self.parts(queries, passages, step, rank)
+        return _PairRequest(parts, self.pairs, place, query_ids, positive_ids, passages, own_ids)
+
+    def parts(self, queries: Ids, passages: Ids, step: int, rank: int) -> Parts:
+        """The texts of a batch, first the queries."""
+        return [(self.queries, queries), (self.positives, passages)]
+
+    def vocabulary(self, reach: Ids) -> Ids:
+        passages = np.union1d(self.pairs.positive, reach)
+        queries = np.unique(self.pairs.query)
+        return np.unique(np.concatenate([self.queries.take(queries), self.positives.take(passages)]))
+
+    def passages(self) -> Ids:
+        return np.unique(self.pairs.positive)
+
+
+@dataclass(frozen=True)
+class RepeatingExamples(PairExamples):
+    """Two views of one text, in each of which some tokens stand twice."""
+
+    share: float
+    longest: int
+    seed: int
+
+    def parts(self, queries: Ids, passages: Ids, step: int, rank: int) -> Parts:
+        rng = np.random.default_rng([self.seed, REPETITION, step, *([rank] if rank else [])])
+        return [
+            (repeated(tokens, rows, self.share, self.longest, rng), np.arange(len(rows)))
+            for tokens, rows in ((self.queries, queries), (self.positives, passages))
+        ]
+
+
+@dataclass(frozen=True)
+class _LabelledRequest(Request):
+    parts: Parts
+    label: NDArray[np.generic]
+
+    def batch(self, encoded: Encoded, around: Surroundings) -> LabelledBatch:
+        half = len(self.label)
+        label = torch.from_numpy(self.label).to(encoded.unit.device)
+        sides = (encoded.unit[:half], encoded.unit[half:], encoded.raw[:half], encoded.raw[half:], label)
+        left, right, left_raw, right_raw, labels = map(around.joined, sides)
+        return LabelledBatch(left, right, left_raw, right_raw, labels, around.head)
+
+
+@dataclass(frozen=True)
+class LabelledExamples(ExampleSet):
+    """Pairs of texts, ``left`` [n] and ``right`` [n] being rows of ``tokens``, each with a ``label`` [n].
+
+    Labels are classes (int64) or scores (float32).
+    """
+
+    tokens: Tokens
+    left: Ids
+    right: Ids
+    label: NDArray[np.generic]
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def request(self, rows: Ids, drawn: Drawn | None, step: int, rank: int = 0) -> Request:
+        return _LabelledRequest([(self.tokens, self.left[rows]), (self.tokens, self.right[rows])], self.label[rows])
+
+    def vocabulary(self, reach: Ids) -> Ids:
+        return np.unique(self.tokens.take(np.union1d(self.left, self.right)))
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What examples are made of: a data set with its ``queries`` and ``passages`` as tokens.
+
+    ``cut`` tokenises other texts; no text may have more than ``longest`` tokens.
+    """
+
+    data: DataSet
+    queries: Tokens
+    passages: Tokens
+    cut: Callable[[Sequence[str]], Tokens]
+    longest: int
+    seed: int
+
+
+@singledispatch
+def examples_of(declared: Examples, texts: Texts) -> ExampleSet:
+    """What ``declared`` asks for, of ``texts``."""
+    raise TypeError(f"nothing makes {type(declared).__name__}")
+
+
+@examples_of.register
+def _labelled_pairs(declared: LabelledPairs, texts: Texts) -> ExampleSet:
+    return PairExamples(Pairs.of(texts.data), texts.queries, texts.passages)
+
+
+@examples_of.register
+def _two_views(declared: TwoViews, texts: Texts) -> ExampleSet:
+    if declared.texts == "corpus":
+        tokens, count = texts.passages, len(texts.data.passages)
+    else:
+        unlabelled = list(dict.fromkeys(texts.data.unlabelled))
+        tokens, count = texts.cut(unlabelled), len(unlabelled)
+    everyone = np.arange(count)
+    pairs = Pairs(Split(everyone, Ragged(np.arange(count + 1), everyone)))
+    if not declared.repetition:
+        return PairExamples(pairs, tokens, tokens)
+    return RepeatingExamples(pairs, tokens, tokens, declared.repetition, texts.longest, texts.seed)

@@ -1,0 +1,32 @@
+"""What is trained: an encoder, and the head that a strategy may put on it."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from bench.model.encoder import Encoder
+from strategies import Strategy
+
+
+class Learner(nn.Module):
+    """One set of parameters and one state for the optimiser, clipping, checkpoints and the choice of the best weights.
+
+    The head is the strategy's, of one stage; the encoder alone is what is evaluated, saved and used.
+    """
+
+    def __init__(self, encoder: Encoder, head: nn.Module | None = None) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    @classmethod
+    def of(cls, encoder: Encoder, strategy: Strategy, seed: int) -> Learner:
+        """``encoder`` with the head of ``strategy``, whose new weights follow from ``seed``."""
+        torch.manual_seed(seed)
+        head = strategy.head(encoder.dim)
+        return cls(encoder, None if head is None else head.to(encoder.device))
+
+    @property
+    def device(self) -> torch.device:
+        return self.encoder.device

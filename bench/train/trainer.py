@@ -1,0 +1,244 @@
+"""The one training loop. Every strategy goes through it; nothing in it knows which."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.data.sampler import batch_rows, steps_per_epoch
+from bench.errors import UserError
+from bench.model.narrowing import Narrowed, narrowed
+from bench.train import checkpoint
+from bench.train.budget import Plan
+from bench.train.config import TrainConfig
+from bench.train.diagnostics import diagnose
+from bench.train.learner import Learner
+from bench.train.optimizer import adamw, lr_at
+from bench.train.state import Progress, State, Window
+from bench.train.step import Objective, Stepper
+from bench.train.telemetry import measure
+from bench.train.world import World
+
+log = logging.getLogger(__name__)
+
+COLLAPSED = 1e-4  # spread of cosines; float32 cosines of equal vectors differ by less
+
+
+class TrainingStopped(UserError):
+    """Training cannot go on: the loss or its gradient is not finite, or all embeddings have become one."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """What the loop tells the outside, on the first rank. ``event`` gets a history row, ``progress`` (step, total,
+    pairs/s), ``resumed`` the step that training goes on from.
+
+    ``evaluate`` measures the encoder as it is and gives metrics in percent, of which ``selection`` decides which
+    weights are kept; None trains without evaluation.
+    """
+
+    event: Callable[[dict[str, Any]], None] = lambda row: None
+    progress: Callable[[int, int, float], None] = lambda step, total, rate: None
+    evaluate: Callable[[], dict[str, float]] | None = None
+    selection: str = ""
+    resumed: Callable[[int], None] = lambda step: None
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Under which a stage is trained: what randomness follows from, number format, place for its state, ranks.
+
+    ``precision`` is resolved (``bf16``, ``fp16``, ``fp32``). ``directory`` holds ``last.pt`` for a resume and
+    ``best.pt`` with the weights that did best on dev.
+    """
+
+    seed: int
+    precision: str
+    directory: Path
+    world: World = field(default_factory=World)
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains ``learner`` on ``objective``; :meth:`fit` runs or resumes.
+
+    It ends when ``plan`` says, or else after the epochs and steps of ``config``.
+    """
+
+    learner: Learner
+    objective: Objective
+    config: TrainConfig
+    conditions: Conditions
+    hooks: Hooks = field(default_factory=Hooks)
+    plan: Plan | None = None
+
+    @property
+    def ends(self) -> Plan:
+        """When training ends: by its own plan, else after the epochs and steps of ``config``."""
+        return self.plan or Plan("steps", total_steps(self.config, len(self.objective.examples)))
+
+    def fit(self) -> Progress:
+        """Train to the end, from the last checkpoint where there is one; leaves the best weights in place.
+
+        Raises :class:`TrainingStopped` at a non-finite loss or a collapse, :class:`UserError` when there is
+        nothing to train on or the disk refuses.
+        """
+        if not self.config.trains:
+            return Progress()
+        if len(self.objective.examples) == 0:
+            raise UserError("there is no training pair: the data set has no train split, or it is empty")
+        encoder, objective = self.learner.encoder, self.objective
+        with self._recomputing(), narrowed(encoder, objective.examples.vocabulary(objective.sampler.reach())) as table:
+            done = self._run(table)
+        if done.best_step is not None and done.best_step != done.step:
+            self.learner.load_state_dict(checkpoint.read(self.conditions.directory / "best.pt")["learner"])
+        return done
+
+    @contextmanager
+    def _recomputing(self) -> Iterator[None]:
+        """Activation checkpointing, where it is asked for, for the length of training."""
+        transformer = self.learner.encoder.transformer
+        if self.config.recompute:
+            transformer.gradient_checkpointing_enable({"use_reentrant": False})
+        try:
+            yield
+        finally:
+            if self.config.recompute:
+                transformer.gradient_checkpointing_disable()
+
+    def _run(self, table: Narrowed) -> Progress:
+        config, learner, plan, sampler = self.config, self.learner, self.ends, self.objective.sampler
+        seed, precision, world = self.conditions.seed, self.conditions.precision, self.conditions.world
+        learner.train()
+        torch.manual_seed(seed if world.first else int(np.random.SeedSequence([seed, world.rank]).generate_state(1)[0]))
+        optimizer = adamw(learner.parameters(), config.lr, config.weight_decay)
+        scaler = torch.amp.GradScaler(learner.device.type, enabled=precision == "fp16")
+        done, window = Progress(), Window()
+        stepper = Stepper(learner, self.objective, precision, config.micro_batch, world)
+        state = State(done, learner, table, optimizer, scaler, window, stepper.queue, world)
+        if world.broadcast(self._last.exists()):
+            state.read(checkpoint.read(self._last))
+            sampler.resume(done.step)
+        if world.first:
+            self.hooks.resumed(done.step)
+        stepper.texts_encoded = done.texts
+        before, since = done.seconds, perf_counter()
+        spent = world.broadcast(plan.spent(done))
+        while spent < plan.total:
+            if sampler.due(done.step):
+                self._refresh(state)
+                spent = world.broadcast(plan.spent(done))
+                before, since = done.seconds, perf_counter()
+            lr = lr_at(spent, plan.total, config.lr, config.warmup)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            rows = batch_rows(len(self.objective.examples), config.batch_size, seed, done.step)
+            drawn = sampler.draw(rows, done.step)
+            scale = float(scaler.scale(torch.ones((), device=learner.device)))
+            batch, loss = stepper.backward(rows, drawn, done.step, scale)
+            self._stop_unless_finite("loss", loss.value, done.step + 1)
+            scaler.unscale_(optimizer)
+            norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), config.clip or torch.inf)
+            if not scaler.is_enabled():  # which meets such gradients now and then, and skips their step
+                self._stop_unless_finite("gradient", norm, done.step + 1)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+            table.unused_decay *= 1 - lr * config.weight_decay
+            done.step += 1
+            done.pairs += len(rows)
+            done.texts = stepper.texts_encoded
+            done.seconds = before + perf_counter() - since
+            window.add({"loss": loss.value.detach(), "gradient_norm": norm, **measure(batch, loss, drawn)})
+            spent = world.broadcast(plan.spent(done))
+            over = spent >= plan.total
+            if done.step % config.log_every == 0 or over:
+                self._tell(window, done, lr, over)
+            if world.first:
+                self.hooks.progress(done.step, plan.steps(done), done.pairs / max(done.seconds, 1e-9))
+            evaluated = self._evaluate_if_due(done, over, table)
+            if done.step % config.save_every == 0 or over or evaluated:
+                self._save(state)
+            before, since = done.seconds, perf_counter()
+        return done
+
+    @property
+    def _last(self) -> Path:
+        return self.conditions.directory / "last.pt"
+
+    def _save(self, state: State) -> None:
+        """Write what a resume needs; every rank has a part in it, the first one writes."""
+        saved = state.write()
+        if self.conditions.world.first:
+            checkpoint.write(self._last, saved)
+
+    def _refresh(self, state: State) -> None:
+        """Have the first rank search for negatives with the encoder as it is; the others read what it found."""
+        sampler, done, world = self.objective.sampler, state.progress, self.conditions.world
+        with state.table.widened():
+            cost = world.broadcast(sampler.refresh(done.step) if world.first else None)
+        assert cost is not None
+        if not world.first:
+            sampler.resume(done.step)
+        done.mine_s += cost.seconds
+        done.mine_texts += cost.texts
+        self._save(state)  # a resume needs the search that goes with its step
+        if world.first:
+            sampler.settle(done.step)
+
+    def _tell(self, window: Window, done: Progress, lr: float, over: bool) -> None:
+        """Give the history a row; stop when all embeddings are one, warn when nothing is left to learn from."""
+        row = window.means(done.totals)
+        if self.conditions.world.first:
+            self.hooks.event({"step": done.step, "lr": lr, **row})
+        if row["spread"] < COLLAPSED:
+            raise TrainingStopped(
+                f"all embeddings have become one by step {done.step} (the cosines of a query differ by "
+                f"{row['spread']:.1e}); lower train.lr={self.config.lr:g}"
+            )
+        for told in diagnose(self.objective.strategy, row, done.step, over):
+            if not any(told.partition(":")[0] == before.partition(":")[0] for before in done.warnings):
+                done.warnings.append(told)
+                log.warning(told)
+
+    def _stop_unless_finite(self, what: str, value: torch.Tensor, step: int) -> None:
+        if not np.isfinite(value.item()):
+            raise TrainingStopped(
+                f"the {what} became {value.item()} at step {step}; lower train.lr={self.config.lr:g}, or use "
+                f"train.precision=fp32 (it is {self.conditions.precision})"
+            )
+
+    def _evaluate_if_due(self, done: Progress, over: bool, table: Narrowed) -> bool:
+        """Have the first rank evaluate when it is time, and keep the weights if they are the best so far."""
+        every, world = self.config.eval_every, self.conditions.world
+        if every is None:
+            every = steps_per_epoch(len(self.objective.examples), self.config.batch_size)
+        due = every and (done.step % every == 0 or over)
+        if self.hooks.evaluate is None or not due:
+            return False
+        with table.widened():
+            metrics = world.broadcast(self.hooks.evaluate() if world.first else {})
+            value = metrics[self.hooks.selection]
+            best = done.best_value is None or value > done.best_value
+            if best:
+                done.best_step, done.best_value = done.step, value
+            if best and world.first:
+                checkpoint.write(self.conditions.directory / "best.pt", {"learner": self.learner.state_dict()})
+        world.broadcast(None)  # nobody reads the best weights before they are there
+        if world.first:
+            self.hooks.event({"step": done.step, **{f"dev/{name}": v for name, v in metrics.items()}})
+        return True
+
+
+def total_steps(config: TrainConfig, examples: int) -> int:
+    """Optimiser steps that ``config`` makes of so many examples."""
+    steps = config.epochs * steps_per_epoch(examples, config.batch_size)
+    return steps if config.max_steps is None else min(steps, config.max_steps)

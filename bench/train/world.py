@@ -1,0 +1,57 @@
+"""The devices that train together: what crosses between them, and who decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from bench.data.dataset import Ids
+
+T = TypeVar("T")
+
+
+class World:
+    """All ranks that share the batches of one run; this one is alone.
+
+    Every rank computes the same loss over the examples of all ranks, of which it encoded its own, so gradients are
+    averaged over ranks. Rank 0 decides what could differ between ranks (the clock, a dev evaluation) and alone writes.
+    """
+
+    rank = 0
+    size = 1
+
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        """The tensor of every rank, in order of rank; ranks may have different numbers of rows.
+
+        The gradient that comes back to a rank is the sum over ranks of the gradients by its part.
+        """
+        return [tensor]
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over ranks, added up in order of rank: the same on every one. It has no gradient."""
+        return tensor
+
+    def broadcast(self, value: T) -> T:
+        """What rank 0 has, on every rank; no rank goes on before rank 0 has come here."""
+        return value
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the rank that decides and writes."""
+        return self.rank == 0
+
+    def share(self, rows: Ids) -> Ids:
+        """This rank's part of the rows of a batch, as positions; parts follow each other in order of rank."""
+        return np.array_split(np.arange(len(rows)), self.size)[self.rank]
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Put the mean over ranks in the place of every gradient; a rank that has none counts as zero."""
+        if self.size == 1:
+            return
+        for parameter in parameters:
+            if parameter.requires_grad:
+                own = parameter.new_zeros(parameter.shape) if parameter.grad is None else parameter.grad
+                parameter.grad = self.sum(own) / self.size

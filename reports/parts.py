@@ -1,0 +1,141 @@
+"""The records of a report, in groups that may each be compared, with what the figures need of their files."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from itertools import chain, count
+from pathlib import Path
+from typing import Any
+
+from bench.compare.comparability import comparable, distinguish
+from bench.compare.comparison import Comparison, compare
+from bench.compare.per_query import of_runs
+from bench.compare.seed_groups import group
+from bench.errors import UserError
+from bench.record.record import Record
+from bench.record.store import RunDirectory
+from reports import comparison as tables
+from reports.blocks import listed
+
+MOST = 3  # studies in a title
+
+
+@dataclass(frozen=True)
+class Part:
+    """One comparison of the report.
+
+    ``what`` tells it from others of the same data, split and encoder; ``name`` is for files and links; ``root`` is
+    where its runs lie.
+    """
+
+    what: str
+    name: str
+    comparison: Comparison
+    root: Path
+
+    @property
+    def title(self) -> str:
+        return " ".join([tables.title(self.comparison), *self._told])
+
+    @property
+    def short(self) -> str:
+        """The title without split and encoder."""
+        return " ".join([self.records[0].data["name"], *self._told])
+
+    @property
+    def _told(self) -> list[str]:
+        return [f"({self.what})"] if self.what else []
+
+    @cached_property
+    def records(self) -> list[Record]:
+        return [record for row in self.comparison.rows for record in row.group.records]
+
+    @cached_property
+    def _histories(self) -> dict[str, Sequence[Mapping[str, Any]] | None]:
+        """The events of every run by its id, None of one whose file is broken."""
+        found: dict[str, Sequence[Mapping[str, Any]] | None] = {}
+        for record in self.records:
+            try:
+                events: list[Any] = RunDirectory(self.root, record.run_id).history()
+            except UserError:
+                events = [None]
+            found[record.run_id] = events if all(isinstance(event, dict) for event in events) else None
+        return found
+
+    def history(self, record: Record) -> Sequence[Mapping[str, Any]]:
+        """The events of a run; none when its history is broken, which :meth:`unreadable` tells."""
+        return self._histories[record.run_id] or ()
+
+    def unreadable(self) -> list[str]:
+        """Histories that are there and cannot be read; the records do not depend on them."""
+        broken = [run for run, events in self._histories.items() if events is None]
+        return [f"`{RunDirectory(self.root, run).path / 'history.jsonl'}` is broken" for run in broken]
+
+
+def parts(
+    records: Iterable[Record], root: Path, metric: str | None = None, asked: Mapping[str, str] | None = None
+) -> list[Part]:
+    """Compare within each group; those with the most tested rows first.
+
+    ``asked`` are studies by the commands of their final runs, which stand in groups of their own, titled as theirs:
+    tuned rows are not compared with those of published settings. A group in which not every run has ``metric`` is
+    compared by the first that all have, and says so. Raises :class:`UserError` when no run at all has it.
+    """
+    records = list(records)
+    if not records:
+        return []
+    metric = metric or records[0].evaluation_schema.headline
+    if not any(record.metrics.get(metric) is not None for record in records):
+        known = sorted({name for record in records for name in record.metrics})
+        raise UserError(f"no run has the metric {metric!r}; there is {', '.join(known)}")
+    by_title: dict[str, list[Comparison]] = {}
+    of_studies = asked or {}
+    alone = [part for same in comparable(records) for part in group(same, lambda r: r.command in of_studies).values()]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of it is NumPy and reading files
+        found = list(pool.map(partial(_compare, root=root, metric=metric), alone))
+    for compared in found:
+        by_title.setdefault(tables.title(compared), []).append(compared)
+    made = []
+    for alikes in by_title.values():
+        apart = distinguish([[row.group.records[0] for row in c.rows] for c in alikes])
+        for one, what in zip(alikes, apart, strict=True):
+            made.append(Part(" ".join(filter(None, [what, _studies(one, of_studies)])), "", one, root))
+    made.sort(key=lambda g: (-sum(bool(row.letters) for row in g.comparison.rows), -len(g.records), g.title))
+    named: dict[str, Part] = {}
+    for of in made:
+        plain = _slug(of.records[0].data["name"])
+        name = next(name for name in chain([plain], (f"{plain}-{n}" for n in count(2))) if name not in named)
+        named[name] = replace(of, name=name)
+    return list(named.values())
+
+
+def _compare(records: Sequence[Record], root: Path, metric: str | None) -> Comparison:
+    chosen = _metric(records, metric)
+    compared = compare(records, of_runs(root), chosen)
+    if chosen == metric:
+        return compared
+    told = f"compared by {chosen}, since not all of these runs have {metric}"
+    return replace(compared, notes=(told, *compared.notes))
+
+
+def _studies(of: Comparison, asked: Mapping[str, str]) -> str:
+    """The studies that made all of these rows, in words."""
+    names = {asked.get(record.command) for row in of.rows for record in row.group.records}
+    found = sorted(name for name in names if name is not None)
+    return "" if None in names else f"stud{'y' if len(found) == 1 else 'ies'} {listed(found, MOST)}"
+
+
+def _metric(records: Sequence[Record], wanted: str | None) -> str:
+    shared = [name for name in records[0].metrics if all(r.metrics.get(name) is not None for r in records)]
+    if not shared:
+        raise UserError(f"{records[0].run_id} and the runs like it have no metric in common")
+    return wanted if wanted is not None and wanted in shared else shared[0]
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"\W+", "-", text.lower()).strip("-") or "data"

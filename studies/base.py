@@ -1,0 +1,108 @@
+"""The contract of a study: what varies, what is held, over which strategies, and what decides. Declarations only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from strategies import Strategy
+
+DIGITS = 4  # of a searched number; more would be noise in a command
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One setting that varies: from ``low`` to ``high`` (with ``log`` evenly in the logarithm), or over ``choices``."""
+
+    key: str
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    whole: bool = False
+    choices: tuple[Any, ...] = ()
+
+    def shown(self, value: Any) -> Any:
+        """The value as it is used and told."""
+        if self.choices or self.whole:
+            return value
+        return 0.0 if value == 0 else round(value, DIGITS - 1 - math.floor(math.log10(abs(value))))
+
+
+def knob(name: str) -> Dimension:
+    """The knob ``name`` of whatever strategy is studied, over the range that the strategy declares."""
+    return Dimension(f"strategy.{name}")
+
+
+EVERY_KNOB = Dimension("strategy.*")
+"""All knobs of a strategy that have a range or choices."""
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """One study. The file ``studies/NAME.py`` holds it as ``STUDY``.
+
+    ``asks`` is the question in one sentence. Every strategy of ``strategies`` (a name, with overrides of its own
+    behind it) gets ``trials`` trials. With ``protocol`` ``search`` a trial has settings that a sampler proposes, runs
+    with ``seeds`` and the overrides ``judged``, and counts by ``metric``; the best, and with ``against_default`` the
+    strategy as it is, run again with the ``fresh`` seeds on the split that ``eval.split`` names. With ``grid`` every
+    combination of the choices runs with ``seeds`` and is reported; nothing is selected. ``hold`` are overrides of every
+    run, which those of the command line replace. ``differs`` says in what the runs compared differ on purpose.
+
+    Raises ``ValueError`` for what cannot be a study.
+    """
+
+    asks: str
+    vary: tuple[Dimension, ...]
+    strategies: tuple[str, ...]
+    hold: tuple[str, ...] = ("budget.steps=100", "train.eval_every=0", "encoder.max_passage_tokens=64")
+    trials: int = 20
+    seeds: tuple[int, ...] = (1,)
+    fresh: tuple[int, ...] = (101, 102, 103)
+    judged: tuple[str, ...] = ("eval.split=dev", "eval.max_corpus=5000", "eval.untrained=false")
+    metric: str = "exact/mrr@10"
+    report: str = "recall@1"
+    protocol: Literal["search", "grid"] = "search"
+    against_default: bool = True
+    differs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("vary", "strategies", "hold", "seeds", "fresh", "judged", "differs"):
+            if not isinstance(getattr(self, name), tuple):
+                raise ValueError(f"{name}={getattr(self, name)!r} is no tuple; one thing alone is written (x,)")
+        if not self.strategies or len(set(self.strategies)) < len(self.strategies):
+            raise ValueError(f"strategies={self.strategies} must name one or more, each once")
+        if shared := sorted(set(self.seeds) & set(self.fresh)):
+            raise ValueError(f"seed {shared[0]} is one of the trials and one of the final runs; fresh seeds are others")
+        endless = [d.key for d in self.vary if d.low is not None]
+        if self.protocol == "grid" and endless:
+            raise ValueError(f"a grid takes choices, and {endless[0]} has a range")
+
+    def dimensions(self, strategy: type[Strategy], fixed: Collection[str] = ()) -> tuple[Dimension, ...]:
+        """What varies of ``strategy``, its knobs over their ranges; of every knob those that are not ``fixed``.
+
+        Raises ``ValueError`` for a knob that it does not have.
+        """
+        found: list[Dimension] = []
+        for wanted in self.vary:
+            if not wanted.key.startswith("strategy.") or wanted.choices or wanted.low is not None:
+                found.append(wanted)
+                continue
+            known = {d.key: d for d in _declared(strategy)}
+            if wanted == EVERY_KNOB:
+                found += (d for key, d in known.items() if key not in fixed)
+            elif wanted.key in known:
+                found.append(known[wanted.key])
+            else:
+                raise ValueError(f"strategy {strategy.name} has no knob {wanted.key.partition('.')[2]} with a range")
+        return tuple(found)
+
+
+def _declared(strategy: type[Strategy]) -> Iterator[Dimension]:
+    for k in strategy.knobs():
+        key = f"strategy.{k.name}"
+        if k.choices is not None and len(k.choices) > 1:
+            yield Dimension(key, choices=k.choices)
+        elif k.low is not None and k.high is not None:
+            yield Dimension(key, k.low, k.high, k.log, isinstance(k.default, int) and not isinstance(k.default, bool))

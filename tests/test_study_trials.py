@@ -1,0 +1,116 @@
+"""Who does which trial: every wanted one once, whatever dies and however many are at it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.trial import Trial, TrialState
+
+from bench.study.storage import open_storage
+from bench.study.trials import StrategyTrials
+from studies.base import Dimension
+
+FOUR = (Dimension("train.lr", choices=(1e-5, 3e-5, 1e-4, 3e-4)),)
+RANGE = (Dimension("strategy.margin", 0.0, 1.0), Dimension("strategy.scale", 5.0, 100.0, log=True))
+
+
+def sweep(storage: Any, dimensions: tuple[Dimension, ...] = FOUR, wanted: int = 4, held: bool = True) -> StrategyTrials:
+    study = optuna.create_study(storage=storage, study_name="s", direction="maximize", load_if_exists=True)
+    on_grid = bool(dimensions and dimensions[0].choices)
+    return StrategyTrials(study, storage, dimensions, wanted, on_grid, "tpe", lambda v: held, lambda v: True)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> RDBStorage:
+    found = open_storage(f"sqlite:///{tmp_path}/trials.db", tmp_path)
+    assert isinstance(found, RDBStorage)
+    return found
+
+
+def done(sweep: StrategyTrials, trial: Trial | None, value: float | None = 1.0) -> None:
+    assert trial is not None
+    sweep.study.tell(trial, value, TrialState.COMPLETE if value is not None else TrialState.FAIL)
+
+
+def test_a_grid_is_gone_through_once(tmp_path: Path) -> None:
+    s = sweep(open_storage(None, tmp_path))
+    met = []
+    while (trial := s.claim()) is not None:
+        met.append(s.values(trial)["train.lr"])
+        done(s, trial)
+    assert met == [1e-5, 3e-5, 1e-4, 3e-4]
+    assert not s.running()
+
+
+def test_a_dead_process_s_trial_is_taken_over_with_its_settings(tmp_path: Path) -> None:
+    first = sweep(open_storage(None, tmp_path), RANGE, 2).claim()
+    assert first is not None
+    again = sweep(open_storage(None, tmp_path), RANGE, 2, held=False)
+    second = again.claim()
+    assert second is not None
+    assert (second.number, second.params) == (first.number, first.params)
+
+
+def test_a_trial_that_somebody_is_at_is_left_alone(tmp_path: Path) -> None:
+    s = sweep(open_storage(None, tmp_path), RANGE, 2)
+    first, second = s.claim(), s.claim()
+    assert first is not None and second is not None
+    assert first.number != second.number
+    assert s.claim() is None and s.running()
+
+
+def test_what_is_proposed_follows_from_place_and_results_alone(tmp_path: Path) -> None:
+    met: list[list[dict[str, Any]]] = []
+    for name, restart in (("one", False), ("two", True)):
+        s = sweep(open_storage(None, tmp_path / name), RANGE, 8)
+        settings = []
+        for _ in range(8):
+            if restart:
+                s = sweep(open_storage(None, tmp_path / name), RANGE, 8)
+            trial = s.claim()
+            assert trial is not None
+            settings.append(s.values(trial))
+            done(s, trial, settings[-1]["strategy.margin"])
+        met.append(settings)
+    assert met[0] == met[1]
+    assert len({tuple(point.values()) for point in met[0]}) == 8
+
+
+def test_a_trial_that_is_tried_again_keeps_its_place_in_the_grid(database: RDBStorage) -> None:
+    """The second of two that run dies, and is begun again under a number that comes before other new ones."""
+    s = sweep(database)
+    first, second = s.claim(), s.claim()
+    assert first is not None and second is not None
+    frozen = s.study.get_trials()[second.number]
+    s.study.tell(second, state=TrialState.FAIL)
+    RetryHeartbeatStaleTrialCallback()(s.study, frozen)
+    done(s, first)
+    met = {}
+    while (trial := s.claim()) is not None:
+        met[trial.number] = s.values(trial)["train.lr"]
+        done(s, trial)
+    assert met == {2: 3e-5, 3: 1e-4, 4: 3e-4}
+    assert sorted(s.values(t)["train.lr"] for t in s.counted()) == [1e-5, 3e-5, 1e-4, 3e-4]
+
+
+def test_one_too_many_is_none(database: RDBStorage) -> None:
+    """Two workers see that one is missing, and both begin it."""
+    s = sweep(database, wanted=1)
+    counted = s.counted
+    s.counted = lambda: []  # type: ignore[method-assign]  # what the slower one saw
+    first, second = s.claim(), s.claim()
+    s.counted = counted  # type: ignore[method-assign]
+    assert first is not None and second is None
+    assert [t.number for t in s.counted()] == [0]
+
+
+def test_a_study_that_varies_nothing_has_one_trial_even_if_it_fails(tmp_path: Path) -> None:
+    s = sweep(open_storage(None, tmp_path), (), 1)
+    s.on_grid = True
+    done(s, s.claim(), None)
+    assert s.claim() is None
+    assert len(s.counted()) == 1
