@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_runs import record_of, words
 from toys import DATA, PAIRS, ROWS, TRAIN, Training
 
 from bench.cache import Cache
@@ -143,6 +145,34 @@ def test_a_pool_is_mined_once_for_all_runs_and_tells_its_cost_to_each(
     assert first.cost.texts == len(TRAIN) + len(DATA.passages)
     with pytest.raises(TypeError):
         negative_sampler(Mined(2, last=20), replace(context, data=replace(DATA, fingerprint="other")))
+
+
+def test_two_runs_started_together_on_an_empty_cache_share_one_right_pool(data: Path, tmp_path: Path) -> None:
+    def environment(place: str) -> dict[str, str]:
+        return {**os.environ, "OMP_NUM_THREADS": "1", "NEGBENCH_CACHE": str(tmp_path / place)}
+
+    def start(place: str, seed: int) -> subprocess.Popen[str]:
+        line = words(data, tmp_path / place / "runs", strategy="mined_hard", strategy__last="40", seed=str(seed))
+        line = [word.replace("encoder=scratch", "encoder=minilm-l3") for word in line]
+        return subprocess.Popen(
+            [sys.executable, "-m", "bench.cli", *line], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
+            env=environment(place), cwd=Path(__file__).parents[1],
+        )  # fmt: skip
+
+    def pool(place: str) -> np.ndarray:
+        (entries,) = (tmp_path / place).glob("pool-*/entries.npy")
+        return np.load(entries)
+
+    both = [start("together", seed) for seed in (1, 2)]
+    errors = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
+    alone = start("alone", 1)
+    alone.communicate(timeout=120)
+    np.testing.assert_array_equal(pool("together"), pool("alone"))
+    metrics = [
+        record_of(next((tmp_path / p / "runs").glob("mined_hard-*-s1-*"))).metrics for p in ("together", "alone")
+    ]
+    assert metrics[0] == metrics[1]
 
 
 # Again while training

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -83,7 +84,6 @@ ROWS = np.arange(len(PAIRS))
 
 def toy_encoder(data: DataSet, *, dropout: float = 0.1, seed: int = 0, **config: object) -> Encoder:
     """A two-layer BERT of 32 dimensions with a vocabulary learnt from the toy data."""
-    torch.manual_seed(seed)
     tokenizer = word_piece([*data.queries, *data.passages], 300)
     bert = BertConfig(
         vocab_size=len(tokenizer),
@@ -96,6 +96,7 @@ def toy_encoder(data: DataSet, *, dropout: float = 0.1, seed: int = 0, **config:
         attention_probs_dropout_prob=dropout,
     )
     settings = EncoderConfig(name="toy", max_query_tokens=16, max_passage_tokens=16, **config)
+    torch.manual_seed(seed)
     return Encoder(BertModel(bert), tokenizer, settings).prepare(CPU)
 
 
@@ -126,8 +127,12 @@ class Training:
 
     def prepared(self, name: str) -> Prepared:
         """The encoder itself, or for any other name one with other weights."""
-        encoder = self.encoder if name in ("start", "current") else toy_encoder(self.data, dropout=0.0, seed=1)
+        encoder = self.encoder if name in ("start", "current") else self.another
         return Prepared(self.data, encoder, self.queries, self.passages, "fp32")
+
+    @cached_property
+    def another(self) -> Encoder:
+        return toy_encoder(self.data, dropout=0.0, seed=1)
 
     @property
     def examples(self) -> PairExamples:

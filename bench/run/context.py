@@ -32,7 +32,7 @@ STANDALONE = RunContext()
 
 
 @dataclass(frozen=True)
-class Means:
+class ActiveRun:
     """What every step of a run may use: its configuration, its directory, the shared cache, and who is told."""
 
     config: RunConfig

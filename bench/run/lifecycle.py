@@ -19,7 +19,7 @@ from bench.progress import Display
 from bench.record.environment import environment, reset_peak_memory
 from bench.record.record import Record, now
 from bench.record.store import RunDirectory
-from bench.run.context import STANDALONE, Means, Pruned, RunContext
+from bench.run.context import STANDALONE, ActiveRun, Pruned, RunContext
 from bench.run.pipeline import carry_out, evaluation_of, start
 from bench.track import make_tracker
 
@@ -62,13 +62,13 @@ def run(
             if force:
                 directory.clear()
             tracker = make_tracker(config.track, config.root)
-            means = Means(config, directory, tracker, shown, Cache(cache_dir()), context)
+            active = ActiveRun(config, directory, tracker, shown, Cache(cache_dir()), context)
             begun = start(config, command, data, split, evaluation)
             ok = False
             try:
-                _announce(means, begun, data)
+                _announce(active, begun, data)
                 reset_peak_memory(str(device))
-                record = carry_out(means, begun, data, evaluation, device)
+                record = carry_out(active, begun, data, evaluation, device)
                 ok = True
             except torch.OutOfMemoryError as error:
                 told = UserError(
@@ -89,14 +89,14 @@ def run(
     return Outcome(record, directory.path)
 
 
-def _announce(means: Means, begun: Record, data: DataSet) -> None:
+def _announce(run: ActiveRun, begun: Record, data: DataSet) -> None:
     """Write the configuration and begin, or go on with, what the tracker has of the run."""
-    config, context = means.config, means.context
-    means.directory.write_config(config.tree())
+    config, context = run.config, run.context
+    run.directory.write_config(config.tree())
     group, tags = context.group or config.strategy.name, (data.name, config.encoder.name)
-    resume = means.directory.begun(0)
-    means.tracker.start(begun.run_id, config.tree(), group, tags, context.job_type, resume)
-    means.tracker.data(data.name, {"fingerprint": data.fingerprint, **data.counts})
+    resume = run.directory.begun(0)
+    run.tracker.start(begun.run_id, config.tree(), group, tags, context.job_type, resume)
+    run.tracker.data(data.name, {"fingerprint": data.fingerprint, **data.counts})
 
 
 def _ended(begun: Record, status: str, device: torch.device, error: str | None = None) -> Record:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -27,9 +29,11 @@ from bench.record.record import Metrics, Record, now
 from bench.record.serialize import canonical
 from bench.record.store import RunDirectory
 from bench.run.baseline import baseline
-from bench.run.context import Means
+from bench.run.context import ActiveRun
 from bench.run.stages import Trained, train
 from bench.run.truncation import tokens_of, truncated, warnings
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,14 +45,17 @@ class Evaluated:
     texts: int
 
 
-def carry_out(means: Means, started: Record, data: DataSet, evaluation: Evaluation, device: torch.device) -> Record:
+def carry_out(run: ActiveRun, started: Record, data: DataSet, evaluation: Evaluation, device: torch.device) -> Record:
     """All steps of one run, from data to its finished record. ``started`` is the record as it is at the beginning."""
-    prepared = prepare(means, data, device)
-    before = _before(means, prepared, evaluation) if means.config.eval.untrained else None
-    trained = train(means, prepared, evaluation)
-    after = evaluate(means, prepared, evaluation, "evaluate", kept=trained.steps == 0)
-    record = finish(started, means.config, prepared, trained, after, before)
-    keep(means, prepared, evaluation, after.measured, record)
+    prepared = prepare(run, data, device)
+    cut = truncated(data, prepared.queries, prepared.passages)
+    for told in warnings(cut, data.counts, run.config.encoder):
+        log.warning(told)
+    before = _before(run, prepared, evaluation) if run.config.eval.untrained else None
+    trained = train(run, prepared, evaluation)
+    after = evaluate(run, prepared, evaluation, "evaluate", kept=trained.steps == 0)
+    record = finish(started, run.config, prepared, trained, after, before, cut)
+    keep(run, prepared, evaluation, after.measured, record)
     return record
 
 
@@ -75,58 +82,63 @@ def evaluation_of(config: RunConfig, data: DataSet, split: str, device: torch.de
     return Retrieval.of(data, split, config.eval, config.index, str(device), config.seed)
 
 
-def prepare(means: Means, data: DataSet, device: torch.device) -> Prepared:
+def prepare(run: ActiveRun, data: DataSet, device: torch.device) -> Prepared:
     """The encoder that the configuration names, and the data set's texts as it reads them."""
-    config = means.config
-    with means.display.task("encoder and tokens"):
+    config = run.config
+    with run.display.task("encoder and tokens"):
         settings, source = config.encoder, config.train.init_from
         if source is not None:  # the layers were chosen when the weights were saved
             settings = replace(settings, name=str(_weights(source, config)), layers=None)
         encoder = build(settings, data.passages, device, config.seed)
         encoder.check_lengths()
-        queries, passages = tokens_of(data, encoder.tokenizer, config.encoder, means.cache)
+        queries, passages = tokens_of(data, encoder.tokenizer, config.encoder, run.cache)
         return Prepared(data, encoder, queries, passages, resolve_precision(config.train.precision, device))
 
 
-def _before(means: Means, prepared: Prepared, evaluation: Evaluation) -> Metrics:
+def _before(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Metrics:
     """Metrics of the encoder before training, measured once for all runs that start from it."""
     key = [
         weights_digest(prepared.encoder),
         prepared.data.fingerprint,
         prepared.precision,
-        asdict(means.config.encoder),
+        asdict(run.config.encoder),
         evaluation.key,
     ]
     return baseline(
-        means.cache,
+        run.cache,
         key,
-        lambda: evaluate(means, prepared, evaluation, "evaluate untrained", kept=True).measured.metrics,
+        lambda: evaluate(run, prepared, evaluation, "evaluate untrained", kept=True).measured.metrics,
     )
 
 
-def evaluate(means: Means, prepared: Prepared, evaluation: Evaluation, name: str, kept: bool = False) -> Evaluated:
+def evaluate(run: ActiveRun, prepared: Prepared, evaluation: Evaluation, name: str, kept: bool = False) -> Evaluated:
     """Encode the texts of ``evaluation`` and measure; with ``kept`` the vectors are there for whoever asks again."""
     rows, seconds, vectors = evaluation.texts(), 0.0, []
-    with means.display.task(name, len(rows)) as advance:
+    with run.display.task(name, len(rows)) as advance:
         for tokens, ids in ((prepared.queries, rows.queries), (prepared.passages, rows.passages)):
             began = perf_counter()
             if kept:
-                found, cost = embed(prepared, tokens, np.unique(ids), means.cache, lambda *_: nullcontext(advance))
+                found, cost = embed(prepared, tokens, np.unique(ids), run.cache, lambda *_: nullcontext(advance))
                 vectors.append(found.take(ids))
                 seconds += cost.seconds
             else:
                 vectors.append(encode(prepared.encoder, tokens, prepared.precision, ids, advance))
                 seconds += perf_counter() - began
-    with means.display.task("search"):
+    with run.display.task("search"):
         return Evaluated(evaluation.measure(vectors[0], vectors[1]), seconds, len(rows))
 
 
 def finish(
-    started: Record, config: RunConfig, prepared: Prepared, trained: Trained, after: Evaluated, before: Metrics | None
+    started: Record,
+    config: RunConfig,
+    prepared: Prepared,
+    trained: Trained,
+    after: Evaluated,
+    before: Metrics | None,
+    cut: Mapping[str, int],
 ) -> Record:
-    """The record of a finished run."""
+    """The record of a finished run; ``cut`` counts the texts that were truncated."""
     device = str(prepared.encoder.device)
-    cut = truncated(prepared.data, prepared.queries, prepared.passages)
     cost: dict[str, float | None] = {
         "encode_s": after.encode_s,
         "texts_per_s": after.texts / after.encode_s,
@@ -154,9 +166,9 @@ def finish(
     )
 
 
-def keep(means: Means, prepared: Prepared, evaluation: Evaluation, measured: Measured, record: Record) -> None:
+def keep(run: ActiveRun, prepared: Prepared, evaluation: Evaluation, measured: Measured, record: Record) -> None:
     """Write what the run leaves behind, the record last, and tell the tracker."""
-    directory, tracker = means.directory, means.tracker
+    directory, tracker = run.directory, run.tracker
     with explain_write_errors(directory.model):
         save(prepared.encoder, directory.model)
     directory.write_items(measured.items, evaluation.schema.items_file)

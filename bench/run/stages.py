@@ -20,7 +20,7 @@ from bench.model.embedding import Cost, encode
 from bench.model.prepared import Prepared
 from bench.model.presets import build
 from bench.negatives import NegativesContext, negative_sampler, view
-from bench.run.context import Means
+from bench.run.context import ActiveRun
 from bench.run.truncation import tokens_of
 from bench.train.budget import Plan
 from bench.train.config import TrainConfig
@@ -67,17 +67,17 @@ class Trained:
         )
 
 
-def train(means: Means, prepared: Prepared, evaluation: Evaluation) -> Trained:
+def train(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Trained:
     """Train every stage, from its checkpoint where there is one; the encoder is left as the last one's best.
 
     Raises what :meth:`bench.train.trainer.Trainer.fit` raises.
     """
-    strategy, on_dev = means.config.strategy, _on_dev(means, prepared)
+    strategy, on_dev = run.config.strategy, _on_dev(run, prepared)
     stages = strategy.stages()
     trained, before, done = Trained(), 0, Progress()
     for number, stage in enumerate(stages):
         before = trained.steps
-        done, cost = _Stage(means, prepared, number, stage, trained, on_dev, evaluation.selection).train()
+        done, cost = _Stage(run, prepared, number, stage, trained, on_dev, evaluation.selection).train()
         name = f"{list(vars(strategy))[number]}/" if len(stages) > 1 else ""
         trained = trained.then(done, cost, name)
     chosen = done.best_step is not None
@@ -91,9 +91,9 @@ def train(means: Means, prepared: Prepared, evaluation: Evaluation) -> Trained:
     return replace(trained, selection=selection)
 
 
-def _on_dev(means: Means, prepared: Prepared) -> Callable[[], dict[str, float]] | None:
+def _on_dev(run: ActiveRun, prepared: Prepared) -> Callable[[], dict[str, float]] | None:
     """The evaluation while training: some dev queries against a smaller corpus; None without a dev split."""
-    config, data = means.config, prepared.data
+    config, data = run.config, prepared.data
     if "dev" not in data.splits:
         return None
     device, limits = str(prepared.encoder.device), config.train
@@ -103,7 +103,7 @@ def _on_dev(means: Means, prepared: Prepared) -> Callable[[], dict[str, float]] 
     rows = dev.texts()
 
     def measure() -> dict[str, float]:
-        with means.display.task("dev", len(rows)) as advance:
+        with run.display.task("dev", len(rows)) as advance:
             queries = encode(prepared.encoder, prepared.queries, prepared.precision, rows.queries, advance)
             passages = encode(prepared.encoder, prepared.passages, prepared.precision, rows.passages, advance)
         return dict(dev.measure(queries, passages).metrics)
@@ -115,7 +115,7 @@ def _on_dev(means: Means, prepared: Prepared) -> Callable[[], dict[str, float]] 
 class _Stage:
     """One stage to be trained after ``so_far``. ``on_dev`` gives dev metrics, of which ``selection`` decides."""
 
-    means: Means
+    run: ActiveRun
     prepared: Prepared
     number: int
     strategy: Strategy
@@ -125,14 +125,14 @@ class _Stage:
 
     def train(self) -> tuple[Progress, Cost]:
         """Train it; what it came to, and what was spent before its first step."""
-        if not self.means.config.train.trains:
+        if not self.run.config.train.trains:
             return Progress(), Cost()
-        config, prepared = self.means.config, self.prepared
+        config, prepared = self.run.config, self.prepared
         examples = self._examples()
-        place = self.means.directory.stage(self.number)
-        limits, task, pairs = config.mining, self.means.display.task, Pairs.of(prepared.data)
+        place = self.run.directory.stage(self.number)
+        limits, task, pairs = config.mining, self.run.display.task, Pairs.of(prepared.data)
         context = NegativesContext(
-            prepared.data, pairs, config.seed, self._encoder, place, self.means.cache, limits, task
+            prepared.data, pairs, config.seed, self._encoder, place, self.run.cache, limits, task
         )
         sampler = negative_sampler(self.strategy.negatives, context)
         guide, cost = None, sampler.cost
@@ -150,9 +150,9 @@ class _Stage:
         return trainer.fit(), cost
 
     def _hooks(self) -> Hooks:
-        before, display = self.so_far.steps, self.means.display
+        before, display = self.so_far.steps, self.run.display
         return Hooks(
-            event=lambda row: _tell(self.means, {**row, "step": before + row["step"]}),
+            event=lambda row: _tell(self.run, {**row, "step": before + row["step"]}),
             progress=lambda step, total, rate: display.training(before + step, before + total, rate),
             evaluate=self.on_dev,
             selection=self.selection,
@@ -161,7 +161,7 @@ class _Stage:
 
     def _plan(self, cost: Cost) -> Plan:
         """When the stage ends, whose mining and guides have ``cost`` already."""
-        so_far, config = self.so_far, self.means.config
+        so_far, config = self.so_far, self.run.config
         spent = Progress(
             step=so_far.steps,
             texts=so_far.texts,
@@ -174,12 +174,12 @@ class _Stage:
 
     def _judge(self) -> Guide | None:
         """Who estimates false negatives of a stage on labelled pairs; it is no part of what the run costs."""
-        judge = self.means.config.mining.judge
+        judge = self.run.config.mining.judge
         return Guide(judge) if judge and isinstance(self.strategy.examples, LabelledPairs) else None
 
     def _resumed(self, before: int, step: int) -> None:
         """Forget the history after a resume's step, unless a later stage, which has rows of its own, goes on."""
-        directory = self.means.directory
+        directory = self.run.directory
         if directory.begun(self.number + 1):
             return
         directory.truncate_history(before + step if before + step else -1)
@@ -187,19 +187,19 @@ class _Stage:
             log.info("going on from step %d", before + step)
 
     def _examples(self) -> ExampleSet:
-        prepared, config = self.prepared, self.means.config
+        prepared, config = self.prepared, self.run.config
         longest = config.encoder.max_passage_tokens
         texts = Texts(prepared.data, prepared.queries, prepared.passages, self._cut, longest, config.seed)
         return examples_of(self.strategy.examples, texts)
 
     def _cut(self, texts: Sequence[str]) -> Tokens:
-        own = self.means.config.encoder
+        own = self.run.config.encoder
         tokenizer = self.prepared.encoder.tokenizer
-        return tokenize(texts, tokenizer, own.max_passage_tokens, own.passage_prefix, self.means.cache)
+        return tokenize(texts, tokenizer, own.max_passage_tokens, own.passage_prefix, self.run.cache)
 
     def _settings(self, examples: int) -> TrainConfig:
         """The training settings of the stage: with ``stage_steps``, as many epochs as its steps need."""
-        train = self.means.config.train
+        train = self.run.config.train
         if train.stage_steps is None:
             return train
         steps = train.stage_steps[self.number]
@@ -210,21 +210,21 @@ class _Stage:
         """The encoder of a name with the texts it reads; another one than the run's is held to its lengths."""
         if name in ("start", "current"):
             return self.prepared
-        own, data = self.means.config.encoder, self.prepared.data
+        own, data = self.run.config.encoder, self.prepared.data
         settings = EncoderConfig(name, max_query_tokens=own.max_query_tokens, max_passage_tokens=own.max_passage_tokens)
         try:
-            encoder = build(settings, data.passages, self.prepared.encoder.device, self.means.config.seed)
+            encoder = build(settings, data.passages, self.prepared.encoder.device, self.run.config.seed)
         except UserError as error:
             raise UserError(
-                f"{self.means.config.strategy.name} or mining.judge asks for the encoder {name!r}: {error}"
+                f"{self.run.config.strategy.name} or mining.judge asks for the encoder {name!r}: {error}"
             ) from error
-        queries, passages = tokens_of(data, encoder.tokenizer, settings, self.means.cache)
+        queries, passages = tokens_of(data, encoder.tokenizer, settings, self.run.cache)
         return Prepared(data, encoder, queries, passages, self.prepared.precision)
 
 
-def _tell(means: Means, row: dict[str, Any]) -> None:
+def _tell(run: ActiveRun, row: dict[str, Any]) -> None:
     """Give a history row to the directory, the tracker and, of a dev evaluation, to whoever watches the run."""
-    means.directory.append_history(row)
-    means.tracker.log({name: value for name, value in row.items() if name != "step"}, row["step"])
+    run.directory.append_history(row)
+    run.tracker.log({name: value for name, value in row.items() if name != "step"}, row["step"])
     if dev := {name.removeprefix("dev/"): value for name, value in row.items() if name.startswith("dev/")}:
-        means.context.watch(row["step"], dev)
+        run.context.watch(row["step"], dev)

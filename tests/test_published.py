@@ -1,0 +1,27 @@
+"""What was published stays what it is: every published command is still the run that it was."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+from bench.config.overrides import expand, resolve
+
+RESULTS = Path(__file__).parents[1] / "reports" / "results"
+
+
+def test_every_published_command_is_still_the_run_that_it_was() -> None:
+    """``run_ids.tsv`` was written by the program that made the records: run id, fingerprint of the data, overrides."""
+    published = [line.split("\t") for line in (RESULTS / "run_ids.tsv").read_text(encoding="utf-8").splitlines()]
+    assert len(published) > 250
+    for run_id, fingerprint, overrides in published:
+        assert resolve(shlex.split(overrides)).run_id(fingerprint) == run_id, overrides
+
+
+def test_every_command_of_the_published_pages_is_among_them() -> None:
+    known = {line.split("\t")[2] for line in (RESULTS / "run_ids.tsv").read_text(encoding="utf-8").splitlines()}
+    for page in (RESULTS / "report.md", *RESULTS.glob("studies/*/study.md")):
+        for command in re.findall(r"^bench run .*", page.read_text(encoding="utf-8"), re.MULTILINE):
+            for single in expand(shlex.split(command)[2:]):
+                assert " ".join(map(shlex.quote, single)) in known, command
