@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
+from uuid import uuid4
 
 from safetensors import SafetensorError
 
@@ -24,13 +26,26 @@ _REMEDY = {
 
 def write_atomic(path: Path, content: bytes | memoryview) -> None:
     """Write a file that is either the old or the new one, whole. Raises :class:`UserError` naming it."""
-    part = path.with_name(path.name + ".part")
-    with explain_write_errors(path):
-        with part.open("wb") as file:
-            file.write(content)
+    with explain_write_errors(path), atomic_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to be written that takes the place of ``path`` when the block ends well, whoever else writes it meanwhile.
+
+    Raises ``OSError`` when the disk refuses.
+    """
+    part = path.with_name(f"{path.name}.{uuid4().hex[:8]}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

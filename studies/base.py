@@ -48,7 +48,9 @@ class StudySpec:
     with ``seeds`` and the overrides ``judged``, and counts by ``metric``; the best, and with ``against_default`` the
     strategy as it is, run again with the ``fresh`` seeds on the split that ``eval.split`` names. With ``grid`` every
     combination of the choices runs with ``seeds`` and is reported; nothing is selected. ``hold`` are overrides of every
-    run, which those of the command line replace. ``differs`` says in what the runs compared differ on purpose.
+    run, which those of the command line replace. Without ``metric`` and ``report`` trials are judged by the metric that
+    selects weights in training, and final runs are compared by the headline of their evaluation. ``differs`` says in
+    what the runs compared differ on purpose.
 
     Raises ``ValueError`` for what cannot be a study.
     """
@@ -61,8 +63,8 @@ class StudySpec:
     seeds: tuple[int, ...] = (1,)
     fresh: tuple[int, ...] = (101, 102, 103)
     judged: tuple[str, ...] = ("eval.split=dev", "eval.max_corpus=5000", "eval.untrained=false")
-    metric: str = "exact/mrr@10"
-    report: str = "recall@1"
+    metric: str = ""
+    report: str = ""
     protocol: Literal["search", "grid"] = "search"
     against_default: bool = True
     differs: tuple[str, ...] = ()

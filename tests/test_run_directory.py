@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import multiprocessing
 import os
@@ -81,16 +82,19 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_told_with_the_path(tmp_path: Path) -> None:
+def test_a_full_disk_is_told_with_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     with RunDirectory.open(tmp_path, "r") as run:
         run.write_record(record(status="running"))
-        (run.path / "record.json.part").symlink_to("/dev/full")
+        monkeypatch.setattr("bench.atomic.os.fsync", full)
         (run.path / "history.jsonl").symlink_to("/dev/full")
         with pytest.raises(UserError, match=r"cannot write .*/r/record\.json: No space left.*free some space"):
             run.write_record(record())
         with pytest.raises(UserError, match=r"cannot write .*/r/history\.jsonl: No space left"):
             run.append_history({"step": 1})
-        assert run.read_record().status == "running"
+        assert run.read_record().status == "running" and not list(run.path.glob("*.part"))
 
 
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write everywhere")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.atomic import atomic_file
 from bench.data.dataset import Floats, Ids
 from bench.errors import UserError, at_least
 
@@ -17,15 +18,13 @@ def write_file(path: Path, queries: Sequence[str], passages: Sequence[str], ids:
     ``ids`` are rows of ``passages``. The file appears whole or not at all. Raises :class:`UserError` for a
     text that has a tab or a line break, which the format cannot hold.
     """
-    beside = path.with_name(path.name + ".part")
-    with beside.open("w", encoding="utf-8", newline="\n") as file:
+    with atomic_file(path) as file:
         for query, row, values in zip(queries, ids, scores, strict=True):
             for passage, score in zip(row, values, strict=True):
                 line = f"{query}\t{passages[passage]}\t{float(score)!r}"
                 if line.count("\t") != 2 or "\n" in line or "\r" in line:
                     raise UserError(f"{path}: cannot hold a text with a tab or a line break: {line!r}")
-                file.write(line + "\n")
-    beside.replace(path)
+                file.write(f"{line}\n".encode())
 
 
 def evaluate_file(

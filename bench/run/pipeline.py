@@ -17,7 +17,7 @@ from bench.atomic import explain_write_errors
 from bench.config.run import RunConfig
 from bench.data.dataset import DataSet
 from bench.errors import UserError
-from bench.evaluate import Evaluation, Measured, Retrieval
+from bench.evaluate import Evaluation, Measured, evaluation_kind
 from bench.model.embedding import embed, encode, weights_digest
 from bench.model.files import save
 from bench.model.precision import resolve_precision
@@ -79,7 +79,7 @@ def start(config: RunConfig, command: str, data: DataSet, split: str, evaluation
 
 def evaluation_of(config: RunConfig, data: DataSet, split: str, device: torch.device) -> Evaluation:
     """How the run is measured. Raises :class:`UserError` for what cannot be, before anything is encoded."""
-    return Retrieval.of(data, split, config.eval, config.index, str(device), config.seed)
+    return evaluation_kind(data).of(data, split, config.eval, config.index, str(device), config.seed)
 
 
 def prepare(run: ActiveRun, data: DataSet, device: torch.device) -> Prepared:

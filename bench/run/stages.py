@@ -14,7 +14,7 @@ from bench.data.pairs import Pairs
 from bench.data.sampler import steps_per_epoch
 from bench.data.tokens import Tokens, tokenize
 from bench.errors import UserError
-from bench.evaluate import Evaluation, Retrieval
+from bench.evaluate import Evaluation, evaluation_kind
 from bench.model.config import EncoderConfig
 from bench.model.embedding import Cost, encode
 from bench.model.prepared import Prepared
@@ -98,7 +98,7 @@ def _on_dev(run: ActiveRun, prepared: Prepared) -> Callable[[], dict[str, float]
         return None
     device, limits = str(prepared.encoder.device), config.train
     settings = replace(config.eval, max_corpus=None)
-    evaluation = Retrieval.of(data, "dev", settings, config.index, device, config.seed)
+    evaluation = evaluation_kind(data).of(data, "dev", settings, config.index, device, config.seed)
     dev = evaluation.subset(limits.eval_queries, limits.eval_corpus)
     rows = dev.texts()
 

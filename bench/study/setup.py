@@ -13,6 +13,7 @@ from bench.compare.comparison import compare
 from bench.compare.per_query import of_runs
 from bench.config.run import RunConfig
 from bench.errors import UserError, nearest
+from bench.evaluate import evaluation_kind
 from bench.negatives import check
 from bench.record.serialize import canonical
 from bench.study.options import Options
@@ -38,6 +39,8 @@ def run_study(name: str, given: Sequence[str], options: Options, services: Servi
     data = services.load(configs[0].data)
     for config in configs:
         check(config.strategy, data)
+    headline = evaluation_kind(data).schema.headline
+    spec = replace(spec, metric=spec.metric or configs[0].eval.selection, report=spec.report or headline)
     if spec.protocol == "search" and "dev" not in data.splits:
         raise UserError(f"study {name} selects on dev, and data set {data.name} has no dev split")
     part = [word for word in base if not word.startswith(_NO_PART)]
