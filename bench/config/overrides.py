@@ -6,7 +6,7 @@ import math
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
 from difflib import get_close_matches
 from itertools import product
 from types import NoneType
@@ -23,15 +23,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from bench.config.run import RunConfig
-from bench.data.load import DataConfig
 from bench.errors import UserError, nearest
-from bench.evaluate.config import EvalConfig
-from bench.model.config import EncoderConfig
-from bench.negatives.config import MiningConfig
 from bench.record.identity import flat
-from bench.search.base import IndexConfig
-from bench.train.budget import BudgetConfig
-from bench.train.config import TrainConfig
 from strategies import Strategy, find, registered
 from strategies.chain import JOIN
 
@@ -41,23 +34,17 @@ DEFAULT_STRATEGY = "in_batch"
 _TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
 
 
-@dataclass
-class _Schema:
+def _schema() -> type:
     """What Hydra composes: the fields of :class:`RunConfig`, the strategy being a group."""
-
-    defaults: list[Any] = field(default_factory=lambda: [{"strategy": DEFAULT_STRATEGY}, "_self_"])
-    strategy: Any = MISSING_VALUE
-    data: DataConfig = field(default_factory=DataConfig)
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
-    budget: BudgetConfig = field(default_factory=BudgetConfig)
-    mining: MiningConfig = field(default_factory=MiningConfig)
-    index: IndexConfig = field(default_factory=IndexConfig)
-    eval: EvalConfig = field(default_factory=EvalConfig)
-    seed: int = 0
-    device: str = "auto"
-    runs_dir: str = "runs"
-    track: str = "auto"
+    kinds = get_type_hints(RunConfig)
+    shared: list[tuple[str, Any, Any]] = [
+        (f.name, kinds[f.name], field(default_factory=f.default_factory) if f.default is MISSING else f.default)
+        for f in fields(RunConfig)
+        if f.name != "strategy"
+    ]
+    defaults = field(default_factory=lambda: [{"strategy": DEFAULT_STRATEGY}, "_self_"])
+    own = [("defaults", list[Any], defaults), ("strategy", Any, field(default=MISSING_VALUE))]
+    return make_dataclass("Schema", [*own, *shared])
 
 
 def expand(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -103,7 +90,7 @@ def resolve(overrides: Sequence[str]) -> RunConfig:
     """The configuration of one run. Raises :class:`UserError` naming the key, the value and what would fit."""
     overrides = next(iter(expand(overrides)))
     store = ConfigStore.instance()
-    store.store(name="run", node=_node(_Schema))
+    store.store(name="run", node=_node(_schema()))
     strategy = _strategy(overrides)
     store.store(group="strategy", name=strategy.name, node=_node(strategy))
     _check_keys(overrides, strategy)

@@ -70,10 +70,6 @@ class Plan:
             return done.step
         return done.texts + done.mine_texts if self.unit == "texts" else done.seconds + done.mine_s
 
-    def over(self, done: Progress) -> bool:
-        """Whether it has ended."""
-        return self.spent(done) >= self.total
-
     def steps(self, done: Progress) -> int:
         """Steps that it will have had in the end, as far as can be told."""
         spent = self.spent(done)
