@@ -1,4 +1,4 @@
-"""What a report is made of: sections of tables, sentences, commands and figures, before it is a page of any kind."""
+"""The content of a report, independent of its format: sections of tables, text, commands and figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table: ``text`` as it is read, ``value`` to sort by, ``hint`` to see when pointed at."""
+    """One cell of a table: its ``text``, the ``value`` to sort by, a ``hint`` shown on hover."""
 
     text: str = ""
     value: float | None = None
@@ -28,7 +28,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first ``words`` columns are words and the others numbers."""
+    """A table whose first ``words`` columns are text and whose other columns are numbers."""
 
     header: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -37,14 +37,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Prose:
-    """A paragraph of plain text, in which ``code`` is marked by backquotes and nothing else means anything."""
+    """A paragraph of plain text; ``code`` stands between backquotes, and there is no other markup."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Bullets:
-    """Short paragraphs of a list, marked like :class:`Prose`."""
+    """A list of short paragraphs, with the markup of :class:`Prose`."""
 
     items: tuple[str, ...]
 
@@ -58,7 +58,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture, ``figures/NAME.svg`` and ``.png``; ``alt`` says in words what can be seen in it."""
+    """A picture, ``figures/NAME.svg`` and ``.png``; ``alt`` describes it in words."""
 
     name: str
     alt: str
@@ -66,7 +66,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report under a title; a ``folded`` one shows its title until it is asked for."""
+    """A part of the report under a title; a ``folded`` one shows only its title until it is opened."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -88,26 +88,26 @@ def table(header: Iterable[str], rows: Iterable[Row | Sequence[Any]], words: int
 
 
 def section(title: str, *blocks: Block | None, folded: bool = False) -> Section | None:
-    """A section of the blocks that are there, or None when none is."""
+    """A section of the blocks that are not None; None when there is none."""
     there = tuple(block for block in blocks if block is not None)
     return Section(title, there, folded) if there else None
 
 
 def listed(names: Sequence[str], most: int) -> str:
-    """``a, b and c``; beyond ``most`` names how many more."""
+    """``a, b and c``; of more than ``most`` names the first, and the number of the others."""
     shown = [*names[:most], *([f"{len(names) - most} more"] if len(names) > most else [])]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def number(value: float | None, digits: int = 2, sign: bool = False, hint: str = "", strong: bool = False) -> Cell:
-    """A number with so many ``digits``; an empty cell where there is none."""
+    """A number with ``digits`` decimals; an empty cell for None and NaN."""
     if value is None or isnan(value):
         return Cell()
     return Cell(f"{value:{'+' if sign else ''}.{digits}f}", value, hint, strong)
 
 
 def amount(value: float | None) -> Cell:
-    """A quantity such as a cost, of which three figures are enough."""
+    """A quantity such as a cost, with three significant figures."""
     if value is None or isnan(value):
         return Cell()
     return Cell(f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}", value)

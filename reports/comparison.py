@@ -1,4 +1,4 @@
-"""A comparison as tables: who is how good, how sure that is, and what it cost."""
+"""A comparison as tables: quality, significance and cost of every row."""
 
 from __future__ import annotations
 
@@ -11,17 +11,23 @@ from bench.record.serialize import as_override
 from reports import blocks
 from reports.blocks import Block, Bullets, Cell, Prose, Section, Table, amount, number, section, table
 
-_PRICE = {"train_s": "train s", "mine_s": "mining s", "texts_encoded": "texts", "peak_memory_mb": "peak MB"}
+_COSTS = {
+    "train_s": "train s",
+    "mine_s": "mining s",
+    "texts_encoded": "texts encoded",
+    "peak_memory_mb": "peak MB",
+}
 NOTES = (
-    "Percent; `sd` and `95 %` are over seeds. Rows that share a letter are not told apart: the difference of two that "
-    f"do not is real at {LEVEL:.0%}, by a paired test over queries and seeds, corrected for all pairs (Holm). The best "
-    "is bold only if it is better than every other row for real. Seconds and memory are those of the machine as it "
-    "was; `texts` are those encoded in training and mining, and do not depend on that."
+    "Metrics are in percent; `sd` and `95 % CI` are over seeds. Rows that share a letter are not significantly "
+    f"different (p ≤ {LEVEL:.2f} is significant; paired test over queries and seeds, corrected for all pairs by Holm). "
+    "The best row is bold only if it is significantly better than every other row. `untrained` is the encoder "
+    "before training. Seconds and memory depend on the machine and on what else ran on it; `texts encoded` counts "
+    "training and mining and does not."
 )
 
 
 def render(comparison: Comparison, everything: bool = False) -> Section:
-    """The tables of a comparison alone; ``everything`` shows each pair, not only those of the first row."""
+    """The tables of a comparison; ``everything`` shows the differences of all pairs instead of the first row's."""
     parts: list[Block | None] = [
         main(comparison),
         Prose(NOTES),
@@ -40,9 +46,12 @@ def title(comparison: Comparison) -> str:
 
 
 def main(comparison: Comparison) -> Table:
-    """Quality and price of every row."""
-    costs = [name for name in _PRICE if any(row.cost.get(name) is not None for row in comparison.rows)]
-    header = ["strategy", comparison.metric, "sd", "95 %", "n", "letters", "before", *(_PRICE[n] for n in costs)]
+    """Quality and cost of every row."""
+    costs = [name for name in _COSTS if any(row.cost.get(name) is not None for row in comparison.rows)]
+    header = [
+        *("strategy", comparison.metric, "sd", "95 % CI", "seeds", "letters", "untrained"),
+        *(_COSTS[n] for n in costs),
+    ]
     rows = []
     for place, row in enumerate(comparison.rows):
         value, before = row.metrics[comparison.metric], row.before.get(comparison.metric)
@@ -51,7 +60,7 @@ def main(comparison: Comparison) -> Table:
             number(value.mean, hint=_by_seed(row, comparison.metric), strong=place == comparison.best),
             number(value.sd),
             Cell(interval(value), value.low),
-            Cell(f"n={value.n}", value.n),
+            Cell(str(value.n), value.n),
             Cell(row.letters),
             number(before),
             *(amount(row.cost.get(name)) for name in costs),
@@ -62,17 +71,17 @@ def main(comparison: Comparison) -> Table:
 
 
 def settings(comparison: Comparison) -> Section | None:
-    """The knobs of every strategy, and what is equal in all rows."""
+    """The knobs of every strategy, and the settings that all rows share."""
     known = [_known(row) for row in comparison.rows]
     equal = {key: value for key, value in known[0].items() if all(of.get(key) == value for of in known)}
-    told = " ".join(f"{key}={as_override(value)}" for key, value in equal.items() if value not in (None, ""))
+    shared = " ".join(f"{key}={as_override(value)}" for key, value in equal.items() if value not in (None, ""))
     rows = [[row.group.label, _as_text(row.group.records[0].knobs)] for row in comparison.rows]
-    note = Prose(f"Equal in all rows: {told}.") if told else None
+    note = Prose(f"Equal in all rows: {shared}.") if shared else None
     return section("Settings", note, table(["strategy", "knobs"], rows, words=2), folded=True)
 
 
 def _known(row: StrategyRow) -> dict[str, object]:
-    """What was set of encoder, training, budget and evaluation."""
+    """The settings of encoder, training, budget and evaluation."""
     record = row.group.records[0]
     told = {f"encoder.{key}": value for key, value in record.encoder.items()}
     groups = ("budget.", "train.", "eval.", "index.")
@@ -84,25 +93,25 @@ def _as_text(settings: Mapping[str, object]) -> str:
 
 
 def notes(comparison: Comparison) -> Block | None:
-    """What the comparison does not hold still, and which rows could not be tested."""
+    """In what the rows differ beside the strategy, and which rows could not be tested."""
     return Bullets(comparison.notes) if comparison.notes else None
 
 
 def against_first(comparison: Comparison) -> Section | None:
-    """The differences from the first row."""
+    """The first row's differences from all other rows."""
     pairs = [pair for pair in comparison.pairs if pair.first == comparison.pairs[0].first]
-    return section("Against the first row", _differences(comparison, pairs))
+    return section("Differences from the first row", _differences(comparison, pairs))
 
 
 def every_pair(comparison: Comparison, folded: bool = False) -> Section | None:
-    """The differences of all pairs that were tested."""
-    return section("Every pair", _differences(comparison, comparison.pairs), folded=folded)
+    """The differences of all tested pairs."""
+    return section("All pairs", _differences(comparison, comparison.pairs), folded=folded)
 
 
 def _differences(comparison: Comparison, pairs: Sequence[Pair]) -> Table | None:
     if not pairs:
         return None
-    header = ["first", "second", "difference", "95 %", "p (Holm)", "effect d", "queries won", "lost"]
+    header = ["first", "second", "difference", "95 % CI", "p (Holm)", "effect (d)", "queries won", "queries lost"]
     rows = [
         [
             comparison.rows[pair.first].group.label,
@@ -120,13 +129,13 @@ def _differences(comparison: Comparison, pairs: Sequence[Pair]) -> Table | None:
 
 
 def p_value(pair: Pair) -> str:
-    """The corrected p; no resample can show one below a bound."""
+    """The corrected p, with ``≤`` where it is the smallest that this many resamples can show."""
     bound = "≤ " if pair.p <= pair.least else ""
     return f"{bound}{pair.adjusted:.4f}"
 
 
 def index(comparison: Comparison) -> Section | None:
-    """What the HNSW index loses of what exact search finds."""
+    """How much of each metric the HNSW index loses against exact search."""
     schema = comparison.schema
     name, exact = schema.plain(comparison.metric), schema.exact(comparison.metric)
     if exact is None or not all({name, exact} <= row.metrics.keys() for row in comparison.rows):
@@ -137,14 +146,14 @@ def index(comparison: Comparison) -> Section | None:
         for h, e in [(row.metrics[name].mean, row.metrics[exact].mean)]
     ]
     note = Prose(
-        "What the approximate index loses. Less than nothing is lost where it misses a wrong passage that exact search "
-        "puts before the right one."
+        "`lost` is exact search minus the approximate index. It is negative where the index misses wrong passages "
+        "that exact search ranks above the right one."
     )
-    return section(f"{name}: the index beside exact search", note, table(["strategy", "HNSW", "exact", "lost"], rows))
+    return section(f"{name}: HNSW index against exact search", note, table(["strategy", "HNSW", "exact", "lost"], rows))
 
 
 def every_metric(comparison: Comparison, folded: bool = False) -> Section | None:
-    """Mean, deviation and interval of all metrics of the whole split, and the means of its parts."""
+    """Mean, standard deviation and interval of all metrics of the split, and the means of its parts."""
     shared = [n for n in comparison.rows[0].metrics if all(n in row.metrics for row in comparison.rows)]
     whole, parts = comparison.schema.of_whole(shared), comparison.schema.of_parts(shared)
     rows = [
@@ -155,8 +164,8 @@ def every_metric(comparison: Comparison, folded: bool = False) -> Section | None
         ]
         for row in comparison.rows
     ]
-    note = Prose("Mean±sd [95 % interval] over seeds; of parts of the split the mean.")
-    return section("Every metric", note, table(["strategy", *whole, *parts], rows), folded=folded)
+    note = Prose("Mean ± sd [95 % CI] over seeds; for parts of the split the mean alone.")
+    return section("All metrics", note, table(["strategy", *whole, *parts], rows), folded=folded)
 
 
 def gain_per_texts(row: StrategyRow, metric: str) -> float | None:
@@ -166,7 +175,7 @@ def gain_per_texts(row: StrategyRow, metric: str) -> float | None:
 
 
 def interval(value: Interval) -> str:
-    """``62.8 to 65.6``; nothing of one seed."""
+    """``62.8 to 65.6``; empty for one seed."""
     return "" if value.low is None else f"{value.low:.1f} to {value.high:.1f}"
 
 

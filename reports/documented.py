@@ -1,4 +1,4 @@
-"""Numbers that others have published, as data: what they were measured on, and what to beware of."""
+"""Published results as data: the numbers, what they were measured on, and their caveats."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _SHARED = ("data", "source", "tolerance", "because")
 class Documented:
     """One published result, in percent.
 
-    ``strategy`` is the name of the strategy here that does the same, or None; ``data`` and ``backbone`` are
-    what it was measured on (``backbone`` None where the source does not say), ``encoder`` a hub id of that backbone.
-    ``settings`` are those of the configuration here, by dotted key, that the source states. ``tolerance`` is the
-    difference in points within which a repetition passes, ``because`` why so much.
+    ``strategy`` is the name of the equivalent strategy in negbench, or None. It was measured on ``data`` with
+    ``backbone`` (None where the source does not say); ``encoder`` is a hub id of that backbone. ``settings`` are the
+    settings that the source states, under negbench's dotted keys. ``tolerance`` is the difference in points within
+    which a repetition passes, and ``because`` its reason.
     """
 
     id: str
@@ -42,7 +42,7 @@ class Documented:
     caveats: tuple[str, ...] = ()
 
     def differs(self, record: Record) -> list[str]:
-        """What keeps ``record`` from being a repetition: ``["data", "backbone"]``, or else ``["train.epochs"]``."""
+        """In what ``record`` differs: of data, backbone and strategy, or else settings such as ``["train.epochs"]``."""
         apart = [] if record.data["name"] == self.data else ["data"]
         names = {name for name in (self.backbone, PurePath(self.encoder or "").name) if name}
         if PurePath(str(record.encoder.get("name", ""))).name not in names:
@@ -55,31 +55,31 @@ class Documented:
         return [key for key, value in self.settings.items() if canonical(config.get(key)) != canonical(value)]
 
     def overrides(self, given: Sequence[str] = ()) -> list[str]:
-        """The overrides that repeat this here, those of ``given`` first among equals.
+        """The overrides that repeat this result; those of ``given`` take precedence.
 
-        Raises :class:`UserError` when no strategy here does the same, or its backbone is not known and not given.
+        Raises :class:`UserError` when there is no equivalent strategy, or the backbone is neither known nor given.
         """
         if self.strategy is None:
-            raise UserError(f"{self.id} cannot be reproduced: no strategy here does the same")
+            raise UserError(f"{self.id} cannot be reproduced: negbench has no equivalent strategy")
         own = {"strategy": self.strategy, "data": self.data, "encoder": self.encoder, **self.settings}
         keys = {text.partition("=")[0] for text in given}
         left = {key: value for key, value in own.items() if not {key, f"{key}.name"} & keys}
         if "encoder" in left and self.encoder is None:
             named = self.backbone or "a backbone that its source does not name"
-            raise UserError(f"{self.id} is of {named}; encoder=DIR_OR_HUB_ID says where that is")
+            raise UserError(f"{self.id} was measured with {named}; give its place as encoder=DIR_OR_HUB_ID")
         return [*given, *(f"{key}={as_override(value)}" for key, value in left.items())]
 
 
 def documented(folder: Path = BASELINES) -> list[Documented]:
-    """Every row of every file of ``folder``; what a file says above its rows holds for each of them.
+    """Every row of every file of ``folder``; fields above a file's rows hold for each of them.
 
-    Raises :class:`UserError` naming the file and the row whose fields are wrong, or an id that is there twice.
+    Raises :class:`UserError` naming the file and the row for wrong fields and repeated ids.
     """
     found: dict[str, Documented] = {}
     for path in sorted(folder.glob("*.yaml")):
         for row in _rows(path):
             if row.id in found:
-                raise UserError(f"{path}: row {row.id} is there twice")
+                raise UserError(f"{path}: row {row.id} appears twice")
             found[row.id] = row
     return list(found.values())
 

@@ -1,4 +1,4 @@
-"""The runs beside what others have published: a repetition passes or fails, anything else is context."""
+"""Runs set against published numbers: a repetition passes or fails, every other published number is context."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from reports.parts import Part
 
 _SHORT = {"recall": "R", "mrr": "MRR", "ndcg": "nDCG"}
 _NOTE = (
-    "Published elsewhere, percent. Where a run has the same data, backbone, strategy and settings, it is set against "
-    "the number: it passes within the tolerance, whose reason stands below. All other numbers are context and cannot "
-    "be compared with the runs above."
+    "Results that others have published, in percent. A run with the same data, backbone, strategy and settings is a "
+    "repetition: it passes if it is within the tolerance, whose reason is given below. All other numbers are context "
+    "and cannot be compared with the runs above."
 )
 
 
 def gate(groups: Sequence[Part], known: Sequence[Documented] | None = None) -> Section | None:
-    """Every documented row, by data set, with the run that repeats it where there is one."""
+    """Every documented row, by data set, with the run that repeats it if there is one."""
     rows = [row for g in groups for row in g.comparison.rows]
     by_data = group(documented() if known is None else known, lambda entry: entry.data)
     sections = [_of_data(data, entries, rows) for data, entries in by_data.items()]
@@ -29,7 +29,7 @@ def gate(groups: Sequence[Part], known: Sequence[Documented] | None = None) -> S
 
 
 def repetition(entry: Documented, rows: Sequence[StrategyRow]) -> tuple[StrategyRow | None, list[str]]:
-    """The row that repeats ``entry``, or what keeps the nearest one from it."""
+    """The row that repeats ``entry``, or else the settings in which the nearest row differs."""
     nearest: list[str] = ["data", "backbone"]
     fewest: float = inf
     for row in rows:
@@ -42,7 +42,7 @@ def repetition(entry: Documented, rows: Sequence[StrategyRow]) -> tuple[Strategy
 
 
 def outcomes(entry: Documented, row: StrategyRow) -> list[tuple[str, float, float | None, str]]:
-    """Of each documented metric: its name, the value, ours less that, and what follows."""
+    """For each documented metric: its name, the published value, our difference from it, and the outcome."""
     found: list[tuple[str, float, float | None, str]] = []
     for name, target in entry.metrics.items():
         if name not in row.metrics:
@@ -50,7 +50,7 @@ def outcomes(entry: Documented, row: StrategyRow) -> list[tuple[str, float, floa
             continue
         difference = row.metrics[name].mean - target
         if entry.tolerance is None:
-            said = "no tolerance is stated"
+            said = "no tolerance stated"
         elif abs(difference) <= entry.tolerance:
             said = "pass"
         else:
@@ -68,25 +68,25 @@ def _of_data(data: str, entries: Sequence[Documented], rows: Sequence[StrategyRo
             entry.label,
             entry.backbone or "not stated",
             *(number(entry.metrics.get(name)) for name in names),
-            Cell("yes" if row else f"no, other {listed(apart, 3)}", hint=entry.id),
+            Cell("yes" if row else f"no: {listed(apart, 3)} differs", hint=entry.id),
         ]
         for entry, row, apart in repeated
     ]
     return section(
         data,
         section("Gate", checked),
-        table(["published", "backbone", *map(short, names), "comparable?"], body, words=2),
+        table(["published row", "backbone", *map(short, names), "comparable"], body, words=2),
         Bullets(_caveats(entries)),
         folded=checked is None,
     )
 
 
 def against(entry: Documented, rows: Sequence[StrategyRow]) -> tuple[Section, bool]:
-    """The row that was to repeat ``entry`` set against it, and whether it passes in every metric."""
+    """The row that repeats ``entry`` set against it, and whether it passes in every metric."""
     row, apart = repetition(entry, rows)
     if row is None:
-        told = Prose(f"This is no repetition: it differs in {', '.join(apart)}.")
-        return Section(entry.label, (told, Bullets(_caveats([entry])))), False
+        said = Prose(f"This is no repetition: it differs in {', '.join(apart)}.")
+        return Section(entry.label, (said, Bullets(_caveats([entry])))), False
     checked = _checked([(entry, row)])
     assert checked is not None
     passed = all(said == "pass" for _, _, _, said in outcomes(entry, row))
@@ -94,7 +94,7 @@ def against(entry: Documented, rows: Sequence[StrategyRow]) -> tuple[Section, bo
 
 
 def _checked(repeated: Sequence[tuple[Documented, StrategyRow]]) -> Table | None:
-    """Target and difference of each documented metric."""
+    """Published value and difference for each documented metric."""
     body = [
         [
             f"{entry.label}, {entry.backbone or 'backbone not stated'}",
@@ -109,12 +109,12 @@ def _checked(repeated: Sequence[tuple[Documented, StrategyRow]]) -> Table | None
         for entry, row in repeated
         for name, target, difference, said in outcomes(entry, row)
     ]
-    header = ["published", "run", "metric", "target", "ours", "difference", "tolerance", "gate"]
+    header = ["published row", "run", "metric", "published", "ours", "difference", "tolerance", "gate"]
     return table(header, body, words=3) if body else None
 
 
 def _caveats(entries: Sequence[Documented]) -> tuple[str, ...]:
-    """Source and caveats of all entries, tolerances, then of each entry what is its own."""
+    """Source and caveats that all entries share, the tolerances, then what belongs to single entries."""
     first = entries[0]
     shared = [text for text in first.caveats if all(text in entry.caveats for entry in entries)]
     items = [" ".join([f"Source: {first.source}.", *shared])]
@@ -133,7 +133,7 @@ def _caveats(entries: Sequence[Documented]) -> tuple[str, ...]:
 
 
 def _whose(some: Sequence[Documented], entries: Sequence[Documented]) -> str:
-    """Which of the entries these are, in brackets, or which they are not where those are fewer."""
+    """Names of ``some`` in brackets; ``all but`` and the other names where those are fewer; nothing for all."""
     rest = [entry for entry in entries if entry not in some]
     if not rest:
         return ""
@@ -149,6 +149,6 @@ def short(name: str) -> str:
 
 
 def _order(name: str) -> tuple[bool, str, int]:
-    """Recall by its cut-off, then the others; what has no cut-off as it comes."""
+    """Sort key: recall by its cut-off, then MRR and nDCG; metrics without a cut-off keep their order."""
     kind, _, k = name.partition("@")
     return bool(re.match(r"(mrr|ndcg)@", name)), kind if k else "", int(k or 0)

@@ -1,4 +1,4 @@
-"""The queries that the first row did worst on, with what it retrieved, and whether others did better."""
+"""The queries that the first row ranked worst, what it retrieved for them, and whether other rows did better."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST = 160  # characters; the whole text is there when pointed at
 
 
 def hardest_items(group: Part) -> Section | None:
-    """A table of those queries, from what the first row's first run has kept of them."""
+    """A table of those queries, from the file that the first row's first run kept."""
     row = group.comparison.rows[0]
     run = row.group.records[0]
     if run.evaluation_schema is not RETRIEVAL:
@@ -36,38 +36,38 @@ def hardest_items(group: Part) -> Section | None:
             _text(query["query"]),
             _text(" / ".join(query["relevant"])),
             _text(query["retrieved"][0]["text"]),
-            Cell("beyond" if query["rank"] is None else str(query["rank"]), float(query["rank"] or 10**6)),
+            Cell("not found" if query["rank"] is None else str(query["rank"]), float(query["rank"] or 10**6)),
             Cell(f"{(share := others[query['row']]):.0%}", share) if query["row"] < len(others) else Cell(),
         ]
         for query in worst
     ]
     note = (
-        f"What `{row.group.label}` (seed {run.seed}) ranked lowest: the labelled passage, what came first instead, the "
-        "rank of the first labelled passage by exact search, and the share of the other rows that have one among the "
-        "first ten. A query that nobody answers may be wrongly labelled."
+        f"The queries whose labelled passage `{row.group.label}` (seed {run.seed}) ranked lowest. `rank` is the rank "
+        "of the first labelled passage by exact search. `solved by others` is the share of the other rows that retrieve a "
+        "labelled passage among the first ten. A query that no row solves may be labelled wrongly."
     )
-    header = ["query", "labelled", "came first", "rank", "others"]
+    header = ["query", "labelled passage", "retrieved first", "rank", "solved by others"]
     return section("Hardest queries", Prose(note), table(header, body, words=3), folded=True)
 
 
 def _checked(directory: RunDirectory) -> list[dict[str, Any]]:
-    """The hardest queries that a run has kept. Raises :class:`UserError` where they are of another shape."""
+    """The hardest queries that a run kept. Raises :class:`UserError` when a field is missing or of another type."""
     found = directory.read_hardest()
     try:
         for query in found:
             whole = isinstance(query["query"], str) and isinstance(query["row"], int) and "rank" in query
             texts = [*query["relevant"], *(passage["text"] for passage in query["retrieved"])]
             if not (whole and query["retrieved"] and all(isinstance(text, str) for text in texts)):
-                raise ValueError("a query of another shape")
+                raise ValueError("a query lacks fields or has others")
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{directory.path / 'hardest.json'} is broken ({type(error).__name__}: {error})") from error
     return found
 
 
 def _found(group: Part, run: Record) -> np.ndarray:
-    """[Q] share of the other rows, by one run each that was asked what ``run`` was, with a labelled passage in ten.
+    """[Q] share of the other rows that retrieve a labelled passage among the first ten, by one run each.
 
-    Empty where that is not known.
+    Rows whose queries are not those of ``run`` are left out. Empty where the values of ``run`` cannot be read.
     """
     read, solved = of_runs(group.root), run.evaluation_schema.solved or ""
     values = []

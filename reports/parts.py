@@ -1,4 +1,4 @@
-"""The records of a report, in groups that may each be compared, with what the figures need of their files."""
+"""The records of a report in groups that may each be compared, and the histories that figures need."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ MOST = 3  # studies in a title
 class Part:
     """One comparison of the report.
 
-    ``what`` tells it from others of the same data, split and encoder; ``name`` is for files and links; ``root`` is
-    where its runs lie.
+    ``what`` distinguishes it from others of the same data, split and encoder; ``name`` is used in files and links;
+    ``root`` is the directory of its runs.
     """
 
     what: str
@@ -57,7 +57,7 @@ class Part:
 
     @cached_property
     def _histories(self) -> dict[str, Sequence[Mapping[str, Any]] | None]:
-        """The events of every run by its id, None of one whose file is broken."""
+        """The events of every run by its id; None for a run whose file is broken."""
         found: dict[str, Sequence[Mapping[str, Any]] | None] = {}
         for record in self.records:
             try:
@@ -68,11 +68,11 @@ class Part:
         return found
 
     def history(self, record: Record) -> Sequence[Mapping[str, Any]]:
-        """The events of a run; none when its history is broken, which :meth:`unreadable` tells."""
+        """The events of a run; empty when its history is broken (see :meth:`unreadable`)."""
         return self._histories[record.run_id] or ()
 
     def unreadable(self) -> list[str]:
-        """Histories that are there and cannot be read; the records do not depend on them."""
+        """Messages for histories that exist and cannot be read; the records do not depend on them."""
         broken = [run for run, events in self._histories.items() if events is None]
         return [f"`{RunDirectory(self.root, run).path / 'history.jsonl'}` is broken" for run in broken]
 
@@ -80,11 +80,12 @@ class Part:
 def parts(
     records: Iterable[Record], root: Path, metric: str | None = None, asked: Mapping[str, str] | None = None
 ) -> list[Part]:
-    """Compare within each group; those with the most tested rows first.
+    """One part for each group of comparable records; parts with the most tested rows come first.
 
-    ``asked`` are studies by the commands of their final runs, which stand in groups of their own, titled as theirs:
-    tuned rows are not compared with those of published settings. A group in which not every run has ``metric`` is
-    compared by the first that all have, and says so. Raises :class:`UserError` when no run at all has it.
+    ``asked`` names studies by the commands of their final runs. Those runs make parts of their own, titled with the
+    study, so that tuned rows are not compared with published settings. Where not every run of a group has ``metric``,
+    the group is compared by the first metric that all have, and a note says so. Raises :class:`UserError` when no run
+    has ``metric``.
     """
     records = list(records)
     if not records:
@@ -119,12 +120,12 @@ def _compare(records: Sequence[Record], root: Path, metric: str | None) -> Compa
     compared = compare(records, of_runs(root), chosen)
     if chosen == metric:
         return compared
-    told = f"compared by {chosen}, since not all of these runs have {metric}"
-    return replace(compared, notes=(told, *compared.notes))
+    note = f"compared by {chosen}, since not all of these runs have {metric}"
+    return replace(compared, notes=(note, *compared.notes))
 
 
 def _studies(of: Comparison, asked: Mapping[str, str]) -> str:
-    """The studies that made all of these rows, in words."""
+    """The studies that made these rows, in words; empty when a row is of no study."""
     names = {asked.get(record.command) for row in of.rows for record in row.group.records}
     found = sorted(name for name in names if name is not None)
     return "" if None in names else f"stud{'y' if len(found) == 1 else 'ies'} {listed(found, MOST)}"
@@ -133,7 +134,7 @@ def _studies(of: Comparison, asked: Mapping[str, str]) -> str:
 def _metric(records: Sequence[Record], wanted: str | None) -> str:
     shared = [name for name in records[0].metrics if all(r.metrics.get(name) is not None for r in records)]
     if not shared:
-        raise UserError(f"{records[0].run_id} and the runs like it have no metric in common")
+        raise UserError(f"{records[0].run_id} and the runs comparable with it have no metric in common")
     return wanted if wanted is not None and wanted in shared else shared[0]
 
 

@@ -1,4 +1,4 @@
-"""Where the numbers of a report are from: data, programs, devices, and the records that were left out."""
+"""Where the numbers of a report come from: data, software, devices, and the records that were left out."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from reports.parts import Part
 
 _COUNTS = {
     "corpus": "passages",
-    "train_pairs": "train pairs",
+    "train_pairs": "training pairs",
     "dev_queries": "dev queries",
     "test_queries": "test queries",
 }
 
 
 def provenance(groups: Sequence[Part], skipped: Iterable[tuple[Path, str]]) -> Section | None:
-    """Data by fingerprint, what the runs ran on, and what could not be used."""
+    """Data sets by fingerprint, the environment of the runs, and the records that were left out."""
     records = [record for group in groups for record in group.records]
     left_out = tuple(f"`{path}`: {why}" for path, why in skipped)
     return section(
@@ -43,11 +43,11 @@ def _data(records: Sequence[Record]) -> Section | None:
         ]
         for (fingerprint, data), count in zip(found.items(), runs, strict=True)
     ]
-    return section("Data", table(["data", "fingerprint", *_COUNTS.values(), "runs"], rows, words=2))
+    return section("Data", table(["data set", "fingerprint", *_COUNTS.values(), "runs"], rows, words=2))
 
 
 def _environment(records: Sequence[Record]) -> tuple[str, ...]:
-    """Each thing that the runs ran on, with all its values."""
+    """The values that each property of the environment had over all runs."""
     lines = []
     for name in ("device", "cpu", "gpu", "threads", "platform", "python", "precision"):
         values = dict.fromkeys(str(record.environment[name]) for record in records if record.environment.get(name))
@@ -61,7 +61,7 @@ def _environment(records: Sequence[Record]) -> tuple[str, ...]:
         lines.append(", ".join(f"{name} {' and '.join(versions)}" for name, versions in packages.items()))
     commits = dict.fromkeys(str(r.environment["git"])[:9] for r in records if r.environment.get("git"))
     if commits:
-        lines.append(f"commits of the program: {', '.join(commits)}")
+        lines.append(f"negbench commits: {', '.join(commits)}")
     days = sorted(record.started[:10] for record in records)
     lines.append(f"{len(records)} run{'s' * (len(records) != 1)}, {days[0]} to {days[-1]}")
     return tuple(lines)

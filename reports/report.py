@@ -1,4 +1,4 @@
-"""The report of a directory of runs: what it says, and writing it as Markdown, HTML and pictures."""
+"""The report of a directory of runs: its sections, written as Markdown, HTML and figures."""
 
 from __future__ import annotations
 
@@ -33,22 +33,26 @@ from reports.verdict import glance, verdict
 
 TITLE = "Which negatives?"
 _READING = (
-    "In the table a name is bold that is higher than every other row for real, and a gain that is real; the interval "
-    "is of that pair alone, p is corrected for all pairs (Holm). Gains are those of the HNSW index; `exact` is the "
-    "same gain by exact search: where the two differ, the index loses more of one row than of the other. `texts` are "
-    "those encoded in training and mining; `cheapest alike` is the row of fewest texts that is not told apart from "
-    "the highest, which may be lower all the same. Each part below compares runs that share data, encoder, evaluation "
-    "and budget, and begins with its verdict; one that is titled with a study has that study's settings, tuned where "
-    "it searched, and is not to be compared with another part. Rows that share a letter are not told apart by a "
-    "paired test over queries and seeds. Every row unfolds to the command that repeats it. Rows differ in the "
-    "strategy: its negatives, its loss and its settings, such as the scale, which stand under `Settings`. Seconds and "
-    "memory are those of the machine as it was."
+    "First table: the number after the best strategy is its value of the metric, in percent. A name is bold where it "
+    "is significantly better than every other row. A difference is bold where it is significant.",
+    "The confidence interval is of that pair alone. p is corrected for all pairs (Holm); significant means p ≤ 0.05.",
+    "Differences are those of the HNSW index. Where the difference by exact search is another, the index loses more of "
+    "one row than of the other.",
+    "`texts encoded` counts training and mining, and is the cost. The cheapest statistically tied row encodes the "
+    "fewest texts, in brackets, of those not significantly different from the best; its mean may still be lower.",
+    "Each part below compares runs with equal data, encoder, evaluation and budget, and begins with a recommendation. "
+    "A part titled with a study has that study's settings, tuned where it searched. Do not compare rows of different "
+    "parts.",
+    "Rows that share a letter are not significantly different by a paired test over queries and seeds.",
+    "Rows differ in the strategy: its negatives, its loss and its settings, such as the scale (see `Settings`). Every "
+    "row unfolds to the command that repeats it.",
+    "Seconds and memory depend on the machine and on what else ran on it; texts encoded do not.",
 )
 
 
 @dataclass
 class Report:
-    """What a report says, part by part, and the SVG texts of its figures by name."""
+    """The sections of a report, and the SVG texts of its figures by name."""
 
     sections: list[Section]
     pictures: dict[str, str]
@@ -64,7 +68,8 @@ def build(
 ) -> Report:
     """The report of the runs of ``ledger``, which lie under ``root``, and of the studies there.
 
-    ``against`` is the strategy that gains are told on. Figures are drawn only where there is a directory for them.
+    ``against`` is the baseline strategy that differences are stated against. Figures are drawn only where ``figures``
+    names a directory for them.
     """
     known, unreadable = _studies(root)
     asked = {
@@ -106,7 +111,7 @@ def text(report: Report) -> str:
 
 
 def _each(parts: Sequence[Callable[[], Written]]) -> list[Written]:
-    """What every part comes to, by as many processes as there are processors where that is worth it."""
+    """The result of every part, computed by one process a processor where there are enough parts."""
     workers = min(os.cpu_count() or 1, len(parts) // 2)
     if workers < 2 or sys.platform != "linux":
         return [part() for part in parts]
@@ -115,7 +120,7 @@ def _each(parts: Sequence[Callable[[], Written]]) -> list[Written]:
 
 
 def _front(found: Sequence[Part], against: str | None, figures: Path | None) -> Written:
-    """The answer of each part in a line, or of the only one in three sentences."""
+    """The recommendation of each part as a row of a table, or of a single part as statements."""
     if not found:
         return section("Verdict", Prose("There is no finished run.")), {}
     with styled():
@@ -126,7 +131,7 @@ def _front(found: Sequence[Part], against: str | None, figures: Path | None) -> 
         answer: list[Block] = [glance([(group.title, group.comparison) for group in tested], against)]
     else:
         answer = [Section(g.title, (Bullets(verdict(g.comparison, against)),)) for g in tested or found]
-    return section("Verdict", *answer, drawn.get("overview"), Prose(_READING)), saved
+    return section("Verdict", *answer, drawn.get("overview"), Bullets(_READING)), saved
 
 
 def _group(group: Part, against: str | None, figures: Path | None) -> Written:
@@ -140,9 +145,9 @@ def _group(group: Part, against: str | None, figures: Path | None) -> Written:
         comparison.main(of),
         comparison.notes(of),
         comparison.settings(of),
-        section("Which differences are real", shown.get("pairs"), comparison.every_pair(of, folded=True)),
+        section("Which differences are significant", shown.get("pairs"), comparison.every_pair(of, folded=True)),
         section("Quality against cost", shown.get("cost"), training.cost(of)),
-        section("Deeper in the list", shown.get("recall"), comparison.every_metric(of, folded=True)),
+        section("Recall at larger cut-offs", shown.get("recall"), comparison.every_metric(of, folded=True)),
         section("Learning curves", shown.get("learning")),
         training.negatives(of, shown.get("hardness")),
         comparison.index(of),
@@ -167,7 +172,7 @@ def _drawings(group: Part) -> Drawings:
 
 
 def _saved(drawings: Drawings, figures: Path | None) -> tuple[dict[str, Figure], dict[str, str]]:
-    """The drawings that there are as blocks, and their SVG texts, by name."""
+    """The drawings that exist, as blocks, and their SVG texts, both by name."""
     there = {name: drawing for name, drawing in drawings.items() if drawing is not None}
     blocks = {name: Figure(name, drawing.alt) for name, drawing in there.items()}
     with styled():
@@ -187,7 +192,7 @@ def _studies(root: Path) -> tuple[list[tuple[dict[str, Any], pd.DataFrame]], lis
         if isinstance(told, dict) and told.get("schema") == STUDY_SCHEMA and "comparison" in told:
             found.append((told, frame))
         else:
-            skipped.append((path, "is of another version; the study's command makes it anew"))
+            skipped.append((path, "was written by another version; run the study's command to write it again"))
     return found, skipped
 
 

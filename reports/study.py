@@ -1,4 +1,4 @@
-"""A study's result: its question, the trials of each strategy, the final runs as they are compared."""
+"""A study's result: its question, the trials of each strategy, and the comparison of the final runs."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from reports.blocks import Block, Bullets, Cell, Code, Figure, Prose, Section, T
 _COSTS = {
     "train_s": "train s",
     "mine_s": "mining s",
-    "texts_encoded": "texts",
-    "index_s": "index s",
+    "texts_encoded": "texts encoded",
+    "index_s": "index build s",
     "search_s": "search s",
 }
 
 
 def study(told: Mapping[str, Any], picture: Figure | None = None) -> Section:
-    """The section of the study that ``study.json`` holds, with its response figure where it has one."""
+    """The section of the study whose ``study.json`` is ``told``, with its response figure if there is one."""
     comparison = told["comparison"]
-    failed = [f"{arm['strategy']}: no trial came to an end ({arm['why']})" for arm in told["arms"] if arm["why"]]
+    failed = [f"{arm['strategy']}: no trial finished ({arm['why']})" for arm in told["arms"] if arm["why"]]
     notes = (*comparison["notes"], *failed)
     parts: list[Block | None] = [
         Prose(told["asks"]),
@@ -37,28 +37,45 @@ def study(told: Mapping[str, Any], picture: Figure | None = None) -> Section:
 def _trials(told: Mapping[str, Any]) -> Section | None:
     if told["selected_by"] is None:
         return None
-    header = ["strategy", "trials", "complete", "pruned", "failed", "best on dev", "with", "what decides"]
+    header = [
+        "strategy",
+        "trials",
+        "complete",
+        "pruned",
+        "failed",
+        "best on dev",
+        "settings of the best",
+        "most important settings",
+    ]
     body = []
     for arm in told["arms"]:
         counts = [Cell(str(arm[name]), arm[name]) for name in ("trials", "complete", "pruned", "failed")]
         best = arm["best"] or {"value": None, "settings": {}}
         settings = " ".join(f"{_short(key)}={as_override(value)}" for key, value in best["settings"].items())
         most = sorted(arm["importances"].items(), key=lambda item: -item[1])[:3]
-        decides = ", ".join(f"{_short(key)} {share:.0%}" for key, share in most)
-        body.append([arm["strategy"], *counts, number(best["value"]), settings, decides])
-    reported = "reported on dev as well, which flatters" if told["split"] == "dev" else f"reported on {told['split']}"
-    note = Prose(f"Selected by {told['selected_by']}, {reported}, with fresh seeds.")
+        important = ", ".join(f"{_short(key)} {share:.0%}" for key, share in most)
+        body.append([arm["strategy"], *counts, number(best["value"]), settings, important])
+    bias = ", which favours the selected settings" if told["split"] == "dev" else ""
+    note = Prose(f"Selected by {told['selected_by']}. Reported on {told['split']}{bias}, with seeds that no trial had.")
     return section("Trials", note, table(header, body))
 
 
 def _finals(told: Mapping[str, Any]) -> Table:
-    """The final runs: quality, what the index loses of it, price."""
+    """The final runs: quality, how much of it the index loses, and cost."""
     comparison = told["comparison"]
     metric, rows = comparison["metric"], comparison["rows"]
     exact = SCHEMAS[told.get("evaluation", RETRIEVAL.name)].exact(metric)
     lost = all(exact in row["metrics"] for row in rows)
     costs = [name for name in _COSTS if any(row["cost"].get(name) for row in rows)]
-    header = ["final runs", metric, "95 %", "n", "letters", "before", *(["index loses"] if lost else [])]
+    header = [
+        "final runs",
+        metric,
+        "95 % CI",
+        "seeds",
+        "letters",
+        "untrained",
+        *(["lost by index"] if lost else []),
+    ]
     body = []
     for place, row in enumerate(rows):
         value = row["metrics"][metric]
@@ -68,7 +85,7 @@ def _finals(told: Mapping[str, Any]) -> Table:
                 row["label"],
                 number(value["mean"], strong=place == comparison["best"]),
                 Cell(reach, value["low"]),
-                Cell(f"n={value['n']}", value["n"]),
+                Cell(str(value["n"]), value["n"]),
                 row["letters"],
                 number(row["before"].get(metric)),
                 *([number(row["metrics"][exact]["mean"] - value["mean"])] if lost else []),

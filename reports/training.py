@@ -1,4 +1,4 @@
-"""What a comparison's rows did while training: their negatives, and what they cost in detail."""
+"""Training of a comparison's rows: how hard their negatives were, and each cost in detail."""
 
 from __future__ import annotations
 
@@ -10,41 +10,42 @@ from reports.blocks import Cell, Figure, Prose, Section, amount, section, share,
 
 _COSTS = {
     "train_s": "train s",
-    "pairs_per_s": "pairs/s",
-    "texts_encoded": "texts",
+    "pairs_per_s": "training pairs/s",
+    "texts_encoded": "texts encoded",
     "mine_s": "mining s",
-    "texts_per_s": "encode texts/s",
+    "texts_per_s": "encoding texts/s",
     "search_s": "search s",
     "peak_memory_mb": "peak MB",
 }
 _TOLD = {
     "negatives": "negatives",
-    "effective_negatives": "effective",
-    "hardest_similarity": "hardest cosine",
+    "effective_negatives": "effective negatives",
+    "hardest_similarity": "hardest negative's cosine",
     "positive_rank": "positive's rank",
-    "active": "active",
+    "active": "active queries",
     "labelled_masked": "masked by label",
-    "drawn_above": "above by miner",
-    "guide_above": "above by judge",
+    "drawn_above": "above positive (miner)",
+    "guide_above": "above positive (judge)",
 }
 _SHARES = ("active", "labelled_masked", "drawn_above", "guide_above")
 _NOTE = (
-    "Means over the training: of the batch's negatives, how many there are for a query and how many of them pull; the "
-    "cosine of the hardest; shares of queries with a loss, of candidates masked as labelled answers, of sampled "
-    "negatives above the positive by the miner's score, and of all negatives above it by a judge's (`mining.judge`, or "
-    "the strategy's own guide)."
+    "Means over training. `negatives` is their number for a query; `effective negatives` is how many of them carry "
+    "gradient. `active queries` is the share of queries whose loss is above zero. `masked by label` is the share of "
+    "candidates masked because they are labelled relevant. `above positive (miner)` is the share of sampled negatives "
+    "that the miner scores above the positive, and `above positive (judge)` the share of all negatives that a judge "
+    "scores above it (`mining.judge`, or the strategy's own guide): these may be unlabelled answers."
 )
 
 
 def telemetry(row: StrategyRow) -> dict[str, float]:
-    """Means over seeds of what all its runs told, of the last stage where there are several."""
+    """Means over seeds of the values that all runs of the row have; of several stages the last."""
     told = [_last_stage(record.training.get("telemetry", {})) for record in row.group.records]
     shared = set.intersection(*(set(of_run) for of_run in told))
     return {name: mean(of_run[name] for of_run in told) for name in told[0] if name in shared}
 
 
 def _last_stage(telemetry: Mapping[str, object]) -> dict[str, float]:
-    """The numbers of ``stage/name``, which stand in the order of stages; without stages all of them."""
+    """The last stage's numbers by name, from keys ``stage/name`` in order of stages; without stages all numbers."""
     stage = next(reversed([*telemetry]), "").rpartition("/")[0]
     return {
         name.rpartition("/")[2]: float(value)
@@ -54,7 +55,7 @@ def _last_stage(telemetry: Mapping[str, object]) -> dict[str, float]:
 
 
 def negatives(comparison: Comparison, picture: Figure | None = None) -> Section | None:
-    """How hard the negatives were, how many pulled, and how many were answers."""
+    """How hard the negatives were, how many carried gradient, and how many may be answers."""
     told = [telemetry(row) for row in comparison.rows]
     names = [name for name in _TOLD if any(name in of_row for of_row in told)]
     if not names:
@@ -71,7 +72,7 @@ def negatives(comparison: Comparison, picture: Figure | None = None) -> Section 
 
 
 def cost(comparison: Comparison) -> Section | None:
-    """Every cost that is known, with the device where rows ran on several."""
+    """All recorded costs, with the device where rows ran on several."""
     names = [name for name in _COSTS if any(row.cost.get(name) is not None for row in comparison.rows)]
     if not names:
         return None
@@ -86,5 +87,5 @@ def cost(comparison: Comparison) -> Section | None:
         for row, device in zip(comparison.rows, devices, strict=True)
     ]
     where = f" Device: {devices[0]}." if devices[0] and not several else ""
-    note = f"Mean over seeds; `texts` are those encoded in training and mining.{where}"
+    note = f"Means over seeds; `texts encoded` counts training and mining.{where}"
     return section("Cost", Prose(note), table(header, rows, words=1 + several), folded=True)

@@ -1,5 +1,4 @@
-"""What a comparison comes to, in three sentences: which strategy, how much better and how sure, at what price; and
-what several come to, a line each."""
+"""What a comparison recommends: an instruction, the evidence for it, and the cost; of several, a table."""
 
 from __future__ import annotations
 
@@ -11,89 +10,122 @@ from reports.blocks import Cell, Table, amount, listed, number, table
 from reports.comparison import p_value
 
 MOST = 4  # strategies that are named
-UNLIKE = 0.5  # points by which a gain by exact search is another than by the index
+UNLIKE = 0.5  # points from which the difference by exact search is reported beside the index's
+SAME_COST = 0.1  # relative difference in texts encoded below which two costs count as equal
 
 
 def verdict(comparison: Comparison, against: str | None = None) -> tuple[str, ...]:
-    """The sentences, strategies between backquotes. ``against`` is the strategy that gains are told on."""
+    """An instruction, its evidence and its cost; strategies stand between backquotes.
+
+    ``against`` is the baseline: the strategy that the difference is stated against. Where it was not tested, or is
+    itself the best, the difference is from the next row. When nothing could be tested, one statement says why.
+    """
     if not comparison.pairs:
-        return _unsure(comparison)
-    return _which(comparison), _how_much(comparison, against), _price(comparison)
+        return _untested(comparison)
+    return _instruction(comparison, against), _evidence(comparison, against), _cost(comparison)
 
 
 def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) -> Table:
-    """The answer of each titled comparison, all of which were tested."""
-    metric = "/".join(dict.fromkeys(of.metric for _, of in found))
-    header = ["on", "highest", metric, "against", "gain", "p", "exact", "texts", "cheapest alike", "its texts"]
+    """One line for each titled comparison: its best row, the difference from the baseline, the cost.
+
+    Every comparison must have been tested.
+    """
+    header = [
+        "data set",
+        "best",
+        "baseline",
+        "difference (95 % CI)",
+        "p (Holm)",
+        "difference by exact search",
+        "texts encoded",
+        "cheapest statistically tied",
+    ]
     body = []
     for title, of in found:
-        first, gain, cheaper = of.rows[0], _gain(of, against), _cheaper(of)
-        sure = [Cell()] * 4
-        if gain is not None:
-            by = f"{gain.difference:+.1f} ({gain.low:+.1f} to {gain.high:+.1f})"
-            real = gain.adjusted <= LEVEL
-            sure = [
-                Cell(of.rows[gain.second].group.label),
-                Cell(by, gain.difference, "95 % interval", strong=real),
-                Cell(p_value(gain), gain.adjusted, "real" if real else "may be chance"),
-                number(_exact(of, gain), 1, sign=True),
+        first, pair, cheaper = of.rows[0], _difference(of, against), _cheaper(of)
+        value = first.metrics[of.metric].mean
+        tested = [Cell()] * 4
+        if pair is not None:
+            by = f"{pair.difference:+.1f} ({pair.low:+.1f} to {pair.high:+.1f})"
+            significant = pair.adjusted <= LEVEL
+            tested = [
+                Cell(of.rows[pair.second].group.label),
+                Cell(by, pair.difference, f"points of {of.metric}", strong=significant),
+                Cell(p_value(pair), pair.adjusted, "significant" if significant else "not significant"),
+                number(_exact(of, pair), 1, sign=True),
             ]
         body.append(
             [
                 title,
-                Cell(first.group.label, strong=of.best == 0),
-                number(first.metrics[of.metric].mean, 1, hint=of.metric),
-                *sure,
+                Cell(f"{first.group.label} ({value:.1f})", value, of.metric, strong=of.best == 0),
+                *tested,
                 amount(first.cost.get("texts_encoded")),
-                cheaper.group.label if cheaper else "none",
-                amount(cheaper.cost.get("texts_encoded")) if cheaper else Cell(),
+                Cell(f"{cheaper.group.label} ({_texts(cheaper):,.0f})", _texts(cheaper)) if cheaper else Cell("none"),
             ]
         )
-    return table(header, body, words=2)
+    return table(header, body, words=3)
 
 
-def _which(comparison: Comparison) -> str:
+def _instruction(comparison: Comparison, against: str | None) -> str:
+    """Which strategy to use: its difference from the baseline, and what is statistically tied and cheaper."""
     metric, first = comparison.metric, comparison.rows[0]
-    value = first.metrics[metric]
-    found = f"{value.mean:.1f} (95 % interval {value.low:.1f} to {value.high:.1f} over {value.n} seeds)"
-    tied = comparison.leaders[1:]
-    others = sum(bool(row.letters) for row in comparison.rows) - 1
-    untested = comparison.rows[others + 1 :]
-    more = f" ({len(untested)} more {'was' if len(untested) == 1 else 'were'} not tested)" if untested else ""
-    if not tied:
-        rest = "the other" if others == 1 else f"each of the {others} others"
-        return f"{_named(first)} is best: {metric} {found}, higher for real than {rest}{more}."
-    beaten = others - len(tied)
-    told = f"; it is higher for real than the {beaten if beaten > 1 else 'one'} further" if beaten else ""
-    among = " of the tested" if any(row.metrics[metric].mean > value.mean for row in untested) else ""
-    return (
-        f"{_named(first)} has the highest {metric}{among}, {found}, but is not told apart from "
-        f"{listed([_named(comparison.rows[place]) for place in tied], MOST)}{told}{more}."
-    )
-
-
-def _how_much(comparison: Comparison, against: str | None) -> str:
-    metric, first = comparison.metric, comparison.rows[0]
-    gains = []
-    before = first.before.get(metric)
-    if before is not None:
-        gains.append(f"{first.metrics[metric].mean - before:+.1f} points on the encoder before training")
-    pair = _gain(comparison, against)
-    if pair is not None:
-        how = "a real difference" if pair.adjusted <= LEVEL else "which may be chance"
-        sure = f"95 % interval {pair.low:+.1f} to {pair.high:+.1f}, p {p_value(pair)}, {how}"
-        gains.append(
-            f"{pair.difference:+.1f} ({sure}) on {_named(comparison.rows[pair.second])}{_by_exact(comparison, pair)}"
+    pair, cheaper = _difference(comparison, against), _cheaper(comparison)
+    if pair is None:
+        return f"Use {_named(first)}: it has the highest {metric} of the tested rows."
+    baseline = comparison.rows[pair.second]
+    interval = f"95 % CI {pair.low:+.1f} to {pair.high:+.1f}"
+    if cheaper is baseline:
+        return (
+            f"Use {_named(first)}, or {_named(cheaper)} at {_share(cheaper, first)} of the cost: the difference of "
+            f"{pair.difference:+.1f} points of {metric} ({interval}) is not significant."
         )
-    return f"That is {' and '.join(gains)}." if gains else "How much that gains is not known."
+    doubt = "" if pair.adjusted <= LEVEL else ", not significant"
+    use = (
+        f"Use {_named(first)}: {pair.difference:+.1f} points of {metric} over {_named(baseline)} ({interval}{doubt})"
+        f"{_times(first, baseline)}"
+    )
+    if cheaper is None:
+        return f"{use}."
+    return f"{use}; {_named(cheaper)} is statistically tied at {_share(cheaper, first)} of the cost."
 
 
-def _by_exact(comparison: Comparison, pair: Pair) -> str:
-    """What exact search makes of the gain, where the index does not lose alike of both rows."""
-    exact = _exact(comparison, pair)
-    if exact is None or abs(exact - pair.difference) < UNLIKE:
-        return ""
-    return f", {exact:+.1f} by exact search (the index does not lose alike of both)"
+def _evidence(comparison: Comparison, against: str | None) -> str:
+    """The first row's quality, the test against the baseline, and the rows it is significantly better than."""
+    metric, first = comparison.metric, comparison.rows[0]
+    value, before, pair = first.metrics[metric], first.before.get(metric), _difference(comparison, against)
+    gained = f", {value.mean - before:+.1f} points over the encoder before training" if before is not None else ""
+    said = [f"{metric} is {value.mean:.1f} (95 % CI {value.low:.1f} to {value.high:.1f}, {value.n} seeds){gained}."]
+    if pair is not None:
+        baseline = comparison.rows[pair.second]
+        if against and against not in (first.group.strategy, baseline.group.strategy):
+            said.append(f"The baseline `{against}` was not tested here, so the difference is from the next row.")
+        is_ = "is" if pair.adjusted <= LEVEL else "is not"
+        said.append(f"The difference from {_named(baseline)} {is_} significant (p {p_value(pair)}, Holm).")
+        exact = _exact(comparison, pair)
+        if exact is not None and abs(exact - pair.difference) >= UNLIKE:
+            said.append(f"By exact search it is {exact:+.1f}: the index loses more of one row than of the other.")
+    return " ".join([*said, *_standing(comparison)])
+
+
+def _standing(comparison: Comparison) -> list[str]:
+    """How the first row compares with all others, and how many of them were not tested."""
+    metric, first = comparison.metric, comparison.rows[0]
+    tested = sum(bool(row.letters) for row in comparison.rows)
+    tied, untested = comparison.leaders[1:], comparison.rows[tested:]
+    beaten = tested - 1 - len(tied)
+    others = "the other row" if tested == 2 else f"each of the {tested - 1} other rows"
+    said = []
+    if not tied:
+        said.append(f"{_named(first)} is significantly better than {others}.")
+    else:
+        names = listed([_named(comparison.rows[place]) for place in tied], MOST)
+        better = f", and significantly better than the {beaten} remaining" if beaten else ""
+        said.append(f"{_named(first)} is not significantly different from {names}{better}.")
+    if untested:
+        rows = "1 further row was" if len(untested) == 1 else f"{len(untested)} further rows were"
+        higher = [row for row in untested if row.metrics[metric].mean > first.metrics[metric].mean]
+        said.append(f"{rows} not tested{'; ' + _named(higher[0]) + ' has a higher mean' if higher else ''}.")
+    return said
 
 
 def _exact(comparison: Comparison, pair: Pair) -> float | None:
@@ -103,39 +135,52 @@ def _exact(comparison: Comparison, pair: Pair) -> float | None:
     return first.mean - second.mean if first and second else None
 
 
-def _gain(comparison: Comparison, against: str | None) -> Pair | None:
-    """The first row tested against the best tested row of the strategy ``against``, or else against the next."""
+def _difference(comparison: Comparison, against: str | None) -> Pair | None:
+    """The test of the first row against the best tested row of the strategy ``against``, or else against the next."""
     rows = enumerate(comparison.rows)
     named = (place for place, row in rows if place and row.letters and row.group.strategy == against)
     return comparison.pair(0, next(named, 1))
 
 
-def _price(comparison: Comparison) -> str:
-    """What the first row costs, and the cheapest that is not told apart from it."""
+def _cost(comparison: Comparison) -> str:
+    """What the first row costs, and the cheapest row that is statistically tied with it."""
     metric, first = comparison.metric, comparison.rows[0]
-    texts = _texts(first)
-    if not texts:
-        return "What it costs was not recorded."
+    if not _texts(first):
+        return "The cost was not recorded."
     seconds = [f"{name} {value:,.0f} s" for name in ("train", "mine") if (value := first.cost.get(f"{name}_s"))]
-    told = f"It encodes {texts:,.0f} texts" + (f" ({', '.join(seconds)})" if seconds else "")
+    cost = f"Cost: {_texts(first):,.0f} texts encoded" + (f" ({', '.join(seconds)})" if seconds else "")
     cheaper = _cheaper(comparison)
     if cheaper is not None:
-        less = first.metrics[metric].mean - cheaper.metrics[metric].mean
+        lower = first.metrics[metric].mean - cheaper.metrics[metric].mean
         return (
-            f"{told}; {_named(cheaper)}, the cheapest that is not told apart from it and {less:.1f} lower, encodes "
-            f"{_texts(cheaper):,.0f}, {texts / _texts(cheaper):.1f} times less."
+            f"{cost}. The cheapest statistically tied row is {_named(cheaper)}: {_texts(cheaper):,.0f} texts encoded, "
+            f"{metric} {lower:.1f} points lower."
         )
     if len(comparison.leaders) > 1:
-        return f"{told}, and of those not told apart from it none is known to encode a tenth less."
-    return f"{told}, and nothing as good is cheaper."
+        return f"{cost}. No statistically tied row is known to cost at least {100 * SAME_COST:.0f} % less."
+    return f"{cost}. No row is statistically tied with it."
 
 
 def _cheaper(comparison: Comparison) -> StrategyRow | None:
-    """Of the rows not told apart from the first that with the fewest texts, to two figures, if a tenth fewer."""
-    most = 0.9 * _texts(comparison.rows[0])
+    """Of the rows tied with the first the one of fewest texts, to two figures, if a tenth fewer than the first's."""
+    most = (1 - SAME_COST) * _texts(comparison.rows[0])
     rows = [comparison.rows[place] for place in comparison.leaders[1:]]
     fewer = [row for row in rows if 0 < _texts(row) <= most]
     return min(fewer, key=lambda row: float(f"{_texts(row):.2g}"), default=None)
+
+
+def _times(row: StrategyRow, baseline: StrategyRow) -> str:
+    """``, at 8.0 times the texts encoded``; nothing where a cost was not recorded."""
+    if not (_texts(row) and _texts(baseline)):
+        return ""
+    ratio = _texts(row) / _texts(baseline)
+    return ", at the same cost" if abs(ratio - 1) < SAME_COST else f", at {ratio:.1f} times the texts encoded"
+
+
+def _share(cheaper: StrategyRow, row: StrategyRow) -> str:
+    """``10 %``: the texts of the cheaper row as a share of the other's."""
+    percent = 100 * _texts(cheaper) / _texts(row)
+    return "less than 1 %" if percent < 1 else f"{percent:.0f} %"
 
 
 def _texts(row: StrategyRow) -> float:
@@ -143,16 +188,20 @@ def _texts(row: StrategyRow) -> float:
     return row.cost.get("texts_encoded") or 0.0
 
 
-def _unsure(comparison: Comparison) -> tuple[str, ...]:
+def _untested(comparison: Comparison) -> tuple[str, ...]:
     """What can be said when nothing could be tested."""
     rows, metric = comparison.rows, comparison.metric
     best = max(rows, key=lambda row: row.metrics[metric].mean)
     if len(rows) == 1:
-        return (f"Only {_named(best)} was run: {metric} {best.metrics[metric].mean:.1f}.",)
+        return (f"No recommendation: only {_named(best)} was run ({metric} {best.metrics[metric].mean:.1f}).",)
     enough = sum(row.metrics[metric].n > 1 for row in rows) > 1
-    why = "the values of single queries cannot be used" if enough else "that takes two strategies of two seeds or more"
+    why = (
+        "the values of single queries cannot be used"
+        if enough
+        else "a test needs at least two strategies with at least two seeds each"
+    )
     highest = f"The highest {metric} is {best.metrics[metric].mean:.1f}, of {_named(best)}."
-    return (f"Nothing is shown to be real: {why}. {highest}",)
+    return (f"No recommendation, because nothing could be tested: {why}. {highest}",)
 
 
 def _named(row: StrategyRow) -> str:

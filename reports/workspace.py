@@ -1,6 +1,6 @@
-"""The project's Weights & Biases pages as code: a workspace of panels and a report with the verdict and main tables.
+"""The project's Weights & Biases pages as code: a workspace of panels, and a report of recommendations and tables.
 
-Built without a network; what is built is saved by ``bench dashboard --wandb`` where a key is set up.
+Both are built without a network and saved by ``bench dashboard --wandb`` where an API key is configured.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ BARS = {
 
 
 def workspace(entity: str, project: str) -> Workspace:
-    """Panels in five sections; runs are grouped by strategy, so that seeds are averaged."""
+    """Panels in sections; runs are grouped by strategy, which averages seeds."""
     from wandb_workspaces import workspaces as ws
 
     sections = [ws.Section(name=name, panels=panels, is_open=True) for name, panels in _panels().items()]
@@ -49,11 +49,11 @@ def workspace(entity: str, project: str) -> Workspace:
 
 
 def report(entity: str, project: str, groups: Sequence[Part]) -> Report:
-    """Verdict and main table of every comparison, then the panels over the runs themselves."""
+    """Recommendation and main table of every comparison, then panels of the runs."""
     from wandb_workspaces.reports import v2 as wr
 
-    told = [(g.title, g.comparison) for g in groups]
-    sections = [Section(title, (Prose(" ".join(verdict(of, "in_batch"))), main(of))) for title, of in told]
+    titled = [(g.title, g.comparison) for g in groups]
+    sections = [Section(title, (Prose(" ".join(verdict(of, "in_batch"))), main(of))) for title, of in titled]
     runs = wr.Runset(groupby=[f"config.{STRATEGY}"])  # of the report's own project
     grids: list[Any] = []
     for name, panels in _panels().items():
@@ -68,7 +68,7 @@ def report(entity: str, project: str, groups: Sequence[Part]) -> Report:
 
 
 def _panels() -> dict[str, list[Any]]:
-    """The panels of each section; those that compare runs come last."""
+    """The panels of each section; the section that compares runs comes last."""
     from wandb_workspaces.reports import v2 as wr
 
     group = wr.Config(STRATEGY)
@@ -94,7 +94,7 @@ def _panels() -> dict[str, list[Any]]:
         ]
     found["Cost"].append(
         wr.ScatterPlot(
-            title="quality against cost",
+            title="recall@1 against texts encoded",
             x=wr.SummaryMetric("cost/texts_encoded"),
             y=wr.SummaryMetric("recall@1"),
             log_x=True,

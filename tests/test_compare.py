@@ -187,12 +187,12 @@ def test_the_command_says_who_is_how_good_how_sure_and_at_what_price(
     assert "**" not in out
     first = [[cell.strip() for cell in line.split("|")] for line in out.splitlines()[4:7]]
     assert {cells[1]: cells[6] for cells in first} == {"mined_hard": "a", "in_batch": "a", "mnr": "b"}
-    assert "| texts |" in out and "points per 10k texts" in out
-    for title in ("### Against the first row", "the index beside exact search", "### Every metric"):
+    assert "| texts encoded |" in out and "points per 10k texts" in out
+    for title in ("### Differences from the first row", "HNSW index against exact search", "### All metrics"):
         assert title in out
     assert bench("compare", "strategy=mnr,mined_hard", "--runs-dir", str(runs_dir), "--every-pair") == 0
     out = capsys.readouterr().out
-    assert "**" in out and "### Every pair" in out
+    assert "**" in out and "### All pairs" in out
 
 
 @pytest.mark.parametrize(

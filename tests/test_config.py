@@ -8,11 +8,11 @@ from itertools import product
 from typing import Any
 
 import pytest
-from bench.config.run import RunConfig
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.config.overrides import expand, rebuild, resolve, sources
+from bench.config.run import RunConfig
 from bench.errors import UserError
 from bench.record.identity import flat
 from strategies import registered

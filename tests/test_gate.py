@@ -270,8 +270,8 @@ def test_what_can_be_reproduced_is_listed_and_what_not_is_told(capsys: pytest.Ca
     assert "is no directory" in capsys.readouterr().err, "a place that was given is looked at"
     for name, message in {
         "paddle_in_bacth": "paddle_in_batch",
-        "paddle_dap_simcse": "no strategy here does the same",
-        "paddle_in_batch_rocketqa": "encoder=DIR_OR_HUB_ID says where that is",
+        "paddle_dap_simcse": "negbench has no equivalent strategy",
+        "paddle_in_batch_rocketqa": "give its place as encoder=DIR_OR_HUB_ID",
         "paddle_in_batch": "needs data.path",
         "semantic_in_batch": "data=DIR/semantic_indexing says where it is",
     }.items():

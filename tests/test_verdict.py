@@ -14,67 +14,129 @@ from bench.record.record import Record
 from reports.verdict import glance, verdict
 
 
-def test_the_verdict_names_a_winner_only_when_it_beats_all() -> None:
-    sentences = verdict(Runs({"mnr": 0.3, "mined_hard": 0.7}).compare(), "mnr")
-    assert sentences[0].startswith("`mined_hard` is best") and "the other" in sentences[0]
-    assert "a real difference" in sentences[1] and "on `mnr`" in sentences[1]
+def test_the_first_sentence_is_an_instruction_with_its_difference_and_interval() -> None:
+    comparison = Runs({"mnr": 0.3, "mined_hard": 0.7}).compare()
+    pair = comparison.pair(0, 1)
+    assert pair is not None
+    instruction, evidence, _ = verdict(comparison, "mnr")
+    assert instruction == (
+        f"Use `mined_hard`: {pair.difference:+.1f} points of recall@1 over `mnr` "
+        f"(95 % CI {pair.low:+.1f} to {pair.high:+.1f}), at the same cost."
+    )
+    assert "`mined_hard` is significantly better than the other row." in evidence
+    assert "The difference from `mnr` is significant (p " in evidence
 
 
-def test_the_verdict_says_who_cannot_be_told_apart_and_what_is_cheaper() -> None:
+def test_a_cheaper_row_that_is_tied_stands_in_the_instruction() -> None:
     runs = Runs(LEVELS)
     dear = {"cost": {"train_s": 90.0, "mine_s": 10.0, "texts_encoded": 64000.0}}
     runs.records = [replace(r, **(dear if r.strategy == "mined_hard" else {})) for r in runs.records]
     comparison = runs.compare()
     assert comparison.rows[0].group.strategy == "mined_hard", "this test is about the dear one leading"
-    which, how_much, price = verdict(comparison, "mnr")
-    assert "not told apart from `in_batch`; it is higher for real than the one further" in which
-    assert "a real difference" in how_much and "on `mnr`" in how_much
-    assert "on `in_batch`" in verdict(comparison)[1], "the next, where no strategy is named"
-    assert "64,000 texts (train 90 s, mine 10 s)" in price
-    less = comparison.rows[0].metrics["recall@1"].mean - comparison.rows[1].metrics["recall@1"].mean
+    instruction, evidence, cost = verdict(comparison, "mnr")
+    assert instruction.startswith("Use `mined_hard`: +") and "over `mnr` (95 % CI +" in instruction
+    assert instruction.endswith(
+        ", at 10.0 times the texts encoded; `in_batch` is statistically tied at 10 % of the cost."
+    )
+    assert "not significantly different from `in_batch`, and significantly better than the 1 remaining" in evidence
+    assert "64,000 texts encoded (train 90 s, mine 10 s)" in cost
+    lower = comparison.rows[0].metrics["recall@1"].mean - comparison.rows[1].metrics["recall@1"].mean
     assert (
-        f"`in_batch`, the cheapest that is not told apart from it and {less:.1f} lower, encodes 6,400, 10.0 times less"
-        in price
+        f"The cheapest statistically tied row is `in_batch`: 6,400 texts encoded, recall@1 {lower:.1f} points lower."
+        in cost
     )
     assert [comparison.rows[place].group.strategy for place in comparison.leaders] == ["mined_hard", "in_batch"]
 
 
-def test_the_verdict_of_one_seed_promises_nothing() -> None:
+def test_a_baseline_that_is_tied_and_cheaper_is_recommended_beside_the_best() -> None:
+    runs = Runs(LEVELS)
+    runs.records = [
+        replace(r, cost={"texts_encoded": 64000.0 if r.strategy == "mined_hard" else 6400.0}) for r in runs.records
+    ]
+    comparison = runs.compare()
+    pair = comparison.pair(0, 1)
+    assert pair is not None
+    expected = (
+        f"Use `mined_hard`, or `in_batch` at 10 % of the cost: the difference of {pair.difference:+.1f} points of "
+        f"recall@1 (95 % CI {pair.low:+.1f} to {pair.high:+.1f}) is not significant."
+    )
+    assert verdict(comparison, "in_batch")[0] == expected
+    assert verdict(comparison)[0] == expected, "the next row, where no baseline is named"
+
+
+def test_a_difference_that_is_not_significant_says_so_where_the_cost_is_equal() -> None:
+    instruction, evidence, cost = verdict(Runs(LEVELS).compare(), "in_batch")
+    assert instruction.startswith("Use `mined_hard`: +") and ", not significant), at the same cost." in instruction
+    assert "The difference from `in_batch` is not significant (p " in evidence
+    assert cost.endswith("No statistically tied row is known to cost at least 10 % less.")
+
+
+def test_a_baseline_that_is_absent_is_said_and_one_that_is_best_is_not() -> None:
+    comparison = Runs(LEVELS).compare()
+    first, second = (row.group.strategy for row in comparison.rows[:2])
+    absent = verdict(comparison, "queue")
+    assert f"over `{second}`" in absent[0]
+    assert "The baseline `queue` was not tested here, so the difference is from the next row." in absent[1]
+    for baseline in (first, second, None):
+        assert "was not tested here" not in verdict(comparison, baseline)[1]
+
+
+def test_one_seed_gives_no_recommendation() -> None:
     (sentence,) = verdict(Runs(LEVELS, seeds=(1,)).compare())
-    assert sentence.startswith("Nothing is shown to be real")
+    assert sentence.startswith("No recommendation, because nothing could be tested: a test needs at least two")
+    assert "Use" not in sentence
+
+
+def test_a_single_row_gives_no_recommendation() -> None:
+    (sentence,) = verdict(Runs({"mnr": 0.5}).compare())
+    assert sentence.startswith("No recommendation: only `mnr` was run (recall@1 ")
 
 
 def test_the_verdict_counts_rows_that_were_not_tested_as_such() -> None:
     runs = Runs(LEVELS).add(Runs({"queue": 0.6}, seeds=(1,)))
-    assert "(1 more was not tested)" in verdict(runs.compare())[0]
+    evidence = verdict(runs.compare())[1]
+    assert "1 further row was not tested." in evidence
 
 
-def test_at_a_glance_stands_what_the_sentences_say() -> None:
-    sure, unsure = Runs({"mnr": 0.3, "mined_hard": 0.7}).compare(), Runs(LEVELS).compare()
-    table = glance([("one", sure), ("two", unsure)], "mnr")
-    for title, of, row in zip(("one", "two"), (sure, unsure), table.rows, strict=True):
+def test_the_glance_says_what_the_sentences_say() -> None:
+    clear, close = Runs({"mnr": 0.3, "mined_hard": 0.7}).compare(), Runs(LEVELS).compare()
+    table = glance([("one", clear), ("two", close)], "mnr")
+    assert table.header == (
+        "data set",
+        "best",
+        "baseline",
+        "difference (95 % CI)",
+        "p (Holm)",
+        "difference by exact search",
+        "texts encoded",
+        "cheapest statistically tied",
+    )
+    for title, of, row in zip(("one", "two"), (clear, close), table.rows, strict=True):
         told = dict(zip(table.header, row.cells, strict=True))
-        which, how_much, price = verdict(of, "mnr")
-        assert told["on"].text == title and told["against"].text == "mnr"
-        assert f"`{told['highest'].text}`" in which and told["recall@1"].text in which
-        assert told["highest"].strong == ("is best" in which)
-        by, interval = told["gain"].text.split(" ", 1)
-        assert f"{by} (95 % interval {interval.strip('()')}, p {told['p'].text}" in how_much
-        assert told["gain"].strong == ("a real difference" in how_much) == (told["p"].hint == "real")
-        assert f"{told['texts'].text} texts" in price
-        assert (told["cheapest alike"].text == "none") == ("times less" not in price)
+        instruction, evidence, cost = verdict(of, "mnr")
+        assert told["data set"].text == title and told["baseline"].text == "mnr"
+        name, value = told["best"].text.split(" ", 1)
+        assert f"Use `{name}`" in instruction and f"recall@1 is {value.strip('()')}" in evidence
+        assert told["best"].strong == ("is significantly better than the other row" in evidence) == (of.best == 0)
+        by, interval = told["difference (95 % CI)"].text.split(" ", 1)
+        assert f"{by} points of recall@1 over `mnr` (95 % CI {interval.strip('()')}" in instruction
+        assert f"(p {told['p (Holm)'].text}, Holm)" in evidence
+        significant = "The difference from `mnr` is significant" in evidence
+        assert told["difference (95 % CI)"].strong == significant == (told["p (Holm)"].hint == "significant")
+        assert f"{told['texts encoded'].text} texts encoded" in cost
+        assert (told["cheapest statistically tied"].text == "none") == ("is statistically tied at" not in instruction)
 
 
-def test_at_a_glance_a_cheaper_one_stands_with_its_price() -> None:
+def test_in_the_glance_a_cheaper_row_stands_with_its_cost() -> None:
     runs = Runs(LEVELS)
     dear = {"cost": {"texts_encoded": 64000.0}}
     runs.records = [replace(r, **(dear if r.strategy == "mined_hard" else {})) for r in runs.records]
     (row,) = glance([("one", runs.compare())]).rows
-    assert [cell.text for cell in row.cells[-3:]] == ["64,000", "in_batch", "6,400"]
+    assert [cell.text for cell in row.cells[-2:]] == ["64,000", "in_batch (6,400)"]
 
 
-@pytest.mark.parametrize(("lost", "told"), [(0.0, ""), (3.0, ", +{:.1f} by exact search")])
-def test_a_gain_that_the_index_hides_is_told(lost: float, told: str) -> None:
+@pytest.mark.parametrize(("lost", "said"), [(0.0, ""), (3.0, "By exact search it is {:+.1f}: the index loses more")])
+def test_a_difference_that_the_index_hides_is_stated(lost: float, said: str) -> None:
     runs = Runs({"mnr": 0.3, "mined_hard": 0.7})
     runs.records = [
         replace(r, metrics={**r.metrics, "exact/recall@1": r.metrics["recall@1"] + lost * (r.strategy == "mined_hard")})
@@ -83,15 +145,18 @@ def test_a_gain_that_the_index_hides_is_told(lost: float, told: str) -> None:
     compared = runs.compare()
     pair = compared.pair(0, 1)
     assert pair is not None
-    assert ("by exact search" in verdict(compared)[1]) == bool(told)
-    assert told.format(pair.difference + lost) in verdict(compared)[1]
-    (row,) = glance([("one", compared)]).rows
-    assert row.cells[6].text == f"{pair.difference + lost:+.1f}"
+    assert ("By exact search" in verdict(compared)[1]) == bool(said)
+    assert said.format(pair.difference + lost) in verdict(compared)[1]
+    table = glance([("one", compared)])
+    (row,) = table.rows
+    assert row.cells[table.header.index("difference by exact search")].text == f"{pair.difference + lost:+.1f}"
 
 
-def test_the_verdict_is_on_what_was_tested() -> None:
+def test_a_row_that_was_not_tested_is_not_recommended_however_high_it_is() -> None:
     runs = Runs(LEVELS).add(Runs({"queue": 0.95}, seeds=(1,)))
-    assert "has the highest recall@1 of the tested, " in verdict(runs.compare())[0]
+    instruction, evidence, _ = verdict(runs.compare())
+    assert "queue" not in instruction
+    assert "1 further row was not tested; `queue` has a higher mean." in evidence
 
 
 def test_the_verdict_without_values_of_single_queries_says_what_is_missing() -> None:
@@ -104,9 +169,10 @@ def test_the_verdict_without_values_of_single_queries_says_what_is_missing() -> 
     assert "the values of single queries cannot be used" in sentence and "two seeds" not in sentence
 
 
-def test_the_verdict_does_not_call_dear_what_it_does_not_know() -> None:
+def test_a_cost_that_is_not_known_is_not_compared() -> None:
     runs = Runs(LEVELS)
     runs.records = [replace(r, cost={} if r.strategy == "in_batch" else r.cost) for r in runs.records]
-    which, _, price = verdict(runs.compare())
-    assert "not told apart from `in_batch`" in which
-    assert price.endswith("of those not told apart from it none is known to encode a tenth less.")
+    instruction, evidence, cost = verdict(runs.compare(), "in_batch")
+    assert "not significantly different from `in_batch`" in evidence
+    assert "cost" not in instruction and "texts encoded" not in instruction
+    assert cost.endswith("No statistically tied row is known to cost at least 10 % less.")

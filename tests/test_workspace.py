@@ -47,7 +47,7 @@ def test_the_report_has_verdict_and_main_table(runs_dir: Path) -> None:
     found = parts(read(runs_dir).records, runs_dir, "recall@1")
     spec = report("me", "negbench", found)._to_model().model_dump_json()
     row = found[0].comparison.rows[0]
-    assert f"`{row.group.label}` is best" in spec and f"{row.metrics['recall@1'].mean:.2f}" in spec
+    assert f"Use `{row.group.label}`" in spec and f"{row.metrics['recall@1'].mean:.2f}" in spec
 
 
 def test_every_panel_is_of_something_that_a_run_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

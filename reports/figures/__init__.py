@@ -1,1 +1,1 @@
-"""Pictures of records and studies, by matplotlib: one file draws one kind."""
+"""Figures of records and studies, drawn with matplotlib; one file for each kind."""

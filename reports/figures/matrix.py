@@ -1,4 +1,4 @@
-"""Every pair of rows at once: by how much the first is better, and which differences are real."""
+"""All pairs of rows in one figure: the differences, and which of them are significant."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from reports.figures.style import WIDE, Drawing, short
 
 
 def matrix(comparison: Comparison) -> Drawing | None:
-    """The difference of each pair that was tested, row less column; a dot marks those that are real."""
+    """The difference of each tested pair, row minus column; a dot marks the significant ones."""
     from matplotlib.figure import Figure
 
     places = sorted({place for pair in comparison.pairs for place in (pair.first, pair.second)})
@@ -18,12 +18,12 @@ def matrix(comparison: Comparison) -> Drawing | None:
     labels = [short(comparison.rows[place].group.label) for place in places]
     at = {place: number for number, place in enumerate(places)}
     values = np.full((len(places), len(places)), np.nan)
-    real = []
+    significant = []
     for pair in comparison.pairs:
         first, second = at[pair.first], at[pair.second]
         values[first, second], values[second, first] = pair.difference, -pair.difference
         if pair.adjusted <= LEVEL:
-            real += [(first, second), (second, first)]
+            significant += [(first, second), (second, first)]
     reach = float(np.nanmax(np.abs(values))) or 1.0
     side, room = min(4.6, 0.27 * len(places)), 0.15 + 0.062 * max(map(len, labels))
     height = side + 0.9 * room + 0.1
@@ -32,14 +32,15 @@ def matrix(comparison: Comparison) -> Drawing | None:
     scale = figure.add_axes(((room + side + 0.2) / WIDE, (0.9 * room + 0.2 * side) / height, 0.02, 0.6 * side / height))
     drawing = Drawing(figure, "")
     drawn = axis.pcolormesh(values, cmap="RdBu", vmin=-reach, vmax=reach, edgecolors="none", rasterized=True)
-    if real:
-        axis.plot([c + 0.5 for _, c in real], [r + 0.5 for r, _ in real], ".", color="#333333", ms=3.5)
+    if significant:
+        axis.plot([c + 0.5 for _, c in significant], [r + 0.5 for r, _ in significant], ".", color="#333333", ms=3.5)
     axis.invert_yaxis()
     middle = [n + 0.5 for n in range(len(places))]
     axis.set_xticks(middle, labels, rotation=60, ha="right", fontsize=7.5)
     axis.set_yticks(middle, labels, fontsize=7.5)
-    figure.colorbar(drawn, cax=scale, label=f"{comparison.metric}, row less column, points")
+    figure.colorbar(drawn, cax=scale, label=f"{comparison.metric}, row minus column, points")
     drawing.alt = (
-        f"Differences of all {len(comparison.pairs)} pairs; a dot marks the {len(real) // 2} that are real after Holm"
+        f"Differences in {comparison.metric} of all {len(comparison.pairs)} pairs of rows; a dot marks the "
+        f"{len(significant) // 2} that are significant (p ≤ {LEVEL}, Holm)"
     )
     return drawing

@@ -1,4 +1,4 @@
-"""Every strategy on every data set at once: the picture that answers first."""
+"""All strategies on all data sets in one figure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ LEAST = 3  # tested rows that make a panel
 
 
 def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
-    """A panel for each of the largest comparisons that have each strategy once, a line for each strategy, the best on
-    average on top."""
+    """A panel for each of the largest comparisons in which every strategy occurs once, and a line for each strategy.
+
+    Strategies are ordered by their average rank, the best on top.
+    """
     panels = [(title, of, rows) for title, of in found if (rows := _tested(of))]
     panels = [panel for panel in panels if panel[1].metric == panels[0][1].metric][:MOST]
     if not panels:
@@ -34,7 +36,7 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
             axis.plot([value.low, value.high], [height, height], color=colour, lw=1.4, alpha=0.75)
             (dot,) = axis.plot([value.mean], [height], "o", color=colour, ms=4)
             drawing.hint(
-                dot, f"{row.group.label}: {of.metric} {value.mean:.2f}, 95 % {value.low:.2f} to {value.high:.2f}"
+                dot, f"{row.group.label}: {of.metric} {value.mean:.2f}, 95 % CI {value.low:.2f} to {value.high:.2f}"
             )
         before = of.rows[0].before.get(of.metric)
         if before is not None:
@@ -45,15 +47,17 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
     axes[0].set_yticks(range(len(labels)), [*map(short, labels)])
     axes[0].set_ylim(len(labels) - 0.4, -0.6)
     figure.supxlabel(
-        f"{panels[0][1].metric}, percent; blue: not told apart from the best; dashed: before training", fontsize=8
+        f"{panels[0][1].metric}, percent, 95 % CI over seeds; blue: not significantly different from the best; "
+        "dashed: before training",
+        fontsize=8,
     )
-    drawing.alt = f"{panels[0][1].metric} of {len(labels)} strategies; " + "; ".join(
+    drawing.alt = f"{panels[0][1].metric} of {len(labels)} strategies on {len(panels)} data sets; best: " + "; ".join(
         f"{title}: {rows[0].group.strategy} {rows[0].metrics[of.metric].mean:.1f}" for title, of, rows in panels
     )
     return drawing
 
 
 def _tested(of: Comparison) -> list[StrategyRow]:
-    """The tested rows, the best first; none where they are few or a strategy has several."""
+    """The tested rows, the best first; empty where they are few or a strategy has several rows."""
     rows = [row for row in of.rows if row.letters]
     return rows if len(rows) == len({row.group.strategy for row in rows}) >= LEAST else []

@@ -1,4 +1,4 @@
-"""How good each strategy is, how sure that is, and what it costs."""
+"""Quality of each strategy with intervals, quality against cost, and recall at each cut-off."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from reports.figures.style import ACCENT, FAINT, INK, OTHER, Drawing, framed, sh
 
 
 def forest(comparison: Comparison) -> Drawing:
-    """Mean and interval over seeds of every row, the untrained encoder as a line."""
+    """Mean and 95 % CI over seeds of every row; the untrained encoder is a dashed line."""
     metric, rows = comparison.metric, comparison.rows
     labels = [_lettered(row) for row in rows]
     figure, (axis,) = framed(0.23 * len(rows) + 0.9, labels)
@@ -18,7 +18,7 @@ def forest(comparison: Comparison) -> Drawing:
         told = f"{row.group.label}: {metric} {value.mean:.2f}, n={value.n}"
         if value.low is not None and value.high is not None:
             (line,) = axis.plot([value.low, value.high], [place, place], color=colour, lw=1.6, alpha=0.75)
-            told += f", 95 % {value.low:.2f} to {value.high:.2f}"
+            told += f", 95 % CI {value.low:.2f} to {value.high:.2f}"
             drawing.hint(line, told)
         (dot,) = axis.plot([value.mean], [place], "o", color=colour, ms=5, mfc=colour if value.n > 1 else "none")
         drawing.hint(dot, told)
@@ -29,18 +29,18 @@ def forest(comparison: Comparison) -> Drawing:
         axis.annotate("before training", at, (4, 0), textcoords="offset points", color=FAINT, fontsize=7)
     axis.set_yticks(range(len(rows)), labels)
     axis.set_ylim(len(rows) - 0.3, -0.7)
-    axis.set_xlabel(f"{metric}, percent: mean and 95 % interval over seeds")
+    axis.set_xlabel(f"{metric}, percent: mean and 95 % CI over seeds; blue: not significantly different from the best")
     axis.grid(axis="x", alpha=0.25)
     first, last = rows[0], rows[-1]
     drawing.alt = (
-        f"{metric} of {len(rows)} rows with intervals over seeds, from {first.group.label} at "
+        f"{metric} of {len(rows)} rows with 95 % CI over seeds, from {first.group.label} at "
         f"{first.metrics[metric].mean:.1f} to {last.group.label} at {last.metrics[metric].mean:.1f}"
     )
     return drawing
 
 
 def cost(comparison: Comparison) -> Drawing | None:
-    """Quality against texts encoded; a line through the rows that no cheaper row beats."""
+    """Quality against texts encoded; a line joins the rows whose mean no cheaper row exceeds."""
     metric = comparison.metric
     priced = [row for row in comparison.rows if row.cost.get("texts_encoded")]
     if len(priced) < 2:
@@ -62,16 +62,16 @@ def cost(comparison: Comparison) -> Drawing | None:
             axis.annotate(short(row.group.label), (texts, mean), (5, 4), textcoords="offset points", fontsize=8)
     axis.set_xscale("log")
     axis.margins(x=0.12, y=0.1)
-    axis.set_xlabel("texts encoded while training, mining included")
+    axis.set_xlabel("texts encoded (training and mining)")
     axis.set_ylabel(f"{metric}, percent")
     axis.grid(alpha=0.25)
     names = ", ".join(row.group.label for _, _, row in front)
-    drawing.alt = f"{metric} against texts encoded; no cheaper row is better than {names}"
+    drawing.alt = f"{metric} against texts encoded; no cheaper row has a higher mean than {names}"
     return drawing
 
 
 def recall(comparison: Comparison) -> Drawing | None:
-    """Recall against the number of passages looked at."""
+    """Recall against the number of passages retrieved."""
     rows = comparison.rows
     curve = comparison.schema.cut_offs(rows[0].metrics)
     curve = {k: name for k, name in curve.items() if all(name in row.metrics for row in rows)}
@@ -101,7 +101,7 @@ def recall(comparison: Comparison) -> Drawing | None:
     axis.set_xscale("log")
     axis.set_xticks(ks, map(str, ks))
     axis.minorticks_off()
-    axis.set_xlabel("passages looked at")
+    axis.set_xlabel("passages retrieved (k)")
     axis.set_ylabel(f"{comparison.schema.curve}, percent")
     axis.grid(alpha=0.25)
     axis.legend(loc="lower right", fontsize=8)
@@ -119,7 +119,7 @@ def _lettered(row: StrategyRow) -> str:
 
 
 def few(comparison: Comparison, most: int = 6) -> list[int]:
-    """Some rows to colour: from the first to the last, evenly."""
+    """Places of at most ``most`` rows to colour, evenly spaced from the first to the last."""
     count = len(comparison.rows)
     if count <= most:
         return list(range(count))

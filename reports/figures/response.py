@@ -1,4 +1,4 @@
-"""How a study's measure answers to what was varied: one panel a setting, one colour a strategy."""
+"""A study's metric against the settings it varied: one panel a setting, one colour a strategy."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _NO_SETTING = ("strategy", "number", "state", "value", "started", "ended")
 
 
 def response(trials: pd.DataFrame, told: Mapping[str, Any]) -> Drawing | None:
-    """The picture of a study's ``trials.parquet`` and ``study.json``; None where nothing was varied.
+    """The figure of a study's ``trials.parquet`` and ``study.json``; None where nothing was varied.
 
-    Of a search, the best of a strategy has a ring.
+    In a search, a ring marks the best trial of each strategy.
     """
     complete = trials[trials.state == "complete"]
     settings = [column for column in map(str, trials) if column not in _NO_SETTING and complete[column].nunique() > 1]
@@ -42,7 +42,7 @@ def response(trials: pd.DataFrame, told: Mapping[str, Any]) -> Drawing | None:
             axis.scatter([], [], color=f"C{number}", label=str(strategy))
             for at, value in zip(x, y, strict=True):
                 dot = axis.scatter([at], [value], s=22, color=f"C{number}", alpha=0.85)
-                drawing.hint(dot, f"{strategy}: {setting}={at} gives {value:.2f}")
+                drawing.hint(dot, f"{strategy}: {setting}={at}, {measure} {value:.2f}")
             if not numeric:
                 axis.tick_params(axis="x", rotation=20)
             if told["selected_by"] is None:

@@ -1,4 +1,4 @@
-"""How every picture looks and is saved: as SVG whose marks say their values when pointed at, and as PNG."""
+"""The style of all figures, and saving them: as SVG whose marks show their values on hover, and as PNG."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ DPI = 130
 
 @dataclass
 class Drawing:
-    """A matplotlib figure, what can be seen in it in words, and what its marks say by their gid."""
+    """A matplotlib figure, its description in words, and the hover texts of its marks by their gid."""
 
     figure: Any
     alt: str
     hints: dict[str, str] = field(default_factory=dict)
 
     def hint(self, artist: Any, text: str) -> None:
-        """Have ``artist`` say ``text`` when it is pointed at."""
+        """Show ``text`` when the pointer is on ``artist``."""
         name = f"mark{len(self.hints)}"
         artist.set_gid(name)
         self.hints[name] = text
 
 
 def short(label: str) -> str:
-    """A label that leaves room for the picture."""
+    """A label cut to ``LONGEST`` characters."""
     return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
 
 
@@ -46,7 +46,7 @@ def framed(
 ) -> tuple[Any, list[Any]]:
     """A figure of ``height`` inches with ``panels`` axes beside each other, and room for ``labels`` at the left.
 
-    The room is reckoned, for having matplotlib measure it takes longer than all the rest.
+    The room is estimated, because measuring it with matplotlib takes longer than drawing.
     """
     from matplotlib.figure import Figure
 
@@ -59,7 +59,7 @@ def framed(
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """The look, for drawing and for saving."""
+    """The style, for drawing and for saving."""
     import matplotlib
 
     look = {
@@ -84,7 +84,7 @@ def styled() -> Iterator[None]:
 
 
 def save(drawing: Drawing, name: str, directory: Path) -> str:
-    """Write ``NAME.svg`` and ``NAME.png`` into ``directory``; the text of the first."""
+    """Write ``NAME.svg`` and ``NAME.png`` into ``directory``; returns the SVG text."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.backends.backend_svg import FigureCanvasSVG

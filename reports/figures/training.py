@@ -1,4 +1,4 @@
-"""What training was like: how dev metrics or the positive's lead rose, and how hard the negatives were."""
+"""Figures of training: learning curves, and how hard the negatives were."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ Measure = Callable[[Mapping[str, Any]], float | None]
 
 
 def learning(comparison: Comparison, histories: Histories) -> Drawing | None:
-    """The metric on dev by step where training was evaluated; else by how much the positive leads. Seeds averaged.
+    """The dev metric by step, or, where training was not evaluated, the positive's lead; seeds averaged.
 
-    Losses of different strategies have different units, the lead (cosine of the positive less that of the batch's
-    hardest negative) has one for all.
+    The lead is the cosine of the positive minus that of the batch's hardest negative. Unlike losses, it has the same
+    unit for all strategies.
     """
     measure = comparison.schema.on_dev(comparison.metric)
-    told = [[list(histories(record)) for record in row.group.records] for row in comparison.rows]
-    on_dev = any(measure in event for row in told for history in row for event in history)
+    events = [[list(histories(record)) for record in row.group.records] for row in comparison.rows]
+    on_dev = any(measure in event for row in events for history in row for event in history)
     measured: Measure = (lambda event: event.get(measure)) if on_dev else _lead
-    lines = [_averaged(row, measured) for row in told]
+    lines = [_averaged(row, measured) for row in events]
     if not any(len(steps) > 1 for steps, _ in lines):
         return None
     figure, (axis,) = framed(3.5, top=0.35)
@@ -46,12 +46,12 @@ def learning(comparison: Comparison, histories: Histories) -> Drawing | None:
             zorder=3 if bright else 1,
         )
         drawing.hint(line, f"{row.group.label}: from {values[0]:.3g} to {values[-1]:.3g}")
-    what = f"{measure}, percent" if on_dev else "cosine of the positive less the hardest negative's"
+    what = f"{measure}, percent" if on_dev else "cosine of the positive minus that of the hardest negative"
     axis.set_xlabel("optimiser steps")
     axis.set_ylabel(what)
     axis.grid(alpha=0.25)
     axis.legend(fontsize=7.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6, columnspacing=1.2)
-    drawing.alt = f"Learning curves of {len(comparison.rows)} rows: {what}, by step, seeds averaged"
+    drawing.alt = f"Learning curves of {len(comparison.rows)} rows: {what}, by optimiser step, averaged over seeds"
     return drawing
 
 
@@ -71,12 +71,12 @@ def _averaged(histories: Sequence[Sequence[Mapping[str, Any]]], measured: Measur
 
 
 def hardness(comparison: Comparison, telemetry: Sequence[Mapping[str, float]]) -> Drawing | None:
-    """How similar the hardest negative was, how many pulled, and how many were probably answers, row by row."""
+    """For each row: cosine of the hardest negative, effective negatives, and likely false negatives."""
     panels = {
         "hardest_similarity": "cosine of the hardest negative",
-        "effective_negatives": "negatives that pull",
-        "guide_above": "judged above the positive",
-        "drawn_above": "by the miner above the positive",
+        "effective_negatives": "effective negatives",
+        "guide_above": "above the positive by the judge",
+        "drawn_above": "above the positive by the miner",
     }
     panels = {name: title for name, title in panels.items() if any(name in told for told in telemetry)}
     if not panels:
@@ -96,5 +96,5 @@ def hardness(comparison: Comparison, telemetry: Sequence[Mapping[str, float]]) -
         axis.locator_params(axis="x", nbins=3)
     axes[0].set_yticks(range(len(rows)), labels)
     axes[0].set_ylim(len(rows) - 0.4, -0.6)
-    drawing.alt = f"Of each of {len(rows)} rows: {', '.join(panels.values())}"
+    drawing.alt = f"For each of {len(rows)} rows: {', '.join(panels.values())}"
     return drawing
