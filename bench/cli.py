@@ -1,4 +1,4 @@
-"""The commands. Heavy imports happen inside a command, so that help answers at once."""
+"""The command line. Commands import heavy modules inside their functions, so that ``--help`` is fast."""
 
 from __future__ import annotations
 
@@ -20,20 +20,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Which negatives should a retrieval model be trained with, on this data, and is the difference real?",
-    epilog="Example: bench run strategy=hardest_neg. With --debug anywhere, errors show where they came from.",
+    epilog="Example: bench run strategy=hardest_neg. With --debug, errors show a traceback.",
 )
 data_app = typer.Typer(
     no_args_is_help=True,
-    help="Look at data sets before training on them.",
+    help="Inspect data sets before training on them.",
     epilog="Example: bench data inspect path/to/my_data",
 )
 app.add_typer(data_app, name="data")
 new_app = typer.Typer(
-    no_args_is_help=True, help="Begin something of your own.", epilog="Example: bench new strategy soft_hinge"
+    no_args_is_help=True,
+    help="Create a file of your own to start from.",
+    epilog="Example: bench new strategy soft_hinge",
 )
 app.add_typer(new_app, name="new")
 
-RunsDir = Annotated[Path, typer.Option(help="Where the records are.")]
+RunsDir = Annotated[Path, typer.Option(help="The directory of the runs.")]
 
 
 @app.command(
@@ -42,17 +44,19 @@ RunsDir = Annotated[Path, typer.Option(help="Where the records are.")]
 def run(
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEY=VALUE...", help="Settings; commas sweep. See --print-config for all."),
+        typer.Argument(metavar="KEY=VALUE...", help="Settings; a comma list is a sweep. --print-config shows all."),
     ] = None,
     print_config: Annotated[
         bool,
-        typer.Option("--print-config", help="Show every setting and where its value is from; run nothing."),
+        typer.Option("--print-config", help="Show every setting, its value and its origin; run nothing."),
     ] = False,
     again: Annotated[
         str | None,
-        typer.Option(metavar="RUN_ID", help="Repeat a recorded run exactly, beside it, and compare."),
+        typer.Option(
+            metavar="RUN_ID", help="Repeat a recorded run exactly, in runs_dir/again, and compare the results."
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Run again what is finished already.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run finished runs again.")] = False,
 ) -> None:
     """Train and evaluate: one run, or one for each combination of comma sweeps. Finished runs are skipped."""
     from bench.commands import run as command
@@ -70,14 +74,17 @@ def run(
 def report(
     runs_dir: RunsDir = Path("runs"),
     metric: Annotated[
-        str | None, typer.Option(help="What decides and is tested; by default recall@1.", show_default=False)
+        str | None,
+        typer.Option(help="The metric that is tested and ranks rows; by default recall@1.", show_default=False),
     ] = None,
-    against: Annotated[str, typer.Option(help="The strategy that gains are told on.")] = "in_batch",
+    against: Annotated[
+        str, typer.Option(help="The baseline strategy that differences are stated against.")
+    ] = "in_batch",
     out: Annotated[
         Path | None, typer.Option(help="Write report.html, report.md and figures/ into this directory instead.")
     ] = None,
 ) -> None:
-    """Say what the runs come to: verdict, tables with tests and price, figures, beside the documented results."""
+    """Report all finished runs: recommendations, tables with tests and costs, figures, and published results."""
     from bench.commands.report import report as command
 
     command(runs_dir, out, metric, against)
@@ -87,19 +94,22 @@ def report(
 def compare(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="KEY=VALUE...", help="Which runs: by any setting, one of several values with commas."),
+        typer.Argument(metavar="KEY=VALUE...", help="Which runs, by any setting; a comma list allows several values."),
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="What is compared and tested; by default recall@1.", show_default=False)
+        str | None,
+        typer.Option(help="The metric that is compared and tested; by default recall@1.", show_default=False),
     ] = None,
-    allow: Annotated[str, typer.Option(help="What may differ: data, encoder, evaluation, budget, with commas.")] = "",
+    allow: Annotated[
+        str, typer.Option(help="Aspects that may differ: data, encoder, evaluation, budget, with commas.")
+    ] = "",
     every_pair: Annotated[
-        bool, typer.Option("--every-pair", help="Show all differences, not the first row's.")
+        bool, typer.Option("--every-pair", help="Show the differences of all pairs, not only of the first row.")
     ] = False,
     runs_dir: RunsDir = Path("runs"),
     out: Annotated[Path | None, typer.Option(help="Write into this file instead.")] = None,
 ) -> None:
-    """Compare finished runs: intervals over seeds, which differences are real, and at what price."""
+    """Compare finished runs: 95 % CI over seeds, which differences are significant, and costs."""
     from bench.commands.compare import compare as command
 
     command(words or [], runs_dir, metric, [name for name in allow.split(",") if name], every_pair, out)
@@ -107,20 +117,21 @@ def compare(
 
 @app.command(epilog="Example: bench study margin --trials 20 data=my_data strategy=in_batch,hardest_neg")
 def study(
-    name: Annotated[str, typer.Argument(help="Which question: see bench list studies.")],
+    name: Annotated[str, typer.Argument(help="The study; see bench list studies.")],
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Settings of every run; strategy=a,b is a list.")
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE...", help="Settings of every run; strategy=a,b names several strategies."),
     ] = None,
     trials: Annotated[int | None, typer.Option(help="Trials of each strategy.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Seeds of each trial, 1 to this.")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds after which no trial is begun.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds of each trial, counted from 1.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds after which no further trial starts.")] = None,
     storage: Annotated[
-        str | None, typer.Option(metavar="URL", help="A database that several machines share; else a file.")
+        str | None, typer.Option(metavar="URL", help="A database that several machines share; by default a file.")
     ] = None,
-    sampler: Annotated[str, typer.Option(help="tpe or random.")] = "tpe",
-    out: Annotated[Path | None, typer.Option(help="Put the table and the figure into this directory too.")] = None,
+    sampler: Annotated[str, typer.Option(help="What proposes settings: tpe or random.")] = "tpe",
+    out: Annotated[Path | None, typer.Option(help="Also write the table and the figure into this directory.")] = None,
 ) -> None:
-    """Answer one question by many runs. The same command goes on after a kill; on several machines they share it."""
+    """Answer one question by many runs. Repeat the command to continue after a kill, or to share it between machines."""
     from bench.commands.study import study as command
 
     given = list(words or [])
@@ -140,12 +151,13 @@ def study(
 
 @app.command(epilog="Example: bench reproduce paddle_in_batch data.path=literature_search_data")
 def reproduce(
-    name: Annotated[str | None, typer.Argument(help="Which documented row; without one they are listed.")] = None,
+    name: Annotated[str | None, typer.Argument(help="The published row; without it, all are listed.")] = None,
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Where its data and encoder are; other settings.")
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE...", help="The place of its data and encoder, and other settings."),
     ] = None,
 ) -> None:
-    """Repeat a documented result by its settings, and say whether the number is reached within its tolerance."""
+    """Repeat a published result with its settings, and check whether the number is reached within its tolerance."""
     from bench.commands.reproduce import reproduce as command
 
     if not command(name, words or []):
@@ -155,14 +167,17 @@ def reproduce(
 @app.command(epilog="Example: bench dashboard margin-docstrings-1a2b3c4d")
 def dashboard(
     name: Annotated[
-        str | None, typer.Argument(metavar="STUDY", help="A study's directory under runs/studies; else the report.")
+        str | None,
+        typer.Argument(metavar="STUDY", help="A study's directory under runs/studies; by default the report."),
     ] = None,
     wandb: Annotated[bool, typer.Option("--wandb", help="Save a W&B workspace and report of the project.")] = False,
     runs_dir: RunsDir = Path("runs"),
-    storage: Annotated[str | None, typer.Option(metavar="URL", help="Where its trials are, if in a database.")] = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8080,
+    storage: Annotated[
+        str | None, typer.Option(metavar="URL", help="The database of the study's trials, if they are in one.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8080,
 ) -> None:
-    """Look at it: the report as a page, a study's trials in Optuna's dashboard, or everything in W&B."""
+    """Open the report in a browser, a study's trials in Optuna's dashboard, or save pages in W&B."""
     from bench.commands import dashboard as command
 
     if wandb:
@@ -181,7 +196,7 @@ class Listed(StrEnum):
 @app.command("list", epilog="Example: bench list strategies")
 def list_registered(
     what: Annotated[Listed, typer.Argument(help="What to list.")] = Listed.STRATEGIES,
-    markdown: Annotated[bool, typer.Option("--markdown", help="As the page docs/strategies.md.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/strategies.md.")] = False,
 ) -> None:
     """List the strategies (what each does, its negatives, its knobs with ranges and sources) or the studies."""
     if what is Listed.STUDIES:
@@ -195,8 +210,8 @@ def list_registered(
 
 
 @new_app.command("strategy", epilog="Example: bench new strategy soft_hinge")
-def new_strategy(name: Annotated[str, typer.Argument(help="Small letters, digits and _.")]) -> None:
-    """Write a strategy that works and passes the tests, to change into your own."""
+def new_strategy(name: Annotated[str, typer.Argument(help="Lower-case letters, digits and _.")]) -> None:
+    """Write a working strategy that passes the tests, as a start for your own."""
     from bench.commands.new import new_strategy
 
     for path in new_strategy(name):
@@ -208,7 +223,7 @@ def inspect_data(
     name: Annotated[str, typer.Argument(metavar="DIR", help="A directory, a .jsonl file or a preset.")],
     encoder: Annotated[str | None, typer.Option(help="Also count the texts that this encoder would truncate.")] = None,
 ) -> None:
-    """Count and measure a data set, and name every problem with its file and line."""
+    """Count and measure a data set, and report every problem with its file and line."""
     from bench.commands.data import inspect
 
     if not inspect(name, encoder):
@@ -217,7 +232,7 @@ def inspect_data(
 
 @contextmanager
 def _told(debug: bool) -> Iterator[None]:
-    """Errors of the person as one message and status 2, an interruption as one line and status 130."""
+    """Print a :class:`UserError` as one message with status 2, and an interruption as one line with status 130."""
     try:
         yield
     except UserError as error:
@@ -236,7 +251,7 @@ def _told(debug: bool) -> Iterator[None]:
             raise
         if debug:
             raise
-        print("bench: interrupted; the same command goes on from what is on the disk", file=sys.stderr)
+        print("bench: interrupted; the same command continues from what is on disk", file=sys.stderr)
         raise SystemExit(130) from None
 
 
@@ -246,7 +261,7 @@ def main(arguments: list[str] | None = None) -> Any:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     if not debug:
-        # What a hub client says while it retries is in the error in the end. Read when they are imported.
+        # The final error has what a hub client logs while it retries. The libraries read this when they are imported.
         for library in ("HF_HUB", "TRANSFORMERS"):
             os.environ.setdefault(f"{library}_VERBOSITY", "error")
     with _told(debug):

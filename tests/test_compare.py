@@ -1,4 +1,4 @@
-"""Comparisons of records: what belongs together, what may not be compared, who is best, and the command."""
+"""Comparisons of records: what belongs together, what may not be compared, which row is best, and the command."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bench.record.record import Record
 from bench.record.serialize import as_override
 
 
-def test_the_best_is_named_only_when_it_beats_every_other_for_real() -> None:
+def test_the_best_is_named_only_when_it_is_significantly_better_than_every_other() -> None:
     clear = Runs({"mnr": 0.5, "mined_hard": 0.7}).compare()
     assert [row.group.strategy for row in clear.rows] == ["mined_hard", "mnr"]
     assert clear.best == 0
@@ -43,7 +43,7 @@ def test_a_row_of_one_seed_never_wins_and_is_not_tested() -> None:
     assert found.rows[-1].letters == ""
     assert found.best is None
     assert {row for pair in found.pairs for row in (pair.first, pair.second)} == {0, 1}
-    assert any("n=1" in note and "triplet" in note for note in found.notes)
+    assert any("one seed" in note and "triplet" in note for note in found.notes)
 
 
 def test_a_row_that_could_not_be_tested_stands_after_those_that_were() -> None:
@@ -65,7 +65,7 @@ def test_a_row_that_could_not_be_tested_stands_after_those_that_were() -> None:
 
 
 @pytest.mark.parametrize(("queries", "odd", "told"), [(1, 0.0, "one query"), (50, np.nan, "not numbers")])
-def test_what_tells_nothing_is_not_tested(queries: int, odd: float, told: str) -> None:
+def test_values_that_allow_no_test_are_not_tested(queries: int, odd: float, told: str) -> None:
     runs = Runs({"mnr": 0.5, "mined_hard": 0.7})
 
     def per_query(record: Record, metric: str) -> tuple[Values, Values]:
@@ -104,7 +104,7 @@ def test_other_queries_cannot_be_paired() -> None:
     shift = iter(range(100))
     found = compare(runs.records, lambda record, metric: (np.arange(QUERIES) + next(shift), runs.values[record.run_id]))
     assert (found.pairs, found.best) == ((), None)
-    assert any("not asked the same queries" in note for note in found.notes)
+    assert any("other queries than the rows above" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_other_queries_cannot_be_paired() -> None:
         ("budget", {"train": {"batch_size": 64}}),
     ],
 )
-def test_what_differs_is_refused_with_the_reason_or_told(aspect: str, changes: dict[str, Any]) -> None:
+def test_what_differs_is_refused_with_the_reason_or_noted(aspect: str, changes: dict[str, Any]) -> None:
     pair = seed_groups([run("mnr", 1), run("in_batch", 1, **changes)])
     with pytest.raises(UserError, match=rf"differ in {aspect}") as refused:
         refuse_incomparable(pair, [])
@@ -179,9 +179,7 @@ def runs_dir(tmp_path: Path) -> Path:
     return Runs({"mnr": 0.5, "mined_hard": 0.7, "in_batch": 0.7}).write(tmp_path)
 
 
-def test_the_command_says_who_is_how_good_how_sure_and_at_what_price(
-    runs_dir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_shows_quality_significance_and_cost(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench("compare", "--runs-dir", str(runs_dir)) == 0
     out = capsys.readouterr().out
     assert "**" not in out
@@ -214,12 +212,12 @@ def test_the_command_refuses_in_one_line(
     assert "Traceback" not in err
 
 
-def test_a_row_without_its_ranks_is_told_and_not_tested(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_row_without_its_ranks_is_noted_and_not_tested(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gone = next(iter(runs_dir.glob("mnr*/ranks.parquet")))
     gone.unlink()
     assert bench("compare", "--runs-dir", str(runs_dir)) == 0
     out = " ".join(capsys.readouterr().out.split())
-    assert f"mnr is not tested: {gone} is missing" in out
+    assert f"mnr is not tested: {gone}, which holds the values of single items, is missing" in out
     assert "| mined_hard | in_batch" in out
 
 

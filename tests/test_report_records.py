@@ -82,7 +82,7 @@ def test_figures_of_data_sets_of_like_names_do_not_overwrite_each_other(tmp_path
     assert len({group.name for group in found}) == len({group.title for group in found}) == len(sets)
 
 
-def test_encoders_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+def test_encoders_of_one_name_are_distinguished_by_their_paths(tmp_path: Path) -> None:
     records = [
         run("mnr", 1, metrics={"recall@1": 5.0}, run_id=place, encoder={"name": f"{place}/model"})
         for place in ("a", "b")

@@ -1,4 +1,4 @@
-"""Runs of several stages: told apart, repeated, and killed in any of them."""
+"""Runs of several stages: distinguished, repeated, and killed in any of them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_run_killed_in_any_stage_ends_as_if_it_had_not_been(step: int, data: P
     assert one.selection == two.selection and one.selection["steps"] == 7
 
 
-def test_the_stages_of_a_run_are_told_apart(data: Path, tmp_path: Path) -> None:
+def test_the_stages_of_a_run_are_distinguished(data: Path, tmp_path: Path) -> None:
     assert bench(*words(data, tmp_path, **STAGED)) == 0
     record = record_of(only_run(tmp_path))
     assert {name.partition("/")[0] for name in record.training["telemetry"]} == {"simcse", "in_batch"}

@@ -126,7 +126,7 @@ def test_a_test_of_queries_alone_would_say_so_far_more_often() -> None:
     assert wrong > 60
 
 
-def test_a_real_difference_is_found() -> None:
+def test_a_true_difference_is_found() -> None:
     rng = np.random.default_rng(2)
     found = 0
     for _ in range(50):
@@ -144,7 +144,7 @@ def test_a_difference_on_one_query_is_chance_whatever_its_sum_rounds_to(queries:
     assert pair.p == 1.0, "its sign alone can be flipped"
 
 
-def test_many_rows_can_be_told_apart() -> None:
+def test_differences_of_many_rows_can_be_significant() -> None:
     """The more pairs, the smaller must the smallest p be that can be shown."""
     values = np.repeat(np.arange(40.0)[:, None, None], 2, axis=1) + np.random.default_rng(0).normal(
         0, 0.01, (40, 2, 60)
@@ -160,7 +160,7 @@ def test_letters_are_of_one_character_so_that_sharing_one_is_plain() -> None:
     assert len(set(letters.values())) == 52 and all(len(letter) == 1 for letter in letters.values())
 
 
-def test_rows_share_a_letter_exactly_when_they_are_not_told_apart() -> None:
+def test_rows_share_a_letter_exactly_when_they_are_not_significantly_different() -> None:
     rng = np.random.default_rng(0)
     for _ in range(200):
         rows = list(range(6))

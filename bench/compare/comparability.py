@@ -13,7 +13,7 @@ from bench.record.serialize import canonical
 _EVALUATION = ("eval.", "index.")
 _BUDGET = "budget."
 _SIZES = ("passages", "train_pairs")
-MOST = 5  # ways to differ that are told
+MOST = 5  # ways to differ that a message lists
 WIDE = 90  # characters of one
 
 
@@ -33,7 +33,7 @@ def _evaluation(record: Record) -> dict[str, Any]:
 
 
 def _budget(record: Record) -> dict[str, Any]:
-    """What was to be spent: the declared budget, or else the examples that were trained on."""
+    """The budget: the declared one, or else the number of training examples."""
     declared = {key: value for key, value in record.setting.items() if key.startswith(_BUDGET)}
     if declared:
         return declared
@@ -50,14 +50,15 @@ ASPECTS: dict[str, Callable[[Record], dict[str, Any]]] = {
 
 
 def comparable(records: Iterable[Record]) -> list[list[Record]]:
-    """The records in groups that may each stand in one comparison."""
+    """The records in groups; the records of one group may be compared."""
     return list(group(records, lambda record: canonical([of(record) for of in ASPECTS.values()])).values())
 
 
 def distinguish(groups: Sequence[Sequence[Record]]) -> list[str]:
-    """Of each group of :func:`comparable`, in words, what tells it from the others beside data, split and encoder.
+    """For each group of :func:`comparable`, the settings that distinguish it from the others, in words.
 
-    The encoder's path and then the fingerprint of the data are told only where nothing else tells groups apart.
+    Data, split and encoder are left out, since titles have them. The encoder's path and then the fingerprint of the
+    data are given only where nothing else distinguishes the groups.
     """
     ways = [{key: value for of in ASPECTS.values() for key, value in of(records[0]).items()} for records in groups]
 
@@ -65,18 +66,18 @@ def distinguish(groups: Sequence[Sequence[Record]]) -> list[str]:
         return differences([{key: value for key, value in way.items() if key not in keys} for way in ways])
 
     for known in (("encoder.name", "fingerprint"), ("fingerprint",), ()):
-        told = without("data", "split", *known)
-        if len(set(told)) == len(told):
+        said = without("data", "split", *known)
+        if len(set(said)) == len(said):
             break
-    return told
+    return said
 
 
 def differing_aspects(cells: Sequence[SeedGroup]) -> dict[str, list[tuple[str, list[str]]]]:
-    """By aspect on which the cells differ: each thing that it is, in words, with the cells' labels."""
+    """For each aspect in which the cells differ: every value it has, in words, with the labels of its cells."""
     found = {}
     for name, aspect in ASPECTS.items():
-        told = [(cell.label, aspect(record)) for cell in cells for record in cell.records]
-        ways = group(told, lambda way: canonical(way[1]))
+        described = [(cell.label, aspect(record)) for cell in cells for record in cell.records]
+        ways = group(described, lambda way: canonical(way[1]))
         if len(ways) > 1:
             what = differences([same[0][1] for same in ways.values()])
             labels = [list(dict.fromkeys(label for label, _ in same)) for same in ways.values()]
@@ -87,23 +88,25 @@ def differing_aspects(cells: Sequence[SeedGroup]) -> dict[str, list[tuple[str, l
 def refuse_incomparable(cells: Sequence[SeedGroup], allowed: Sequence[str]) -> list[str]:
     """Raise :class:`UserError` with the reasons when the cells differ in an aspect that is not ``allowed``.
 
-    Returns one line for each allowed aspect on which they do differ, for the table to say.
+    Returns one note for each allowed aspect in which they differ.
     """
     found = differing_aspects(cells)
     refused = {name: ways for name, ways in found.items() if name not in allowed}
     if refused:
-        lines = [f"these runs cannot be compared, they differ in {', '.join(refused)}:"]
+        lines = [f"these runs cannot be compared: they differ in {', '.join(refused)}:"]
         for name, ways in refused.items():
             lines += [f"  {name}: {_short(what)} ({_listed(labels)})" for what, labels in ways[:MOST]]
             if len(ways) > MOST:
                 lines.append(f"  {name}: and {len(ways) - MOST} more")
-        lines.append(f"choose some of them (data=..., strategy=..., any key=value), or --allow {','.join(refused)}")
+        lines.append(
+            f"select runs that agree (data=..., strategy=..., any key=value), or pass --allow {','.join(refused)}"
+        )
         raise UserError("\n".join(lines))
     return [f"{name} differs{_ways(ways)}" for name, ways in found.items()]
 
 
 def _ways(ways: Sequence[tuple[str, list[str]]]) -> str:
-    """In what rows differ; no more than that when each row's label says it."""
+    """The values that differ and their rows; only the names of the settings when the labels already give the values."""
     if all(what in label for what, labels in ways for label in labels):
         return f" in {', '.join(dict.fromkeys(word.partition('=')[0] for what, _ in ways for word in what.split()))}"
     return ": " + "; ".join(f"{what} ({_listed(labels)})" for what, labels in ways)

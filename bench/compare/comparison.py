@@ -1,4 +1,4 @@
-"""The comparison of strategies by their records: quality with intervals, what differs for real, and the price."""
+"""The comparison of strategies by their records: quality with intervals, significant differences, and cost."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from bench.errors import UserError
 from bench.record.record import Metrics, Record
 from bench.record.schema import EvaluationSchema
 
-LEVEL = 0.05  # of Holm's adjusted p below which a difference is called real
+LEVEL = 0.05  # a difference is significant when Holm's adjusted p is at most this
 
 PerQuery = Callable[[Record, str], tuple[Values, Values]]
-"""Of a record and a metric: the items' ids [Q] and their values [Q], as the record's per-item file has them."""
+"""From a record and a metric to the ids [Q] and the values [Q] of its items, as in its per-item file."""
 
 
 @dataclass(frozen=True)
 class StrategyRow:
-    """One cell. ``metrics`` are over its seeds, percent; ``cost`` are means over them; ``before`` is the untrained
-    encoder's metrics. Rows that share a letter of ``letters`` are not told apart; a row without one was not tested.
+    """One row of a comparison: a strategy with its settings.
+
+    ``metrics`` are over its seeds, in percent; ``cost`` are means over them; ``before`` are the metrics of the untrained
+    encoder. Rows that share a letter of ``letters`` are not significantly different; a row without letters was not
+    tested.
     """
 
     group: SeedGroup
@@ -37,10 +40,10 @@ class StrategyRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Tested rows by falling mean of ``metric``, then those that were not; ``pairs`` name rows by their place.
+    """Tested rows by falling mean of ``metric``, then untested rows; ``pairs`` name rows by their place.
 
-    ``best`` is the row that is better than every other for real, or None: within noise nobody is best.
-    ``notes`` say what the comparison does not hold still, and which rows could not be tested.
+    ``best`` is the row that is significantly better than every other, or None where there is none. ``notes`` say in
+    what the rows differ beside the strategy, and which rows could not be tested.
     """
 
     metric: str
@@ -51,17 +54,17 @@ class Comparison:
 
     @property
     def schema(self) -> EvaluationSchema:
-        """What the metrics of all rows are called."""
+        """The evaluation schema of all rows: the names of their metrics."""
         return self.rows[0].group.records[0].evaluation_schema
 
     @property
     def leaders(self) -> list[int]:
-        """The first row and those that are not told apart from it, by place; none when nothing was tested."""
+        """The first row and the rows not significantly different from it, by place; empty when nothing was tested."""
         tied = [pair.second for pair in self.pairs if pair.first == 0 and pair.adjusted > LEVEL]
         return [0, *tied] if self.pairs else []
 
     def pair(self, first: int, second: int) -> Pair | None:
-        """The test of two rows, first less second."""
+        """The test of two rows, first minus second."""
         for pair in self.pairs:
             if (pair.first, pair.second) == (first, second):
                 return pair
@@ -87,21 +90,21 @@ def compare(
     metric = metric or records[0].evaluation_schema.headline
     notes = refuse_incomparable(found, allowed)
     if again := len(records) - sum(len(cell.records) for cell in found):
-        notes.append(f"runs that repeat a seed of their row: {again}; of each seed the latest counts")
+        notes.append(f"runs that repeat a seed of their row: {again}; the latest run of each seed counts")
     rows = [_row(cell, metric) for cell in found]
-    rows.sort(key=lambda row: (row.metrics[metric].n < 2, -row.metrics[metric].mean))  # one seed stands last
+    rows.sort(key=lambda row: (row.metrics[metric].n < 2, -row.metrics[metric].mean))  # rows of one seed come last
     alone = [row.group.label for row in rows if row.metrics[metric].n < 2]
     if alone:
-        notes.append(f"n=1, so neither interval nor test, and it cannot win: {', '.join(alone)}")
+        notes.append(f"one seed, so no interval and no test: {', '.join(alone)}")
     tested, values, untested = _values(rows, per_query, metric)
     notes += untested
     pairs = paired(values, resamples=resamples)
     if pairs:
         rows = [rows[place] for place in tested] + [row for place, row in enumerate(rows) if place not in tested]
-    told = {(pair.first, pair.second) for pair in pairs if pair.adjusted <= LEVEL}
-    letters = letters_of(range(len(tested)) if pairs else [], told)
+    different = {(pair.first, pair.second) for pair in pairs if pair.adjusted <= LEVEL}
+    letters = letters_of(range(len(tested)) if pairs else [], different)
     rows = [replace(row, letters=letters.get(number, "")) for number, row in enumerate(rows)]
-    winner = len(rows) > 1 and all((0, other) in told for other in range(1, len(rows)))
+    winner = len(rows) > 1 and all((0, other) in different for other in range(1, len(rows)))
     return Comparison(metric, tuple(rows), tuple(pairs), 0 if winner else None, tuple(notes))
 
 
@@ -118,13 +121,13 @@ def _row(cell: SeedGroup, metric: str) -> StrategyRow:
 
 
 def _over(measured: Sequence[Metrics]) -> dict[str, list[float]]:
-    """Every name that all have a value for, and those values."""
+    """The names for which all have a value, and those values."""
     values = {name: [m.get(name) for m in measured] for name in measured[0]}
     return {name: [v for v in found if v is not None] for name, found in values.items() if None not in found}
 
 
 def _values(rows: Sequence[StrategyRow], per_query: PerQuery, metric: str) -> tuple[list[int], list[Values], list[str]]:
-    """The rows that can be tested with their per-query values [seeds, Q], and why others cannot."""
+    """The rows that can be tested, their per-query values [seeds, Q], and notes on why others cannot."""
     tested: list[int] = []
     found: list[Values] = []
     notes: list[str] = []
@@ -139,26 +142,27 @@ def _values(rows: Sequence[StrategyRow], per_query: PerQuery, metric: str) -> tu
             continue
         asked = queries[0] if asked is None else asked
         if not all(np.array_equal(asked, of_run) for of_run in queries):
-            notes.append(f"{row.group.label} is not tested: its runs were not asked the same queries as the rows above")
+            notes.append(f"{row.group.label} is not tested: its runs have other queries than the rows above")
             continue
         if len(asked) < 2 or not all(np.isfinite(of_run).all() for of_run in values):
-            what = "one query tells nothing" if len(asked) < 2 else "values of single queries are not numbers"
+            what = "there is only one query" if len(asked) < 2 else "values of single queries are not numbers"
             notes.append(f"{row.group.label} is not tested: {what}")
             continue
         tested.append(number)
         found.append(np.stack(values))
     if len(tested) < 2:
-        notes.append("nothing is tested: that takes two rows of two seeds or more")
+        notes.append("nothing is tested: a test needs at least two rows with at least two seeds each")
     return tested, found, notes
 
 
-def letters_of(rows: Sequence[int], told: set[tuple[int, int]]) -> dict[int, str]:
-    """Letters such that two rows share one exactly when they are not told apart, with few letters.
+def letters_of(rows: Sequence[int], different: set[tuple[int, int]]) -> dict[int, str]:
+    """Letters such that two rows share one exactly when they are not significantly different, with few letters.
 
-    ``told`` holds the pairs that are, each in the order of ``rows``. Insert and absorb (Piepho 2004).
+    ``different`` holds the significantly different pairs, each in the order of ``rows``. Insert and absorb (Piepho
+    2004).
     """
     groups: list[set[int]] = [set(rows)] if rows else []
-    for first, second in sorted(told):
+    for first, second in sorted(different):
         split = [g - {out} for g in groups if {first, second} <= g for out in (second, first)]
         groups = [g for g in groups if not {first, second} <= g]
         for g in split:

@@ -1,4 +1,4 @@
-"""Values of single items (of retrieval: queries) of a run, from its per-item file."""
+"""Metric values of a run's single items (in retrieval: queries), read from its per-item file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.record.store import RunDirectory
 
 
 def of_runs(root: Path) -> PerQuery:
-    """What reads the runs' files under ``root``. It raises :class:`UserError` for one that is missing or broken."""
+    """A reader of the per-item files under ``root``. It raises :class:`UserError` for a missing or broken file."""
 
     def per_query(record: Record, metric: str) -> tuple[Values, Values]:
         schema = record.evaluation_schema
@@ -24,7 +24,7 @@ def of_runs(root: Path) -> PerQuery:
         try:
             table = parquet.ParquetFile(path).read(columns=[schema.item, metric], use_threads=False)
         except FileNotFoundError:
-            raise UserError(f"{path} is missing, which holds the values of single items") from None
+            raise UserError(f"{path}, which holds the values of single items, is missing") from None
         except (OSError, ValueError) as error:
             raise UserError(f"{path}, which holds the values of single items, cannot be read ({error})") from error
         if metric not in table.column_names:

@@ -1,4 +1,4 @@
-"""Records that belong together: the runs of one strategy and setting, one for each seed."""
+"""Records grouped by strategy and setting: one run for each seed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass(frozen=True)
 class SeedGroup:
-    """The runs that differ in nothing but the seed, in order of seed; ``setting`` tells it from its neighbours."""
+    """Runs that differ only in the seed, in order of seed; ``setting`` distinguishes the group from others."""
 
     strategy: str
     setting: str
@@ -28,7 +28,7 @@ class SeedGroup:
 
     @property
     def label(self) -> str:
-        """``mined_hard n=3``: short, and unlike that of any neighbour."""
+        """``mined_hard n=3``: short, and different from every other group's label."""
         return f"{self.strategy} {self.setting}".strip()
 
     @property
@@ -37,18 +37,17 @@ class SeedGroup:
 
     @property
     def commands(self) -> tuple[str, ...]:
-        """The shell commands that repeat the runs; those that differ in nothing but the seed are one."""
+        """The shell commands that repeat the runs; commands that differ only in the seed are joined."""
         found = group(self.records, lambda record: _SEED.sub("", record.command))
         return tuple(f"{line} seed={','.join(str(record.seed) for record in same)}" for line, same in found.items())
 
 
 def seed_groups(records: Iterable[Record]) -> list[SeedGroup]:
-    """The cells of ``records``, by strategy and then as they come; of two runs with one seed the later counts.
+    """The groups of ``records``, by strategy and then in order of appearance; of two runs with one seed the later counts.
 
-    Runs of other data are other cells, which is what a label tells first.
-
-    A setting that is null in one cell and not in another is told of the other alone. How long a cell trains is what
-    its budget says; a label tells it only from cells of the same strategy.
+    Runs on different data are in different groups, and their labels begin with the data. A label leaves out settings
+    that are null. It gives the length of training only to distinguish groups of the same strategy, because between
+    strategies the budget says how long they train.
     """
     settings = group(records, lambda r: canonical([r.strategy, r.knobs, r.setting, r.data["fingerprint"]]))
     runs = [one_a_seed(found) for found in settings.values()]
@@ -61,13 +60,13 @@ def seed_groups(records: Iterable[Record]) -> list[SeedGroup]:
 
 
 def _own(record: Record) -> dict[str, object]:
-    """What tells a cell from others of its strategy alone."""
+    """Settings that may distinguish a group from others of its strategy."""
     known = record.setting
     return _set({**record.knobs, **{key: known.get(key) for key in _LENGTH}})
 
 
 def _common(record: Record) -> dict[str, object]:
-    """What tells a cell from any other."""
+    """Settings that may distinguish a group from any other."""
     known = {"data": record.data["name"], **_set(record.setting)}
     return {key: value for key, value in known.items() if key not in _LENGTH and not key.startswith("strategy.")}
 
@@ -77,9 +76,9 @@ def _set(tree: Mapping[str, object]) -> dict[str, object]:
 
 
 def differences(trees: Sequence[Mapping[str, object]]) -> list[str]:
-    """Of each mapping, ``"key=value ..."`` for the keys on which not all of them agree.
+    """For each mapping, ``"key=value ..."`` for the keys in which the mappings differ.
 
-    A dotted key is cut to its last part where that is plain enough.
+    A dotted key is cut to its last part where that is unambiguous.
     """
     keys = dict.fromkeys(key for tree in trees for key in tree)
     last = Counter(key.rpartition(".")[2] for key in keys)

@@ -1,4 +1,4 @@
-"""Choosing records by their settings."""
+"""Selecting records by their settings."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _UNSET = ("null",)  # of a setting that is younger than the record
 def select(records: Iterable[Record], words: Sequence[str]) -> list[Record]:
     """The records that have one of the values of every ``key=value,value`` of ``words``.
 
-    ``data`` is the data set's name or the last part of its path, ``encoder`` likewise. Raises
-    :class:`UserError` for a word that is none, a key that no record has, and when nothing is left.
+    ``data`` and ``encoder`` match the name or the last part of the path. Raises :class:`UserError` for a word that is
+    not ``key=value``, for a key that no record has, and when no record is left.
     """
     left = list(records)
     for text in words:
         key, sign, values = text.partition("=")
         if key == "runs_dir":
-            raise UserError(f"{text}: records are looked for where --runs-dir says")
+            raise UserError(f"{text}: give the directory of the records as --runs-dir")
         if not sign:
-            raise UserError(f"{text!r} is not key=value, such as data=medquad or strategy=in_batch,mnr")
+            raise UserError(f"{text!r} is not key=value; write for example data=medquad or strategy=in_batch,mnr")
         known = {name for record in left for name in _settings(record)}
         if left and key not in known:
             raise UserError(f"no record has the setting {key!r}{nearest(key, known)}")
@@ -40,7 +40,7 @@ def select(records: Iterable[Record], words: Sequence[str]) -> list[Record]:
 
 
 def _plain(value: str) -> str | float:
-    """A number as a number, so that 5e-4 is 0.0005."""
+    """A number as a float, so that 5e-4 equals 0.0005."""
     try:
         return float(value)
     except ValueError:
@@ -48,7 +48,7 @@ def _plain(value: str) -> str | float:
 
 
 def _settings(record: Record) -> dict[str, tuple[str, ...]]:
-    """Every setting of a record and the words that mean its value."""
+    """Every setting of a record, and the words that match its value."""
     found: dict[str, tuple[str, ...]] = {key: (as_override(value),) for key, value in flat(record.config)}
     for name, value in (("data", record.data["name"]), ("encoder", record.encoder.get("name", ""))):
         given = str(found.get(f"{name}.name", (value,))[0])

@@ -1,11 +1,11 @@
-"""Is a difference between strategies real? Intervals over seeds, and a paired test over queries and seeds.
+"""Is a difference between strategies significant? Intervals over seeds, and a paired test over queries and seeds.
 
-Two things could have come out otherwise: which queries were asked, and how the runs' seeds fell. A test that
-looks at queries alone takes these very models for the strategies; one that looks at seeds alone forgets that
-another set of queries would rank them differently. Here the null distribution has both: signs of the queries'
-differences are flipped at random, and to each mean that gives, a draw of Student's t is added at the standard
-error that the seeds show. What a seed does to a single query is in both; it is taken off the queries' part, where
-there are many values to know it by.
+There are two sources of chance: the sample of queries, and the seeds of the runs. A test over queries alone would
+judge these particular models, not the strategies. A test over seeds alone would ignore that other queries could rank
+the strategies differently. The null distribution here has both sources. The sign of each query's difference is flipped
+at random, and a draw of Student's t, scaled by the standard error over seeds, is added to each resampled mean. The
+effect of a seed on a single query would then count twice, so its variance is subtracted from the queries' part, where
+many values estimate it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Values = NDArray[np.float64]
 
 RESAMPLES = 10_000
 BLOCK = 500  # resamples whose signs are drawn at once
-PAIRS = 256  # pairs that are tested at once, for [resamples, pairs] is the largest that there is
-EPSILON = 1e-5  # of a resampled difference, which is a float32: what equals the observed one is as extreme
-SPARE = 40  # resamples for each pair, so that Holm's smallest p is well below 0.05 however many pairs there are
+PAIRS = 256  # pairs that are tested at once; [resamples, pairs] is the largest array
+EPSILON = 1e-5  # relative tolerance of a resampled difference (float32): one equal to the observed is as extreme
+SPARE = 40  # resamples for each pair, so that the smallest corrected p stays well below 0.05 with many pairs
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Mean, sample standard deviation and 95 % interval of one metric over ``n`` seeds, in the metric's unit.
+    """Mean, sample standard deviation and 95 % CI of one metric over ``n`` seeds, in the metric's unit.
 
     With one seed there is neither a deviation nor an interval.
     """
@@ -55,11 +55,11 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval:
 class Pair:
     """The comparison of two strategies by their place in the list that was tested.
 
-    ``difference`` is first less second, in the metric's unit, with the 95 % interval ``low`` to ``high``;
-    ``effect`` is it over the standard deviation of the queries' differences (Cohen's d for paired values);
-    ``wins`` and ``losses`` are the shares of queries on which the first does better and worse, seeds averaged.
-    ``p`` is two-sided, and the resamples cannot show one below ``least``; ``adjusted`` is Holm's, over all pairs that
-    were tested together.
+    ``difference`` is first minus second, in the metric's unit, with the 95 % CI ``low`` to ``high``. ``effect`` is the
+    difference divided by the standard deviation of the queries' differences (Cohen's d for paired values). ``wins``
+    and ``losses`` are the shares of queries on which the first is better and worse, averaged over seeds. ``p`` is
+    two-sided, and ``least`` is the smallest p that this many resamples can show. ``adjusted`` is p after Holm's
+    correction over all pairs that were tested together.
     """
 
     first: int
@@ -78,10 +78,10 @@ class Pair:
 def paired(runs: Sequence[Values], seed: int = 0, resamples: int = RESAMPLES) -> list[Pair]:
     """Test every pair of strategies; ``runs`` holds one array [seeds, Q] of per-query values for each.
 
-    All have the same Q queries in the same order and at least two seeds; numbers of seeds may differ. The
-    seeds' variance is taken to be one for all strategies and pooled over them, as in an analysis of variance:
-    three seeds alone would say next to nothing about it. With very many pairs there are more ``resamples``. Raises
-    ``ValueError`` when a strategy has one seed.
+    All have the same Q queries in the same order and at least two seeds; the numbers of seeds may differ. The variance
+    over seeds is assumed equal for all strategies and pooled over them, as in an analysis of variance, because three
+    seeds alone estimate it badly. Many pairs increase the number of ``resamples``. Raises ``ValueError`` when a
+    strategy has one seed.
     """
     if any(len(values) < 2 for values in runs):
         raise ValueError("a strategy with one seed cannot be tested")
@@ -135,7 +135,7 @@ def _seed_variance(runs: Sequence[Values]) -> tuple[float, int]:
 
 
 def _noise(values: Values) -> float:
-    """Variance of a single value that neither its run nor its query explains."""
+    """Residual variance of a single value, after the effects of its run and its query."""
     rest = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
     return float(np.square(rest).sum() / (len(values) - 1) / max(1, values.shape[1] - 1))
 
@@ -154,7 +154,7 @@ def _flipped(values: Values, resamples: int, rng: np.random.Generator) -> Values
 
 
 def holm(p: Sequence[float] | Values) -> Values:
-    """Holm's step-down adjustment: reject where it is at most the level, and the family-wise error stays below it."""
+    """p after Holm's step-down correction: rejecting where it is at most a level bounds the family-wise error by it."""
     values = np.asarray(p, dtype=np.float64)
     order = np.argsort(values, kind="stable")
     stepped = np.maximum.accumulate(values[order] * (len(values) - np.arange(len(values))))
