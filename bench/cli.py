@@ -131,7 +131,7 @@ def study(
     sampler: Annotated[str, typer.Option(help="What proposes settings: tpe or random.")] = "tpe",
     out: Annotated[Path | None, typer.Option(help="Also write the table and the figure into this directory.")] = None,
 ) -> None:
-    """Answer one question by many runs. Repeat the command to continue after a kill, or to share it between machines."""
+    """Answer one question by many runs. Repeat the command to continue after a kill or on another machine."""
     from bench.commands.study import study as command
 
     given = list(words or [])

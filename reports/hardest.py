@@ -43,8 +43,8 @@ def hardest_items(group: Part) -> Section | None:
     ]
     note = (
         f"The queries whose labelled passage `{row.group.label}` (seed {run.seed}) ranked lowest. `rank` is the rank "
-        "of the first labelled passage by exact search. `solved by others` is the share of the other rows that retrieve "
-        "a labelled passage among the first ten. A query that no row solves may be labelled wrongly."
+        "of the first labelled passage by exact search. `solved by others` is the share of the other rows that "
+        "retrieve a labelled passage among the first ten. A query that no row solves may be labelled wrongly."
     )
     header = ["query", "labelled passage", "retrieved first", "rank", "solved by others"]
     return section("Hardest queries", Prose(note), table(header, body, words=3), folded=True)

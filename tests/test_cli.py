@@ -230,7 +230,10 @@ def test_a_report_of_runs(run: Callable[..., int], tmp_path: Path, capsys: pytes
     assert bench("report", "--runs-dir", str(tmp_path / "runs")) == 0
     shown = capsys.readouterr().out
     assert "# Which negatives?" in shown
-    assert "n=2" in shown
+    table = [[cell.strip() for cell in line.split("|")] for line in shown.splitlines() if line.startswith("|")]
+    header = next(cells for cells in table if "seeds" in cells)
+    row = next(cells for cells in table if cells[1] == "in_batch" and len(cells) == len(header))
+    assert row[header.index("seeds")] == "2"
     out = tmp_path / "new" / "place"
     assert bench("report", "--runs-dir", str(tmp_path / "runs"), "--out", str(out)) == 0
     written = [line for line in (out / "report.md").read_text().splitlines() if not line.startswith("![")]

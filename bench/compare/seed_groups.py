@@ -43,9 +43,9 @@ class SeedGroup:
 
 
 def seed_groups(records: Iterable[Record]) -> list[SeedGroup]:
-    """The groups of ``records``, by strategy and then in order of appearance; of two runs with one seed the later counts.
+    """The groups of ``records``, by strategy and then in order of appearance.
 
-    Runs on different data are in different groups, and their labels begin with the data. A label leaves out settings
+    Of two runs with one seed the later counts. Runs on different data are in different groups, and their labels begin with the data. A label leaves out settings
     that are null. It gives the length of training only to distinguish groups of the same strategy, because between
     strategies the budget says how long they train.
     """
