@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import mmap
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from bench.record.environment import environment, git_commit, peak_memory_mb, reset_peak_memory
@@ -53,3 +55,16 @@ def test_peak_memory_sees_what_was_held_and_forgets_it() -> None:
         with mmap.mmap(-1, 50 * 2**20) as again:  # new pages: an array may find room that was freed before
             np.frombuffer(again, dtype=np.uint8)[:] = 1
             assert peak_memory_mb("cpu") >= low + 40
+
+
+def test_a_platform_without_resource_only_lacks_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
+    import bench.record.environment as module
+
+    monkeypatch.setitem(sys.modules, "resource", None)  # as where there is no such module
+    monkeypatch.setattr(Path, "read_text", lambda self, *args, **kwargs: (_ for _ in ()).throw(OSError(self)))
+    try:
+        importlib.reload(module)
+        assert module.peak_memory_mb("cpu") is None
+    finally:
+        monkeypatch.undo()
+        importlib.reload(module)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import platform
 import re
-import resource
 import subprocess
 import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+try:
+    import resource
+except ImportError:  # Windows has no such module
+    resource = None  # type: ignore[assignment]
 
 PACKAGES = (
     "torch",
@@ -75,10 +79,11 @@ def git_commit(checkout: Path) -> str | None:
     return done.stdout.strip() or None
 
 
-def peak_memory_mb(device: str) -> float:
+def peak_memory_mb(device: str) -> float | None:
     """Most memory held since :func:`reset_peak_memory`, in MB of 2**20 bytes.
 
-    On CUDA what torch allocated on the device; otherwise this process's resident memory.
+    On CUDA what torch allocated on the device; otherwise this process's resident memory, None where the platform
+    does not say.
     """
     if device.startswith("cuda"):
         import torch
@@ -90,6 +95,8 @@ def peak_memory_mb(device: str) -> float:
         found = None
     if found:
         return int(found[1]) / 2**10
+    if resource is None:
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB elsewhere
 

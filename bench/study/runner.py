@@ -13,7 +13,6 @@ from typing import Any
 import optuna
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.storages import BaseStorage
-from optuna.storages._heartbeat import get_heartbeat_thread
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from bench.atomic import explain_write_errors
@@ -24,6 +23,7 @@ from bench.record.ledger import SEARCHED
 from bench.record.record import Record
 from bench.record.store import RunDirectory, RunLocked
 from bench.run.context import Pruned, RunContext
+from bench.study.heartbeat import heartbeat
 from bench.study.options import Options
 from bench.study.services import Services
 from bench.study.spec import as_overrides, grid, keys_of
@@ -187,7 +187,7 @@ class StudyRunner:
         context = (
             RunContext(self.name, "trial") if several or q.protocol == "grid" else RunContext(self.name, "trial", watch)
         )
-        with get_heartbeat_thread(trial._trial_id, self.storage):
+        with heartbeat(self.storage, sweep.study.study_name, trial.number):
             for place, seed in enumerate(q.seeds):
                 try:
                     record = self._execute(self._judged(start, values, seed), context)

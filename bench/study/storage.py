@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 import warnings
 from pathlib import Path
 from time import sleep
-from typing import IO
+from typing import Any
 
 import optuna
+from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages.journal import JournalFileBackend
-from optuna.storages.journal._file import BaseJournalFileLock
 from sqlalchemy.exc import IntegrityError
 
 from bench.atomic import explain_write_errors
@@ -24,22 +23,24 @@ ATTEMPTS = 5
 GRACE_S = 60  # a worker that is silent for so long is dead, and its trial is somebody else's
 
 
-class _Lock(BaseJournalFileLock):
-    """The kernel's lock: it ends with the process that holds it, however that ends."""
+class FileLocking:
+    """What Optuna asks of a journal's lock (``acquire`` and ``release``), done by the kernel.
+
+    The kernel's lock ends with the process that holds it, however that ends. Two of these on one path exclude each
+    other in one process, too, as long as they are used by different threads.
+    """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.file: IO[str] | None = None
+        self._lock = FileLock(path)
 
     def acquire(self) -> bool:
-        self.file = self.path.open("w")
-        fcntl.flock(self.file, fcntl.LOCK_EX)
+        """Wait until nobody else holds the lock, and take it."""
+        self._lock.acquire(poll_interval=0.01)
         return True
 
     def release(self) -> None:
-        if self.file is not None:
-            self.file.close()
-            self.file = None
+        """Let others have it."""
+        self._lock.release()
 
 
 def open_storage(url: str | None, directory: Path) -> BaseStorage:
@@ -54,7 +55,8 @@ def open_storage(url: str | None, directory: Path) -> BaseStorage:
         path = directory / "trials.log"
         with explain_write_errors(path):
             directory.mkdir(parents=True, exist_ok=True)
-            return JournalStorage(JournalFileBackend(str(path), _Lock(directory / ".lock")))
+            lock: Any = FileLocking(directory / ".lock")  # Optuna's own base class has a private name
+            return JournalStorage(JournalFileBackend(str(path), lock))
     warnings.filterwarnings("ignore", "Heartbeat of storage is supposed to be used with")  # ours beats beside `ask`
     tried = 0
     while True:

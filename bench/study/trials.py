@@ -19,6 +19,7 @@ from optuna.storages import (
 )
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from bench.study.heartbeat import trial_id
 from bench.study.spec import grid
 from studies.base import Dimension
 
@@ -58,7 +59,8 @@ class StrategyTrials:
                 return self._with_params(self.study.ask())
         else:
             for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                trial = self._with_params(Trial(self.study, frozen._trial_id))
+                kept = trial_id(self.storage, self.study.study_name, frozen.number)
+                trial = self._with_params(Trial(self.study, kept))
                 if not self.held(self.values(trial)):
                     return trial
         if len(self.counted()) >= self.wanted:
