@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from bench.errors import UserError
+from bench.commands import completion
+from bench.commands.ending import reporting_errors
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Which negatives should a retrieval model be trained with, on this data, and is the difference real?",
     epilog="Example: bench run strategy=hardest_neg. With --debug, errors show a traceback.",
@@ -38,13 +35,34 @@ app.add_typer(new_app, name="new")
 RunsDir = Annotated[Path, typer.Option(help="The directory of the runs.")]
 
 
+def _words(what: str) -> Any:
+    """The argument of all commands that take settings."""
+    return typer.Argument(metavar="KEY=VALUE...", help=what, autocompletion=completion.words)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"negbench {version('negbench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Which negatives should a retrieval model be trained with, on this data, and is the difference real?"""
+
+
 @app.command(
     epilog="Example: bench run strategy=in_batch,hardest_neg seed=1,2,3 train.batch_size=64 strategy.margin=0.2"
 )
 def run(
     overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE...", help="Settings; a comma list is a sweep. --print-config shows all."),
+        list[str] | None, _words("Settings; a comma list is a sweep. --print-config shows all.")
     ] = None,
     print_config: Annotated[
         bool,
@@ -53,7 +71,9 @@ def run(
     again: Annotated[
         str | None,
         typer.Option(
-            metavar="RUN_ID", help="Repeat a recorded run exactly, in runs_dir/again, and compare the results."
+            metavar="RUN_ID",
+            help="Repeat a recorded run exactly, in runs_dir/again, and compare the results.",
+            autocompletion=completion.runs,
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Run finished runs again.")] = False,
@@ -78,7 +98,10 @@ def report(
         typer.Option(help="The metric that is tested and ranks rows; by default recall@1.", show_default=False),
     ] = None,
     against: Annotated[
-        str, typer.Option(help="The baseline strategy that differences are stated against.")
+        str,
+        typer.Option(
+            help="The baseline strategy that differences are stated against.", autocompletion=completion.strategies
+        ),
     ] = "in_batch",
     out: Annotated[
         Path | None, typer.Option(help="Write report.html, report.md and figures/ into this directory instead.")
@@ -93,8 +116,7 @@ def report(
 @app.command(epilog="Example: bench compare data=medquad strategy=in_batch,mined_hard,mnr train.max_steps=100")
 def compare(
     words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE...", help="Which runs, by any setting; a comma list allows several values."),
+        list[str] | None, _words("Which runs, by any setting; a comma list allows several values.")
     ] = None,
     metric: Annotated[
         str | None,
@@ -117,11 +139,8 @@ def compare(
 
 @app.command(epilog="Example: bench study margin --trials 20 data=my_data strategy=in_batch,hardest_neg")
 def study(
-    name: Annotated[str, typer.Argument(help="The study; see bench list studies.")],
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE...", help="Settings of every run; strategy=a,b names several strategies."),
-    ] = None,
+    name: Annotated[str, typer.Argument(help="The study; see bench list studies.", autocompletion=completion.studies)],
+    words: Annotated[list[str] | None, _words("Settings of every run; strategy=a,b names several strategies.")] = None,
     trials: Annotated[int | None, typer.Option(help="Trials of each strategy.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds of each trial, counted from 1.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which no further trial starts.")] = None,
@@ -151,11 +170,11 @@ def study(
 
 @app.command(epilog="Example: bench reproduce paddle_in_batch data.path=literature_search_data")
 def reproduce(
-    name: Annotated[str | None, typer.Argument(help="The published row; without it, all are listed.")] = None,
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="KEY=VALUE...", help="The place of its data and encoder, and other settings."),
+    name: Annotated[
+        str | None,
+        typer.Argument(help="The published row; without it, all are listed.", autocompletion=completion.documented),
     ] = None,
+    words: Annotated[list[str] | None, _words("The place of its data and encoder, and other settings.")] = None,
 ) -> None:
     """Repeat a published result with its settings, and check whether the number is reached within its tolerance."""
     from bench.commands.reproduce import reproduce as command
@@ -168,7 +187,11 @@ def reproduce(
 def dashboard(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="STUDY", help="A study's directory under runs/studies; by default the report."),
+        typer.Argument(
+            metavar="STUDY",
+            help="A study's directory under runs/studies; by default the report.",
+            autocompletion=completion.made_studies,
+        ),
     ] = None,
     wandb: Annotated[bool, typer.Option("--wandb", help="Save a W&B workspace and report of the project.")] = False,
     runs_dir: RunsDir = Path("runs"),
@@ -230,31 +253,6 @@ def inspect_data(
         raise typer.Exit(2)
 
 
-@contextmanager
-def _told(debug: bool) -> Iterator[None]:
-    """Print a :class:`UserError` as one message with status 2, and an interruption as one line with status 130."""
-    try:
-        yield
-    except UserError as error:
-        if debug:
-            raise
-        print(f"bench: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except OSError as error:
-        if debug or error.errno != errno.ENOSPC:
-            raise
-        print("bench: cannot write the output: no space left on device", file=sys.stderr)
-        raise SystemExit(2) from None
-    except (KeyboardInterrupt, SystemExit) as end:
-        # Typer turns an interruption into a silent exit with status 130.
-        if isinstance(end, SystemExit) and end.code != 130:
-            raise
-        if debug:
-            raise
-        print("bench: interrupted; the same command continues from what is on disk", file=sys.stderr)
-        raise SystemExit(130) from None
-
-
 def main(arguments: list[str] | None = None) -> Any:
     """Entry point of ``bench``; ``--debug`` anywhere shows tracebacks."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -264,7 +262,9 @@ def main(arguments: list[str] | None = None) -> Any:
         # The final error has what a hub client logs while it retries. The libraries read this when they are imported.
         for library in ("HF_HUB", "TRANSFORMERS"):
             os.environ.setdefault(f"{library}_VERBOSITY", "error")
-    with _told(debug):
+    if completion.ASKS in os.environ:
+        completion.answer(lambda: app(args=words, prog_name="bench"))
+    with reporting_errors(debug):
         return app(args=words, prog_name="bench")
 
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tiny import PASSAGES, bench, words_for, write_data
 
 ANSI = "\x1b["
 WIDTH = 100
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -282,3 +284,13 @@ def test_piped_output_is_plain_and_fits(
     header, *rows = table.out.splitlines()[1:]
     assert [row.split()[0] for row in rows[:3]] == ["before", "in_batch", "hardest_neg"]
     assert header.split()[:3] == ["strategy", "seed", "R@1"]
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench("--version") == 0
+    assert capsys.readouterr().out == f"negbench {version('negbench')}\n"
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "bench", "--version"], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, f"negbench {version('negbench')}\n")

@@ -234,3 +234,22 @@ def test_wandb_is_imported_only_when_a_run_is_tracked() -> None:
         "sys.exit(bool({'wandb', 'torch', 'pandas'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "project", "entity"),
+    [
+        ({}, "negbench", None),
+        ({"WANDB_PROJECT": "mine", "WANDB_ENTITY": "us"}, "mine", "us"),
+        ({"WANDB_PROJECT": "", "WANDB_ENTITY": ""}, "negbench", None),
+    ],
+)
+def test_project_and_entity_are_those_of_the_environment(
+    given: dict[str, str], project: str, entity: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(wandb, "init", lambda **options: asked.update(options))
+    WandbTracker("online", tmp_path).start("id", {})
+    assert (asked["project"], asked["entity"]) == (project, entity)

@@ -19,7 +19,7 @@ from reports.workspace import BARS, LINES, report, workspace
 
 @pytest.fixture(autouse=True)
 def no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
+    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_PROJECT", "WANDB_ENTITY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
@@ -103,3 +103,30 @@ def test_the_dashboard_without_a_name_is_the_page(
     assert bench("dashboard", "--runs-dir", str(runs_dir)) == 0
     page = Path(capsys.readouterr().out.strip())
     assert page.is_file() and opened == [page.as_uri()]
+
+
+@pytest.mark.parametrize(
+    ("given", "owner", "project"),
+    [({}, "me", "negbench"), ({"WANDB_PROJECT": "mine", "WANDB_ENTITY": "us"}, "us", "mine")],
+)
+def test_the_pages_are_of_the_environments_project(
+    given: dict[str, str], owner: str, project: str, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import wandb
+    from wandb_workspaces.reports.v2 import Report
+    from wandb_workspaces.workspaces import Workspace
+
+    class Api:
+        default_entity = "me"
+
+    class Saved:
+        url = "https://example.org/page"
+
+    for name, value in {"WANDB_API_KEY": "x" * 40, **given}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(wandb, "Api", Api)
+    places: list[tuple[str, str]] = []
+    for kind in (Workspace, Report):
+        monkeypatch.setattr(kind, "save", lambda self: (places.append((self.entity, self.project)), Saved())[1])
+    assert bench("dashboard", "--wandb", "--runs-dir", str(runs_dir)) == 0
+    assert places == [(owner, project)] * 2

@@ -1,0 +1,35 @@
+"""How a command ends: with a result, with one message for the person, or interrupted."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bench.errors import UserError
+
+
+@contextmanager
+def reporting_errors(debug: bool) -> Iterator[None]:
+    """Print a :class:`UserError` as one message with status 2, and an interruption as one line with status 130."""
+    try:
+        yield
+    except UserError as error:
+        if debug:
+            raise
+        print(f"bench: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except OSError as error:
+        if debug or error.errno != errno.ENOSPC:
+            raise
+        print("bench: cannot write the output: no space left on device", file=sys.stderr)
+        raise SystemExit(2) from None
+    except (KeyboardInterrupt, SystemExit) as end:
+        # Typer turns an interruption into a silent exit with status 130.
+        if isinstance(end, SystemExit) and end.code != 130:
+            raise
+        if debug:
+            raise
+        print("bench: interrupted; the same command goes on from what is on the disk", file=sys.stderr)
+        raise SystemExit(130) from None
