@@ -32,7 +32,12 @@ new_app = typer.Typer(
 )
 app.add_typer(new_app, name="new")
 
-RunsDir = Annotated[Path, typer.Option(help="The directory of the runs.")]
+records_app = typer.Typer(
+    no_args_is_help=True, help="Publish records.", epilog="Example: bench records pack data=medquad --out records"
+)
+app.add_typer(records_app, name="records")
+
+RunsDir = Annotated[Path, typer.Option(help="The directory of the runs, or of their pack.")]
 
 
 def _words(what: str) -> Any:
@@ -239,6 +244,26 @@ def new_strategy(name: Annotated[str, typer.Argument(help="Lower-case letters, d
 
     for path in new_strategy(name):
         print(path)
+
+
+@records_app.command("pack", epilog="Example: bench records pack data=medquad --out reports/results/records")
+def pack_records(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Write the pack into this directory.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN_ID|KEY=VALUE]...",
+            help="Which runs; all finished ones by default.",
+            autocompletion=completion.words,
+        ),
+    ] = None,
+    studies: Annotated[bool, typer.Option("--studies", help="Pack every study, with its final runs.")] = False,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Pack finished runs into one small file that report and compare read like the runs: no texts, no weights."""
+    from bench.commands.records import pack
+
+    pack(words or [], runs_dir, out, studies)
 
 
 @data_app.command("inspect", epilog="Example: bench data inspect path/to/my_data")

@@ -17,8 +17,8 @@ from bench.compare.comparison import Comparison, compare
 from bench.compare.per_query import of_runs
 from bench.compare.seed_groups import group
 from bench.errors import UserError
+from bench.record.files import files_at
 from bench.record.record import Record
-from bench.record.store import RunDirectory
 from reports import comparison as tables
 from reports.blocks import listed
 
@@ -61,7 +61,7 @@ class Part:
         found: dict[str, Sequence[Mapping[str, Any]] | None] = {}
         for record in self.records:
             try:
-                events: list[Any] = RunDirectory(self.root, record.run_id).history()
+                events: list[Any] = files_at(self.root).history(record.run_id)
             except UserError:
                 events = [None]
             found[record.run_id] = events if all(isinstance(event, dict) for event in events) else None
@@ -74,7 +74,7 @@ class Part:
     def unreadable(self) -> list[str]:
         """Messages for histories that exist and cannot be read; the records do not depend on them."""
         broken = [run for run, events in self._histories.items() if events is None]
-        return [f"`{RunDirectory(self.root, run).path / 'history.jsonl'}` is broken" for run in broken]
+        return [f"`{self.root / run / 'history.jsonl'}` is broken" for run in broken]
 
 
 def parts(

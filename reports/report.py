@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from bench.atomic import explain_write_errors, write_atomic
+from bench.record.files import files_at
 from bench.record.ledger import STUDY_SCHEMA, Ledger
 from reports import comparison, gate, html, markdown, training
 from reports.blocks import Block, Bullets, Figure, Prose, Section, section
@@ -182,10 +183,12 @@ def _saved(drawings: Drawings, figures: Path | None) -> tuple[dict[str, Figure],
 def _studies(root: Path) -> tuple[list[tuple[dict[str, Any], pd.DataFrame]], list[tuple[Path, str]]]:
     """The results of the studies under ``root``, and those that cannot be read with the reason."""
     found, skipped = [], []
-    for path in sorted(root.glob("studies/*/study.json")):
+    files = files_at(root)
+    for name in files.names("studies/*/study.json"):
+        path = root / name
         try:
-            told = json.loads(path.read_bytes())
-            frame = pd.read_parquet(path.parent / "trials.parquet")
+            told = json.loads(files.read(name))
+            frame = pd.read_parquet(files.source(name.replace("study.json", "trials.parquet")))
         except (ValueError, OSError) as error:
             skipped.append((path, f"cannot be read: {error}"))
             continue

@@ -31,5 +31,5 @@ def reporting_errors(debug: bool) -> Iterator[None]:
             raise
         if debug:
             raise
-        print("bench: interrupted; the same command goes on from what is on the disk", file=sys.stderr)
+        print("bench: interrupted; the same command continues from what is on disk", file=sys.stderr)
         raise SystemExit(130) from None

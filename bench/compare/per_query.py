@@ -9,20 +9,25 @@ import numpy as np
 from bench.compare.comparison import PerQuery
 from bench.compare.statistics import Values
 from bench.errors import UserError
+from bench.record.files import files_at
 from bench.record.record import Record
-from bench.record.store import RunDirectory
 
 
 def of_runs(root: Path) -> PerQuery:
-    """A reader of the per-item files under ``root``. It raises :class:`UserError` for a missing or broken file."""
+    """A reader of the per-item files under ``root``, or in its pack.
+
+    It raises :class:`UserError` for a missing or broken file.
+    """
+    files = files_at(root)
 
     def per_query(record: Record, metric: str) -> tuple[Values, Values]:
         schema = record.evaluation_schema
-        path = RunDirectory(root, record.run_id).path / schema.items_file
+        name = f"{record.run_id}/{schema.items_file}"
+        path = root / name
         import pyarrow.parquet as parquet
 
         try:
-            table = parquet.ParquetFile(path).read(columns=[schema.item, metric], use_threads=False)
+            table = parquet.ParquetFile(files.source(name)).read(columns=[schema.item, metric], use_threads=False)
         except FileNotFoundError:
             raise UserError(f"{path}, which holds the values of single items, is missing") from None
         except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""All runs of a directory, read from their records."""
+"""All runs of a directory or a pack, read from their records."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UserError
+from bench.record.files import RecordFiles, files_at
 from bench.record.record import Record, RecordError
-from bench.record.store import RunDirectory
 
 STUDY_SCHEMA = 1  # of study.json
 SEARCHED = "searched.txt"  # in a study's directory: the ids of the runs that it makes to search, a line each
@@ -30,20 +30,21 @@ def read(runs_dir: Path) -> Ledger:
 
     A run that is still going or was killed before its first record is passed over. A broken record, one that
     lies in another run's directory, one without a metric and a failed run are skipped and named. Raises
-    :class:`UserError` when there is no such directory.
+    :class:`UserError` when there is no such directory, and for a pack that is broken or of a later version.
     """
     if not runs_dir.is_dir():
         raise UserError(f"no runs at {runs_dir}: `bench run` makes them, --runs-dir says where they are")
     ledger = Ledger([], [], [])
-    trials = _trials(runs_dir)
-    for path in sorted(runs_dir.glob("*/record.json")):
-        run = RunDirectory(runs_dir, path.parent.name)
+    files = files_at(runs_dir)
+    trials = _trials(files)
+    for name in files.names("*/record.json"):
+        path = runs_dir / name
         try:
-            record = run.read_record()
+            record = files.record(path.parent.name)
         except RecordError as error:
             ledger.skipped.append((path, str(error).removeprefix(f"{path}: ")))
             continue
-        if record.run_id != run.run_id:
+        if record.run_id != path.parent.name:
             ledger.skipped.append((path, f"is the record of run {record.run_id}"))
         elif record.status == "failed":
             ledger.skipped.append((path, f"the run failed: {record.error or 'no reason recorded'}"))
@@ -56,6 +57,6 @@ def read(runs_dir: Path) -> Ledger:
     return ledger
 
 
-def _trials(runs_dir: Path) -> set[str]:
-    """Ids of the runs that the studies under ``runs_dir`` have made to search."""
-    return {run for path in runs_dir.glob(f"studies/*/{SEARCHED}") for run in path.read_text().split()}
+def _trials(files: RecordFiles) -> set[str]:
+    """Ids of the runs that the studies have made to search."""
+    return {run for name in files.names(f"studies/*/{SEARCHED}") for run in files.read(name).decode().split()}

@@ -15,7 +15,8 @@ from filelock import FileLock, Timeout
 
 from bench.atomic import explain_write_errors, write_atomic
 from bench.errors import UserError
-from bench.record.record import Record, RecordError
+from bench.record.files import DirectoryFiles
+from bench.record.record import Record
 from bench.record.serialize import serialize
 
 if TYPE_CHECKING:
@@ -125,10 +126,7 @@ class RunDirectory:
 
     def read_record(self) -> Record:
         """Raises ``FileNotFoundError`` when there is none, :class:`RecordError` when it is broken."""
-        path = self.path / "record.json"
-        if path.is_dir():
-            raise RecordError(f"{path}: is a directory; a record is a file")
-        return Record.from_json(path.read_bytes().decode(errors="replace"), path)
+        return DirectoryFiles(self.root).record(self.run_id)
 
     def write_items(self, frame: DataFrame, name: str) -> None:
         """Keep an evaluation's per-item table in the file ``name``."""
@@ -174,15 +172,7 @@ class RunDirectory:
 
     def history(self) -> list[dict[str, Any]]:
         """The events in order, less a last line torn by a kill; a broken line is a :class:`UserError`."""
-        path = self.path / "history.jsonl"
-        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-        events = []
-        for number, line in enumerate(lines, 1):
-            try:
-                events.append(json.loads(line))
-            except ValueError as error:
-                raise UserError(f"{path}:{number}: not a JSON object ({error}); remove the line") from error
-        return events
+        return DirectoryFiles(self.root).history(self.run_id)
 
     def truncate_history(self, step: int) -> None:
         """Forget events after ``step`` and a torn last line, to go on from the checkpoint at ``step``.
