@@ -58,6 +58,19 @@ def test_what_only_adds_files_is_the_same_setting(key: str) -> None:
     assert setting(changed(key, "other")) == setting(config)
 
 
+@pytest.mark.parametrize(("key", "before"), [("index.engine", "hnswlib"), ("eval.max_corpus", None)])
+def test_a_later_setting_counts_once_it_is_another(key: str, before: Any) -> None:
+    """Records from before the setting have the name of those that have it as it was, and compare with them."""
+    same, other = changed(key, before), changed(key, "exact")
+    assert run_id(same, "f00d") == run_id(config, "f00d") != run_id(other, "f00d")
+    assert setting(same) == setting(config) != setting(other)
+
+
+def test_the_engine_of_a_record_is_told_whatever_its_age() -> None:
+    assert setting(config)["index.engine"] == "hnswlib"
+    assert setting(changed("index.engine", "faiss"))["index.engine"] == "faiss"
+
+
 def test_other_texts_under_the_same_name_are_another_run() -> None:
     assert run_id(config, "f00d") != run_id(config, "beef")
 

@@ -29,13 +29,18 @@ SAME_METRICS = (*SAME_RESULT, "eval.untrained", "eval.recall_file")
 """And those that only add to what a run leaves behind."""
 
 
-LATER = ("budget.", "eval.max_corpus")
-"""Settings that came after the first records: while they are null they do not count, as if not there."""
+LATER: Mapping[str, Any] = {"budget.": None, "eval.max_corpus": None, "index.engine": "hnswlib"}
+"""Settings that came after the first records, by the start of their key, with what every run had before: while one has
+that value it does not count, as if not there."""
 
 
 def counted(config_tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a recorded tree by dotted key, less later ones that are not in use."""
-    return {key: value for key, value in flat(config_tree) if value is not None or not key.startswith(LATER)}
+    """The settings of a recorded tree by dotted key, less later ones that have the value of before."""
+    return {key: value for key, value in flat(config_tree) if not _as_before(key, value)}
+
+
+def _as_before(key: str, value: Any) -> bool:
+    return any(key.startswith(start) and value == first for start, first in LATER.items())
 
 
 def run_id(config_tree: Mapping[str, Any], fingerprint: str) -> str:
@@ -53,8 +58,13 @@ def run_id(config_tree: Mapping[str, Any], fingerprint: str) -> str:
 
 
 def setting(config_tree: Mapping[str, Any]) -> dict[str, Any]:
-    """What runs share that differ in nothing but the seed: ``{"train.epochs": 1, "strategy.margin": ...}``."""
-    return {key: value for key, value in counted(config_tree).items() if key not in (*SAME_METRICS, "seed")}
+    """What runs share that differ in nothing but the seed: ``{"train.epochs": 1, "strategy.margin": ...}``.
+
+    A later setting that had a value before it could be chosen is always among them, with a record that lacks it too.
+    """
+    before = {key: first for key, first in LATER.items() if first is not None}
+    known = {**before, **counted(config_tree)}
+    return {key: value for key, value in known.items() if key not in (*SAME_METRICS, "seed")}
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -29,7 +29,7 @@ class RecordError(UserError):
 class Record:
     """One run, as ``record.json`` holds it.
 
-    ``metrics`` are percentages by name: ``recall@1`` is the HNSW index's on ``split``, ``exact/recall@1``
+    ``metrics`` are percentages by name: ``recall@1`` is the index's on ``split``, ``exact/recall@1``
     exact search's, ``dev_hard/recall@1`` a part's. ``baseline_metrics`` are the same of the encoder before
     training. A metric that could not be computed is None, never NaN.
 
@@ -86,6 +86,11 @@ class Record:
     def setting(self) -> dict[str, Any]:
         """What runs share that differ in nothing but the seed: ``{"train.epochs": 1, "strategy.margin": ...}``."""
         return setting(self.config)
+
+    @property
+    def engine(self) -> str:
+        """The engine of search that the plain metrics are of; hnswlib where the record is older than the choice."""
+        return str(self.setting["index.engine"])
 
     @property
     def evaluation_schema(self) -> EvaluationSchema:
