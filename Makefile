@@ -26,7 +26,7 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(PIP) --editable ".[cpu,offline,peers,dev]"
+	$(PIP) --editable ".[cpu,offline,usearch,peers,dev]"
 	touch $@
 
 lint: dev

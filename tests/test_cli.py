@@ -100,6 +100,7 @@ def test_words_that_are_no_command_are_refused(words: list[str], capsys: pytest.
         ("strategy=hard_neg", "did you mean 'hardest_neg'"),
         ("train.lr=abc", r"train\.lr=abc is not a number"),
         ("index.ef=10", r"index\.ef=10 is smaller than k=20"),
+        ("index.engine=hnsw", r"index\.engine='hnsw' is not one of .*hnswlib"),
         ("device=gpu", "not a device"),
         ("data=nowhere", "no directory, .jsonl file or preset"),
         ("eval.split=validation", "no such split; known: dev, test, train"),
@@ -129,6 +130,14 @@ def test_a_setting_that_cannot_be_met_is_told_before_anything_is_written(
     run: Callable[..., int], tmp_path: Path
 ) -> None:
     assert run(f"eval.retrieve={PASSAGES + 1}", f"index.ef={PASSAGES + 1}") == 2
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_engine_that_is_not_installed_is_told_before_anything_is_written(
+    run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "usearch", None)
+    refused(run("index.engine=usearch"), capsys, r'needs the package usearch: pip install "negbench\[usearch\]"')
     assert not (tmp_path / "runs").exists()
 
 

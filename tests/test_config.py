@@ -52,6 +52,7 @@ SETTINGS = {
     "train.save_every": ("50", "train.save_every", 50),
     "train.eval_every": ("0", "train.eval_every", 0),
     "train.init_from": ("in_batch-x-s0-00c0ffee", "train.init_from", "in_batch-x-s0-00c0ffee"),
+    "index.engine": ("faiss", "index.engine", "faiss"),
     "index.m": ("16", "index.m", 16),
     "index.ef_construction": ("50", "index.ef_construction", 50),
     "index.ef": ("80", "index.ef", 80),
@@ -167,6 +168,7 @@ def test_any_quoted_path_arrives_and_survives_expansion(path: str) -> None:
         (["eval.ks=[5,1]"], "must rise"),
         (["eval.ks=[1,100]"], r"eval\.retrieve=50"),
         (["index.ef=10"], r"index\.ef=10 is smaller than k=50"),
+        (["index.engine=hnsw"], r"index\.engine='hnsw' is not one of .*hnswlib"),
         (["seed=null"], r"^seed=null is not a whole number$"),
         (["seed=-1"], "at least 0"),
         (["seed=99999999999999999999"], "must be below"),
@@ -237,8 +239,12 @@ def test_a_recorded_tree_gives_the_same_configuration(words: dict[str, Any]) -> 
 
 def test_a_setting_that_came_after_a_recorded_tree_has_its_default() -> None:
     tree = resolve(["train.lr=1e-4"]).tree()
-    del tree["train"]["clip"], tree["mining"]
+    del tree["train"]["clip"], tree["mining"], tree["index"]["engine"]
     assert rebuild(tree) == resolve(["train.lr=1e-4"])
+
+
+def test_exact_search_has_no_ef_to_be_too_small() -> None:
+    assert resolve(["index.engine=exact", "index.ef=10"]).index.ef == 10
 
 
 def test_a_tree_with_a_setting_of_another_version_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from bench.data.dataset import Floats, Ids, Ragged, Split
 from bench.errors import UserError
 from bench.evaluate import EvalConfig, Measured, evaluate
 from bench.evaluate.recall_file import evaluate_file, write_file
-from bench.search import IndexConfig
+from bench.search import IndexConfig, registered
 
 CORPUS, QUERIES = 300, 40
 CONFIG = EvalConfig(ks=(1, 5, 20), retrieve=20)
@@ -116,6 +117,19 @@ def test_only_paddle_compat_leaves_out_the_last_query() -> None:
     for name in ("recall@1", "recall@20", "exact/ndcg@10"):
         assert compat.metrics[name] == pytest.approx(default.items[name].iloc[:-1].mean())
         assert compat.metrics[f"tail/{name}"] == default.items[name].iloc[0]
+
+
+@pytest.mark.parametrize("engine", registered())
+def test_any_engine_can_be_the_index(engine: str) -> None:
+    """With room for every passage each engine gives the metrics of exact search; exact search needs no room."""
+    if not registered()[engine].installed:
+        pytest.skip(f"{registered()[engine].package} is not installed")
+    queries, corpus, split = scene()
+    index = replace(INDEX, engine=engine) if registered()[engine].has_ef else IndexConfig(engine, ef=1)
+    found = evaluate(queries, corpus, split, {}, CONFIG, index)
+    plain = {name: value for name, value in found.metrics.items() if not name.startswith("exact/")}
+    assert plain == {name: found.metrics[f"exact/{name}"] for name in plain}
+    assert set(found.seconds) == {"index_s", "search_s", "exact_s"}
 
 
 def test_grades_reach_ndcg_and_survive_paddle_compat() -> None:

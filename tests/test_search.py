@@ -1,6 +1,10 @@
-"""Exact search against a plain sort, HNSW against exact search, and what either refuses."""
+"""One suite that every registered engine of search passes; exact search against a plain sort, block sizes, ties."""
 
 from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +13,8 @@ from hypothesis import strategies as st
 
 from bench.data.dataset import Floats
 from bench.errors import UserError
-from bench.search import ExactIndex, HnswIndex, Index, IndexConfig, exact
-from bench.search.base import best_first
+from bench.search import ExactIndex, IndexConfig, base, build, exact, registered
+from bench.search.base import best_first, register
 
 
 def unit(rows: int, dim: int, seed: int) -> Floats:
@@ -18,11 +22,186 @@ def unit(rows: int, dim: int, seed: int) -> Floats:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-ONE_THREAD = IndexConfig(m=16, ef_construction=100, ef=100, threads=1)
+GENEROUS = IndexConfig(m=32, ef_construction=300, ef=300, threads=1)  # of 300 passages it holds all
+
+
+def by_plain_sort(corpus: Floats, queries: Floats, k: int) -> tuple[Floats, Floats]:
+    """Ids and scores of the ``k`` highest inner products in float64, equal ones by rising id."""
+    products = queries.astype(np.float64) @ corpus.T.astype(np.float64)
+    ids = np.argsort(-products, axis=1, kind="stable")[:, :k]
+    return ids, np.take_along_axis(products, ids, axis=1)
+
+
+@pytest.fixture(params=registered())
+def engine(request: pytest.FixtureRequest) -> str:
+    """The name of every engine, one after the other."""
+    found = registered()[request.param]
+    if not found.installed:
+        pytest.skip(f"{found.package} is not installed")
+    return found.name
+
+
+@pytest.fixture
+def generous(engine: str) -> IndexConfig:
+    return replace(GENEROUS, engine=engine)
+
+
+# What every engine promises
+
+
+def test_it_finds_what_a_plain_sort_finds(generous: IndexConfig) -> None:
+    corpus, queries = unit(300, 16, 0), unit(50, 16, 1)
+    expected, products = by_plain_sort(corpus, queries, 20)
+    scores, ids = build(corpus, generous, seed=0).search(queries, 20)
+    np.testing.assert_array_equal(ids, expected)
+    np.testing.assert_allclose(scores, products, atol=1e-5)
+    assert scores.dtype == np.float32 and ids.dtype == np.int64
+
+
+def test_scores_are_inner_products_of_vectors_of_any_length(generous: IndexConfig) -> None:
+    corpus, queries = 3 * unit(300, 16, 0) * np.linspace(0.1, 1, 300, dtype=np.float32)[:, None], unit(50, 16, 1)
+    scores, ids = build(corpus, generous, seed=0).search(queries, 5)
+    products = [
+        [sum(float(a) * float(b) for a, b in zip(query, corpus[i], strict=True)) for i in row]
+        for query, row in zip(queries, ids, strict=True)
+    ]
+    np.testing.assert_allclose(scores, products, atol=1e-5)
+
+
+def test_it_finds_nearly_all_of_random_vectors(engine: str) -> None:
+    corpus, queries = unit(2000, 32, 0), unit(100, 32, 1)
+    config = IndexConfig(engine, m=16, ef_construction=200, ef=200, threads=2)
+    scores, ids = build(corpus, config, seed=0).search(queries, 10)
+    shared = [len(set(a) & set(b)) for a, b in zip(ids, by_plain_sort(corpus, queries, 10)[0], strict=True)]
+    assert np.mean(shared) >= 0.95 * 10
+    assert (np.diff(scores, axis=1) <= 0).all()
+    assert all(len(set(row)) == 10 for row in ids.tolist())
+
+
+def test_equal_passages_come_in_order_of_id(generous: IndexConfig) -> None:
+    corpus = np.repeat(unit(20, 16, 0), 3, axis=0)
+    _, ids = build(corpus, generous, seed=0).search(corpus[::3], 3)
+    np.testing.assert_array_equal(ids, np.arange(60).reshape(20, 3))
+
+
+def test_one_thread_and_one_seed_give_one_index(engine: str) -> None:
+    corpus, queries = unit(1000, 16, 0), unit(100, 16, 1)
+    narrow = IndexConfig(engine, m=2, ef_construction=10, ef=20, threads=1)  # a graph misses passages, so it can differ
+    first, second, other = (build(corpus, narrow, seed).search(queries, 20) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first[1], second[1])
+    np.testing.assert_array_equal(first[0], second[0])
+    assert (first[1] != other[1]).any() == registered()[engine].has_ef
+
+
+@pytest.mark.parametrize("queries", [0, 1, 2])
+def test_it_takes_any_number_of_queries(generous: IndexConfig, queries: int) -> None:
+    corpus = unit(30, 4, 0)
+    scores, ids = build(corpus, generous, seed=0).search(corpus[:queries], 3)
+    assert scores.shape == ids.shape == (queries, 3)
+    assert ids[:, 0].tolist() == list(range(queries))
+
+
+def test_it_takes_doubles_and_views_and_leaves_them_as_they_are(generous: IndexConfig) -> None:
+    corpus, queries = unit(300, 16, 0), unit(50, 16, 1)
+    expected = build(corpus, generous, seed=0).search(queries, 5)
+    views = [np.asfortranarray(vectors.astype(np.float64)) for vectors in (corpus, queries)]
+    for view in views:
+        view.flags.writeable = False
+    found = build(views[0], generous, seed=0).search(views[1], 5)
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_array_equal(found[0], expected[0])
+
+
+def test_it_returns_the_whole_corpus(generous: IndexConfig) -> None:
+    corpus = unit(12, 4, 0)
+    assert np.sort(build(corpus, generous, seed=0).search(corpus, 12)[1]).tolist() == [list(range(12))] * 12
+
+
+def test_refusals(generous: IndexConfig) -> None:
+    corpus = unit(12, 4, 0)
+    with pytest.raises(UserError, match="k=13 but the index has 12 passages"):
+        build(corpus, generous, 0).search(corpus, 13)
+    with pytest.raises(UserError, match="k=0"):
+        build(corpus, generous, 0).search(corpus, 0)
+    bad = corpus.copy()
+    bad[7, 2] = np.nan
+    with pytest.raises(UserError, match="passage 7 is not finite"):
+        build(bad, generous, 0)
+    with pytest.raises(UserError, match="query 7 is not finite"):
+        build(corpus, generous, 0).search(bad, 3)
+
+
+def test_an_ef_below_k_is_refused_where_there_is_an_ef(engine: str) -> None:
+    corpus, config = unit(60, 4, 0), IndexConfig(engine, ef=10, threads=1)
+    if not registered()[engine].has_ef:
+        config.check(50)
+        assert build(corpus, config, seed=0).search(corpus, 50)[1].shape == (60, 50)
+        return
+    told = r"index\.ef=10 is smaller than k=50; set index\.ef to at least 50"
+    with pytest.raises(UserError, match=told):
+        config.check(50)
+    with pytest.raises(UserError, match=told):
+        build(corpus, config, seed=0).search(corpus, 50)
+
+
+def test_the_number_of_threads_of_the_libraries_is_as_it_was(generous: IndexConfig) -> None:
+    faiss, torch = pytest.importorskip("faiss"), pytest.importorskip("torch")
+    before, corpus = (faiss.omp_get_max_threads(), torch.get_num_threads()), unit(100, 8, 0)
+    for threads in (1, 3):
+        build(corpus, replace(generous, threads=threads), seed=0).search(corpus, 5)
+        assert (faiss.omp_get_max_threads(), torch.get_num_threads()) == before
+
+
+def test_a_graph_with_too_few_links_never_makes_passages_up(engine: str) -> None:
+    corpus = np.repeat(unit(50, 8, 0), 10, axis=0)
+    poor = build(corpus, IndexConfig(engine, m=2, ef_construction=1, threads=1), seed=0)
+    try:
+        scores, ids = poor.search(corpus, 50)
+    except UserError as error:
+        assert "raise index.m=2 or index.ef_construction=1" in str(error)
+        return
+    assert all(len(set(row)) == 50 and set(row) <= set(range(500)) for row in ids.tolist())
+    np.testing.assert_allclose(scores, np.einsum("qd,qkd->qk", corpus, corpus[ids]), atol=1e-5)
+
+
+# The registry
+
+
+def test_nothing_is_imported_before_an_index_is_built() -> None:
+    libraries = {"torch", *(found.package for found in registered().values() if found.package)}
+    code = f"import sys; from bench.search import IndexConfig; IndexConfig(); print({libraries} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_a_missing_package_is_told_with_what_to_install(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ModuleNotFoundError(name)
+
+    monkeypatch.setattr(base, "import_module", missing)
+    config, package = IndexConfig(engine), registered()[engine].package  # a record of it can still be read
+    if package is None:
+        config.require()
+        return
+    with pytest.raises(UserError, match=rf"index\.engine={engine} needs the package {package}: pip install"):
+        build(unit(5, 4, 0), config, seed=0)
+
+
+def test_two_engines_cannot_have_one_name() -> None:
+    with pytest.raises(ValueError, match="two engines of search are called 'exact'"):
+        register("exact")(exact.exact)
+
+
+def test_an_engine_that_is_not_known_is_told_with_those_that_are() -> None:
+    with pytest.raises(UserError, match=r"index\.engine='annoy' is not one of .*hnswlib"):
+        IndexConfig("annoy")
+
+
+# Exact search
 
 
 @pytest.fixture(params=["faiss", "torch"])
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What exact search searches with."""
     if request.param == "torch":
         monkeypatch.setattr(exact, "_faiss", lambda: None)
@@ -38,7 +217,7 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     data=st.data(),
 )
 def test_exact_is_a_plain_sort_by_score_then_id(
-    engine: str, values: list[list[int]], queries: list[list[int]], data: st.DataObject
+    library: str, values: list[list[int]], queries: list[list[int]], data: st.DataObject
 ) -> None:
     """Small whole numbers: products are exact and ties are many, at the last place too."""
     k = data.draw(st.integers(1, len(values)))
@@ -51,45 +230,12 @@ def test_exact_is_a_plain_sort_by_score_then_id(
         assert row.tolist() == [products[i] for i in expected]
 
 
-def test_exact_does_not_depend_on_the_size_of_its_blocks(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exact_does_not_depend_on_the_size_of_its_blocks(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus, queries = unit(20000, 8, 0), unit(33, 8, 1)
     expected = np.argsort(-(queries.astype(np.float64) @ corpus.T.astype(np.float64)), axis=1)[:, :10]
     for memory_mb, rows in ((1, 7), (256, 4096)):
         monkeypatch.setattr(exact, "BY_FAISS", rows)
         np.testing.assert_array_equal(ExactIndex(corpus, memory_mb=memory_mb).search(queries, 10)[1], expected)
-
-
-def test_exact_takes_no_queries() -> None:
-    scores, ids = ExactIndex(unit(5, 4, 0)).search(np.empty((0, 4), np.float32), 3)
-    assert scores.shape == ids.shape == (0, 3)
-
-
-def test_hnsw_that_holds_every_candidate_agrees_with_exact() -> None:
-    corpus, queries = unit(300, 16, 0), unit(50, 16, 1)
-    config = IndexConfig(m=32, ef_construction=300, ef=300, threads=1)
-    scores, ids = HnswIndex(corpus, config, seed=0).search(queries, 20)
-    expected_scores, expected = ExactIndex(corpus).search(queries, 20)
-    np.testing.assert_array_equal(ids, expected)
-    np.testing.assert_allclose(scores, expected_scores, atol=1e-6)
-    assert scores.dtype == np.float32 and ids.dtype == np.int64
-    assert (np.diff(scores, axis=1) <= 0).all()
-
-
-def test_hnsw_scores_are_inner_products_of_the_passages_it_names() -> None:
-    corpus, queries = unit(2000, 16, 0), unit(50, 16, 1)
-    scores, ids = HnswIndex(corpus, IndexConfig(threads=2), seed=0).search(queries, 50)
-    np.testing.assert_allclose(scores, np.einsum("qd,qkd->qk", queries, corpus[ids]), atol=1e-6)
-    exact_ids = ExactIndex(corpus).search(queries, 50)[1]
-    shared = [len(set(a) & set(b)) for a, b in zip(ids.tolist(), exact_ids.tolist(), strict=True)]
-    assert np.mean(shared) > 0.95 * 50
-
-
-def test_one_thread_builds_the_same_graph_twice() -> None:
-    corpus, queries = unit(1000, 16, 0), unit(100, 16, 1)
-    narrow = IndexConfig(m=2, ef_construction=10, ef=20, threads=1)  # misses passages, so graphs can differ
-    first, second, other = (HnswIndex(corpus, narrow, seed).search(queries, 20)[1] for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, second)
-    assert (first != other).any()
 
 
 @settings(deadline=None, derandomize=True)
@@ -98,44 +244,6 @@ def test_best_first_sorts_by_falling_score_then_rising_id(pairs: list[tuple[floa
     scores, ids = best_first(np.array([[s for s, _ in pairs]], np.float32), np.array([[i for _, i in pairs]], np.int64))
     expected = sorted(pairs, key=lambda p: (-p[0], p[1]))
     assert list(zip(scores[0].tolist(), ids[0].tolist(), strict=True)) == expected
-
-
-def test_equal_passages_come_in_order_of_id_from_hnsw_too() -> None:
-    corpus = np.repeat(unit(20, 16, 0), 3, axis=0)
-    _, ids = HnswIndex(corpus, ONE_THREAD, seed=0).search(corpus[::3], 3)
-    np.testing.assert_array_equal(ids, np.arange(60).reshape(20, 3))
-
-
-@pytest.mark.parametrize("kind", ["exact", "hnsw"])
-def test_refusals(kind: str) -> None:
-    corpus = unit(12, 4, 0)
-
-    def build(vectors: Floats) -> Index:
-        return ExactIndex(vectors) if kind == "exact" else HnswIndex(vectors, ONE_THREAD, seed=0)
-
-    with pytest.raises(UserError, match="k=13 but the index has 12 passages"):
-        build(corpus).search(corpus, 13)
-    with pytest.raises(UserError, match="k=0"):
-        build(corpus).search(corpus, 0)
-    bad = corpus.copy()
-    bad[7, 2] = np.nan
-    with pytest.raises(UserError, match="passage 7 is not finite"):
-        build(bad)
-    with pytest.raises(UserError, match="query 7 is not finite"):
-        build(corpus).search(bad, 3)
-
-
-def test_hnsw_refuses_an_ef_below_k() -> None:
-    corpus = unit(60, 4, 0)
-    with pytest.raises(UserError, match=r"index\.ef=10 is smaller than k=50; set index\.ef to at least 50"):
-        HnswIndex(corpus, IndexConfig(ef=10, threads=1), seed=0).search(corpus, 50)
-
-
-def test_a_graph_with_too_few_links_is_told() -> None:
-    corpus = np.repeat(unit(50, 8, 0), 10, axis=0)
-    poor = HnswIndex(corpus, IndexConfig(m=2, ef_construction=1, threads=1), seed=0)
-    with pytest.raises(UserError, match=r"raise index\.m=2 or index\.ef_construction=1"):
-        poor.search(corpus, 50)
 
 
 @pytest.mark.parametrize("wrong", [{"m": 1}, {"ef": 0}, {"ef_construction": 0}, {"threads": -1}])

@@ -21,7 +21,7 @@ from bench.evaluate.hardest import hardest_queries
 from bench.evaluate.metrics import judge, means, names, per_query
 from bench.evaluate.recall_file import write_file
 from bench.record.schema import RETRIEVAL
-from bench.search import ExactIndex, HnswIndex, IndexConfig
+from bench.search import ExactIndex, IndexConfig, build
 
 WORST = 50  # queries that are kept in words
 
@@ -33,7 +33,7 @@ class Retrieval(Evaluation):
     ``split.relevant`` counts passages within ``corpus``. ``parts`` names rows of the split to report beside the
     whole. ``device`` is that of exact search; ``seed`` that of the index. Without ``final`` only exact search runs and
     no query is kept in words. Raises :class:`UserError` when the corpus is too small for the settings or lacks a
-    relevant passage, and when a part is empty.
+    relevant passage, when a part is empty, and when the package of the index's engine is not installed.
     """
 
     data: DataSet
@@ -51,6 +51,8 @@ class Retrieval(Evaluation):
 
     def __post_init__(self) -> None:
         check_task(self.split, self.parts, len(self.corpus), self.config.retrieve, self.data.name)
+        if self.final:
+            self.index.require()
 
     @classmethod
     def of(
@@ -144,9 +146,9 @@ def evaluate(
     seconds: dict[str, float] = {}
     if by_index:
         start = perf_counter()
-        graph = HnswIndex(corpus_vectors, index, seed)
+        searched = build(corpus_vectors, index, seed)
         built = perf_counter()
-        found[""] = graph.search(query_vectors, config.retrieve)
+        found[""] = searched.search(query_vectors, config.retrieve)
         seconds |= {"index_s": built - start, "search_s": perf_counter() - built}
     start = perf_counter()
     found["exact/"] = ExactIndex(corpus_vectors, device).search(query_vectors, config.retrieve)

@@ -25,6 +25,7 @@ PACKAGES = (
     "pandas",
     "faiss-cpu",
     "faiss-gpu",
+    "usearch",
     "wandb",
 )
 CHECKOUT = Path(__file__).parents[2]

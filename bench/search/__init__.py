@@ -1,7 +1,17 @@
-"""Exact and approximate nearest-neighbour search behind one small interface, on plain numpy arrays."""
+"""Nearest-neighbour search on plain numpy arrays: one file an engine, found by itself.
 
-from bench.search.base import Index, IndexConfig
+See :mod:`bench.search.base` for the contract. No engine's library is imported before an index is built.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from bench.search.base import Index, IndexConfig, build, registered
 from bench.search.exact import ExactIndex
-from bench.search.hnswlib import HnswIndex
 
-__all__ = ["ExactIndex", "HnswIndex", "Index", "IndexConfig"]
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+__all__ = ["ExactIndex", "Index", "IndexConfig", "build", "registered"]

@@ -1,14 +1,18 @@
-"""What an index is: its interface, its settings, and the rules every kind of index keeps."""
+"""What an index is: its interface, its settings, the registry of engines, and the rules that every engine keeps."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from bench.data.dataset import Floats, Ids
-from bench.errors import UserError, at_least
+from bench.errors import UserError, at_least, choice
 
 
 class Index(Protocol):
@@ -25,29 +29,105 @@ class Index(Protocol):
 
 @dataclass(frozen=True)
 class IndexConfig:
-    """Settings of the HNSW graph; the defaults are those of the documented PaddleNLP recall script.
+    """Which engine searches, and the settings of its HNSW graph; the defaults are those of the documented PaddleNLP
+    recall script.
 
-    ``m`` links a node, ``ef_construction`` and ``ef`` candidates held while building and while searching,
-    ``threads`` to build and search with (0: all cores). With one thread equal vectors and an equal seed
-    build the same graph; with more, the graph depends on the order in which the threads get there, and a
-    recall may differ by a few queries between two builds.
+    ``engine`` is a name of :func:`registered`. ``m`` links a node (twice as many on the lowest level),
+    ``ef_construction`` and ``ef`` candidates held while building and while searching; exact search has no use for
+    these three. ``threads`` to build and search with; 0 is all cores, of which faiss and exact search take as many as
+    OMP_NUM_THREADS allows. With one thread, equal vectors and an equal seed build the same graph; with more, the graph
+    depends on the order in which the threads get there, and a recall may differ by a few queries between two builds.
+
+    Raises :class:`UserError` for an engine that is not known and for numbers out of range.
     """
 
+    engine: str = "hnswlib"
     m: int = 100
     ef_construction: int = 100
     ef: int = 100
     threads: int = 0
 
     def __post_init__(self) -> None:
+        choice("index.engine", self.engine, registered())
         at_least("index.m", self.m, 2)
         at_least("index.ef_construction", self.ef_construction, 1)
         at_least("index.ef", self.ef, 1)
         at_least("index.threads", self.threads, 0)
 
     def check(self, k: int) -> None:
-        """Raise :class:`UserError` when ``ef`` is too small to return ``k`` passages."""
-        if self.ef < k:
+        """Raise :class:`UserError` when the engine has an ``ef`` and it is too small to return ``k`` passages."""
+        if _registry[self.engine].has_ef and self.ef < k:
             raise UserError(f"index.ef={self.ef} is smaller than k={k}; set index.ef to at least {k}")
+
+    def require(self) -> None:
+        """Import the engine's package. Raises :class:`UserError` that says what to install when it cannot be."""
+        _registry[self.engine].require()
+
+
+Builder = Callable[[Floats, IndexConfig, int], Index]
+B = TypeVar("B", bound=Builder)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A kind of index under its ``name``. ``make(vectors, config, seed)`` builds one of vectors ``[P, d]``.
+
+    ``package`` is what it imports, if anything, and ``install`` what pip calls that. ``has_ef`` tells whether
+    ``config.ef`` bounds what a search can return.
+    """
+
+    name: str
+    make: Builder
+    package: str | None = None
+    install: str = ""
+    has_ef: bool = True
+
+    @property
+    def installed(self) -> bool:
+        """Whether the engine's package can be found, which imports nothing."""
+        return self.package is None or find_spec(self.package) is not None
+
+    def require(self) -> None:
+        """Import the engine's package. Raises :class:`UserError` that says what to install when it cannot be."""
+        if self.package is not None:
+            try:
+                import_module(self.package)
+            except ImportError as error:
+                raise UserError(
+                    f'index.engine={self.name} needs the package {self.package}: pip install "{self.install}"'
+                ) from error
+
+
+_registry: dict[str, Engine] = {}
+
+
+def register(name: str, package: str | None = None, install: str = "", has_ef: bool = True) -> Callable[[B], B]:
+    """Decorator of a class or function ``make(vectors, config, seed)``: the engine ``name``, see :class:`Engine`.
+
+    Raises ``ValueError`` when the name is taken.
+    """
+
+    def add(make: B) -> B:
+        if name in _registry:
+            raise ValueError(f"two engines of search are called {name!r}")
+        _registry[name] = Engine(name, make, package, install, has_ef)
+        return make
+
+    return add
+
+
+def registered() -> dict[str, Engine]:
+    """All engines by name, in alphabetical order. Importing :mod:`bench.search` fills the registry."""
+    return dict(sorted(_registry.items()))
+
+
+def build(vectors: Floats, config: IndexConfig, seed: int) -> Index:
+    """The index of vectors ``[P, d]`` that ``config`` asks for; ids are row numbers, scores are inner products.
+
+    Raises :class:`UserError` when a vector is not finite or the engine's package is not installed.
+    """
+    config.require()
+    return _registry[config.engine].make(vectors, config, seed)
 
 
 def checked(vectors: Floats, what: str) -> Floats:
@@ -70,3 +150,24 @@ def best_first(scores: Floats, ids: Ids) -> tuple[Floats, Ids]:
     """Scores and ids ``[Q, k]``, each row sorted by falling score, then by rising id."""
     order = np.lexsort((ids, -scores), axis=1)
     return np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1)
+
+
+def too_few(config: IndexConfig, k: int) -> UserError:
+    """What to say when a walk through an HNSW graph ends before it has met ``k`` passages."""
+    return UserError(
+        f"the HNSW graph reaches fewer than k={k} passages from some query; "
+        f"raise index.m={config.m} or index.ef_construction={config.ef_construction}"
+    )
+
+
+@contextmanager
+def limited(threads: int, get: Callable[[], int], put: Callable[[int], None]) -> Iterator[None]:
+    """A library's number of threads set to ``threads`` by ``put`` and restored afterwards; 0 leaves it alone."""
+    before = get()
+    if threads:
+        put(threads)
+    try:
+        yield
+    finally:
+        if threads:
+            put(before)

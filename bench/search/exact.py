@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.data.dataset import Floats, Ids
-from bench.search.base import best_first, check_k, checked
+from bench.search.base import Index, IndexConfig, best_first, check_k, checked, limited, register
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,12 +22,15 @@ BY_FAISS = 4096  # queries a block; it holds no more than their results
 class ExactIndex:
     """All inner products with ``vectors`` ``[P, d]`` in float32, on the CPU or a CUDA ``device``.
 
+    ``threads`` are those of the CPU; 0 leaves the library's number, all cores unless OMP_NUM_THREADS says fewer.
+
     A search needs memory for the vectors on the device and ``memory_mb`` MiB of scores (those of one query at
     least), some three times as much where many scores are equal; with faiss, which keeps none, some 50 MiB.
     """
 
-    def __init__(self, vectors: Floats, device: str = "cpu", memory_mb: int = MEMORY_MB) -> None:
+    def __init__(self, vectors: Floats, device: str = "cpu", memory_mb: int = MEMORY_MB, threads: int = 0) -> None:
         self.vectors, self.device, self.memory_mb = checked(vectors, "passage"), device, memory_mb
+        self.threads = threads
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         """See :class:`bench.search.Index`."""
@@ -48,7 +51,8 @@ class ExactIndex:
     def _by_faiss(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         faiss = _faiss()
         size = len(self.vectors)
-        scores, ids = faiss.knn(queries, self.vectors, min(k + 1, size), metric=faiss.METRIC_INNER_PRODUCT)
+        with limited(self.threads, faiss.omp_get_max_threads, faiss.omp_set_num_threads):
+            scores, ids = faiss.knn(queries, self.vectors, min(k + 1, size), metric=faiss.METRIC_INNER_PRODUCT)
         if k < size:  # of equals it takes any
             tied = np.flatnonzero(scores[:, k - 1] == scores[:, k])
             scores, ids = scores[:, :k], ids[:, :k]
@@ -60,9 +64,9 @@ class ExactIndex:
     def _by_torch(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         import torch
 
-        with _full_precision():
+        with _full_precision(), limited(self.threads, torch.get_num_threads, torch.set_num_threads):
             products = torch.from_numpy(queries).to(self.device) @ self._tensor.T
-        columns = top(products, k)
+            columns = top(products, k)
         return products.gather(1, columns).cpu().numpy(), columns.cpu().numpy()
 
     @cached_property
@@ -71,6 +75,12 @@ class ExactIndex:
 
         vectors = self.vectors if self.vectors.flags.writeable else self.vectors.copy()
         return torch.from_numpy(vectors).to(self.device)
+
+
+@register("exact", has_ef=False)
+def exact(vectors: Floats, config: IndexConfig, seed: int) -> Index:
+    """Exact search on the CPU as an engine: it has no graph, and no ``seed`` changes what it finds."""
+    return ExactIndex(vectors, threads=config.threads)
 
 
 def _faiss() -> Any:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from bench.data.dataset import Floats, Ids
-from bench.errors import UserError
-from bench.search.base import IndexConfig, best_first, check_k, checked
+from bench.search.base import IndexConfig, best_first, check_k, checked, register, too_few
 
 
+@register("hnswlib", package="hnswlib", install="hnswlib")
 class HnswIndex:
     """HNSW over the inner product of ``vectors`` ``[P, d]``; ids are row numbers, scores are inner products.
 
-    Deterministic in ``seed`` only with ``config.threads == 1``; see :class:`IndexConfig`.
+    ``seed`` draws the levels of the nodes. With ``config.threads == 1`` an equal seed gives an equal graph; with more
+    threads it does not.
     """
 
     def __init__(self, vectors: Floats, config: IndexConfig, seed: int) -> None:
@@ -35,9 +36,6 @@ class HnswIndex:
         try:
             ids, distances = self._graph.knn_query(queries, k, num_threads=self._threads)
         except RuntimeError as error:  # hnswlib's way to say that a walk ended before it met k passages
-            raise UserError(
-                f"the HNSW graph reaches fewer than k={k} passages from some query; "
-                f"raise index.m={self._config.m} or index.ef_construction={self._config.ef_construction}"
-            ) from error
+            raise too_few(self._config, k) from error
         # hnswlib's 'ip' distance is 1 - inner product
         return best_first(1 - distances, ids.astype(np.int64))
