@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,21 @@ def test_a_strategy_of_which_no_trial_ends_does_not_take_the_others_with_it(
     assert (failed["complete"], failed["failed"], failed["why"], failed["finals"]) == (0, 1, "it diverged", {})
     assert (fine["complete"], fine["why"]) == (1, "")
     assert "mnr: no trial came to an end (it diverged)" in capsys.readouterr().out
+
+
+def test_an_engine_that_is_not_installed_does_not_take_the_others_with_it(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines = Dimension("index.engine", choices=("hnswlib", "faiss", "usearch"))
+    spec = replace(registered()["hnsw"], vary=(engines,), seeds=(1,))
+    monkeypatch.setattr("bench.study.setup.known_studies", lambda: {"hnsw": spec})
+    monkeypatch.setitem(sys.modules, "usearch", None)
+    assert bench("study", "hnsw", *words(data, tmp_path)) == 0
+    told = result(tmp_path)
+    (arm,) = told["arms"]
+    assert (arm["complete"], arm["failed"]) == (2, 1)
+    labels = [row["label"] for row in told["comparison"]["rows"]]
+    assert sorted(label.split()[-1] for label in labels) == ["engine=faiss", "engine=hnswlib"]
 
 
 def test_a_study_of_which_no_trial_ends_says_why(

@@ -256,6 +256,7 @@ class StudyRunner:
         try:
             config = self.services.resolve(line)
             check(config.strategy, self.data)
+            config.index.require()
         except UserError as error:
             raise Impossible(error) from error
         return self.services.execute(config, line, context)
