@@ -135,7 +135,7 @@ def p_value(pair: Pair) -> str:
 
 
 def index(comparison: Comparison) -> Section | None:
-    """How much of each metric the HNSW index loses against exact search."""
+    """How much of each metric the index loses against exact search."""
     schema = comparison.schema
     name, exact = schema.plain(comparison.metric), schema.exact(comparison.metric)
     if exact is None or not all({name, exact} <= row.metrics.keys() for row in comparison.rows):
@@ -149,7 +149,9 @@ def index(comparison: Comparison) -> Section | None:
         "`lost` is exact search minus the approximate index. It is negative where the index misses wrong passages "
         "that exact search ranks above the right one."
     )
-    return section(f"{name}: HNSW index against exact search", note, table(["strategy", "HNSW", "exact", "lost"], rows))
+    engines = ", ".join(dict.fromkeys(record.engine for row in comparison.rows for record in row.group.records))
+    header = ["strategy", f"index ({engines})", "exact", "lost"]
+    return section(f"{name}: index ({engines}) against exact search", note, table(header, rows))
 
 
 def every_metric(comparison: Comparison, folded: bool = False) -> Section | None:

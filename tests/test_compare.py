@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from records import QUERIES, Runs, run
 from tiny import bench
 
-from bench.compare.comparability import refuse_incomparable
+from bench.compare.comparability import comparable, refuse_incomparable
 from bench.compare.comparison import compare
 from bench.compare.seed_groups import seed_groups
 from bench.compare.select import select
@@ -174,6 +174,17 @@ def test_records_are_chosen_by_any_setting() -> None:
             select(records, words)
 
 
+def test_the_engine_of_search_is_told_of_rows_that_differ_in_it() -> None:
+    """A record from before there was a choice is one of hnswlib."""
+    old = run("mnr", 1)
+    other = run("mnr", 2, config={**old.config, "index": {"engine": "faiss"}})
+    assert [cell.label for cell in seed_groups([old, other])] == ["mnr engine=hnswlib", "mnr engine=faiss"]
+    assert len(comparable([old, other])) == 2
+    assert len(comparable([old, run("mnr", 2, config={**old.config, "index": {"engine": "hnswlib"}})])) == 1
+    assert select([old, other], ["index.engine=hnswlib"]) == [old]
+    assert select([old, other], ["index.engine=faiss"]) == [other]
+
+
 @pytest.fixture
 def runs_dir(tmp_path: Path) -> Path:
     return Runs({"mnr": 0.5, "mined_hard": 0.7, "in_batch": 0.7}).write(tmp_path)
@@ -186,7 +197,7 @@ def test_the_command_shows_quality_significance_and_cost(runs_dir: Path, capsys:
     first = [[cell.strip() for cell in line.split("|")] for line in out.splitlines()[4:7]]
     assert {cells[1]: cells[6] for cells in first} == {"mined_hard": "a", "in_batch": "a", "mnr": "b"}
     assert "| texts encoded |" in out and "points per 10k texts" in out
-    for title in ("### Differences from the first row", "HNSW index against exact search", "### All metrics"):
+    for title in ("### Differences from the first row", "index (hnswlib) against exact search", "### All metrics"):
         assert title in out
     assert bench("compare", "strategy=mnr,mined_hard", "--runs-dir", str(runs_dir), "--every-pair") == 0
     out = capsys.readouterr().out

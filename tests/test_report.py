@@ -65,7 +65,13 @@ def test_a_setting_makes_a_row_and_seeds_do_not(tmp_path: Path) -> None:
 def test_settings_stand_with_what_is_equal(runs_dir: Path) -> None:
     shown = " ".join(text(build(read(runs_dir), runs_dir)).split())
     equal = shown[shown.index("Equal in all rows:") :].partition(". ")[0]
-    for told in ("encoder.name=minilm-l3", "eval.retrieve=50", "train.batch_size=32", "train.max_steps=100"):
+    for told in (
+        "encoder.name=minilm-l3",
+        "eval.retrieve=50",
+        "index.engine=hnswlib",
+        "train.batch_size=32",
+        "train.max_steps=100",
+    ):
         assert told in equal
     assert re.search(r"\| mnr +\| scale=20 +\|", shown)
 

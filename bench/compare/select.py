@@ -49,7 +49,8 @@ def _plain(value: str) -> str | float:
 
 def _settings(record: Record) -> dict[str, tuple[str, ...]]:
     """Every setting of a record, and the words that match its value."""
-    found: dict[str, tuple[str, ...]] = {key: (as_override(value),) for key, value in flat(record.config)}
+    known = {**record.setting, **dict(flat(record.config))}  # also what the record is older than
+    found: dict[str, tuple[str, ...]] = {key: (as_override(value),) for key, value in known.items()}
     for name, value in (("data", record.data["name"]), ("encoder", record.encoder.get("name", ""))):
         given = str(found.get(f"{name}.name", (value,))[0])
         found[name] = (str(value), given, PurePath(given).name)
