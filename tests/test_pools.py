@@ -151,9 +151,9 @@ def test_two_runs_started_together_on_an_empty_cache_share_one_right_pool(data: 
     def environment(place: str) -> dict[str, str]:
         return {**os.environ, "OMP_NUM_THREADS": "1", "NEGBENCH_CACHE": str(tmp_path / place)}
 
-    def start(place: str, seed: int) -> subprocess.Popen[str]:
-        line = words(data, tmp_path / place / "runs", strategy="mined_hard", strategy__last="40", seed=str(seed))
-        line = [word.replace("encoder=scratch", "encoder=minilm-l3") for word in line]
+    def start(place: str, n: int) -> subprocess.Popen[str]:
+        mining = {"strategy": "mined_hard", "strategy__last": "40", "strategy__n": str(n)}
+        line = words(data, tmp_path / place / "runs", **mining, eval__untrained="false")
         return subprocess.Popen(
             [sys.executable, "-m", "bench.cli", *line], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
             env=environment(place), cwd=Path(__file__).parents[1],
@@ -163,7 +163,7 @@ def test_two_runs_started_together_on_an_empty_cache_share_one_right_pool(data: 
         (entries,) = (tmp_path / place).glob("pool-*/entries.npy")
         return np.load(entries)
 
-    both = [start("together", seed) for seed in (1, 2)]
+    both = [start("together", n) for n in (1, 2)]
     errors = [process.communicate(timeout=120)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], errors
     alone = start("alone", 1)

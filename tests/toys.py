@@ -157,11 +157,10 @@ class Training:
 
     def gradients(self, cached: bool | None = None) -> dict[str, Tensor]:
         """Gradients of the first 16 examples of the last stage by parameter name."""
-        rows, stage = np.arange(16), self.strategy.stages()[-1]
+        rows, stage, start = np.arange(16), self.strategy.stages()[-1], random_state(CPU)
         objective = self.objective(stage, self.directory)
         if objective.sampler.due(0):
             objective.sampler.refresh(0)
-        start = random_state(CPU)
         learner = self.learner(stage)
         set_random_state(start, CPU)
         learner.zero_grad()
