@@ -1,4 +1,4 @@
-"""Negative strategies: one file each, found by themselves. See :mod:`strategies.base` for the contract."""
+"""Negative strategies: one file each, registered on import. See :mod:`strategies.base` for the contract."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hard negatives mined again and again by the model that is being trained."""
+"""Hard negatives mined repeatedly by the model in training."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from strategies.negatives import Mined, Negatives
 @register("ance")
 @dataclass(frozen=True)
 class ANCE(Strategy):
-    """Negatives from the top of a search that the current model repeats every ``refresh`` steps.
+    """Negatives from the top ranks of a search that the current model repeats every ``refresh`` steps.
 
-    ``kind="hinge"``: the mean over the query's ``n`` negatives of ``max(0, c_in - c_ip + m)`` over cosines,
-    without the batch's other passages; ``"ce"``: cross-entropy over all of the batch's passages,
-    ``-log( exp(s c_ip) / sum_j exp(s c_ij) )``. Negatives are drawn from the highest ``last`` passages that
-    are not labelled relevant.
+    ``kind="hinge"`` is the mean over the query's ``n`` negatives of ``max(0, c_in - c_ip + m)`` over cosines;
+    it does not use the batch's other passages. ``kind="ce"`` is the cross-entropy over all passages of the
+    batch, ``-log( exp(s c_ip) / sum_j exp(s c_ij) )``. Negatives are drawn from the ``last`` highest-ranked
+    passages that are not labelled relevant.
 
-    Source: ANCE (Xiong et al. 2021), synchronous here: training waits for the search. PaddleNLP's version
-    (hinge, margin 0.3, top 500, no published result) takes the five lowest of them, ranks 496 to 500, and
-    does not take out the positive.
+    Source: ANCE (Xiong et al. 2021). The search is synchronous here: training waits for it. PaddleNLP's
+    version (hinge, margin 0.3, top 500, no published result) takes the five lowest of the top 500, ranks 496
+    to 500, and does not exclude the positive.
     """
 
     kind: str = knob("hinge", choices=("hinge", "ce"), source="PaddleNLP semantic_indexing/ance")
@@ -30,7 +30,7 @@ class ANCE(Strategy):
     scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="sentence-transformers MNR scale, for ce")
     n: int = knob(1, low=1, high=7, log=True, least=1, source="PaddleNLP: one negative a triplet")
     last: int = knob(200, low=20, high=500, log=True, least=1, source="ANCE: top 200; PaddleNLP: 500")
-    refresh: int = knob(100, low=25, high=400, log=True, least=1, source="ANCE repeats it every 5,000 to 10,000")
+    refresh: int = knob(100, low=25, high=400, log=True, least=1, source="ANCE: every 5,000 to 10,000 steps")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,6 +1,6 @@
-"""The contract of a strategy and the registry that finds them.
+"""The contract of a strategy, and the registry of all strategies.
 
-A strategy says three things: which negatives it wants, what loss it puts on a batch, and which knobs it has.
+A strategy declares three things: its negatives, its loss on a batch, and its knobs.
 It never opens a file, an index or a model.
 """
 
@@ -20,7 +20,7 @@ from strategies.negatives import Guide, InBatch, Negatives
 
 @dataclass(frozen=True)
 class Knob:
-    """A tunable number or switch of a strategy: its default, the range a search uses, where it is from."""
+    """A tunable number or switch of a strategy: its default, the range that a search uses, and the source of both."""
 
     name: str
     default: Any
@@ -44,9 +44,9 @@ def knob(
 ) -> Any:
     """Declare a knob as a dataclass field.
 
-    ``low`` and ``high`` bound the search (``log`` when it should be uniform in the logarithm), or ``choices``
-    lists all values that are allowed; with none of these the knob is set, never searched. Values below
-    ``least``, and of ``log`` knobs those not above 0, are refused. ``source`` names the document the default is from.
+    ``low`` and ``high`` bound the search (``log``: uniform in the logarithm), or ``choices`` lists all allowed values.
+    A knob with neither is set by hand and never searched. Values below ``least`` are refused; for ``log`` knobs, so
+    are values that are not above 0. ``source`` names the document that the default is from.
     """
     meta = {"source": source, "low": low, "high": high, "log": log, "choices": choices, "least": least}
     return field(default=default, metadata=meta)
@@ -75,21 +75,21 @@ class Strategy(ABC):
 
     @property
     def negatives(self) -> Negatives:
-        """Which negatives it wants: by default the batch's."""
+        """The negatives that the loss uses; by default those of the batch."""
         return InBatch()
 
     @property
     def examples(self) -> Examples:
-        """What it is trained on: by default the labelled pairs."""
+        """The examples that it is trained on; by default the labelled pairs."""
         return LabelledPairs()
 
     @property
     def guide(self) -> Guide | None:
-        """Whose view of the batch the loss wants to see, if any."""
+        """The guide or teacher whose view of the batch the loss uses, if any."""
         return None
 
     def stages(self) -> tuple[Strategy, ...]:
-        """The strategies that are trained one after the other, each from where the one before ended."""
+        """The strategies that are trained one after the other, each starting from the weights of the one before."""
         return (self,)
 
     @classmethod
@@ -98,9 +98,9 @@ class Strategy(ABC):
         return tuple(Knob(f.name, f.default, **f.metadata) for f in fields(cls))
 
     def head(self, dim: int) -> nn.Module | None:
-        """A module with weights of its own that the loss puts on vectors of length ``dim``; by default none.
+        """A module with weights of its own that the loss applies to vectors of length ``dim``; by default none.
 
-        It is trained and checkpointed beside the encoder, and is no part of the encoder that is saved.
+        It is trained and checkpointed with the encoder, but is not saved as part of it.
         """
         return None
 
@@ -119,7 +119,7 @@ _registry: dict[str, type[Strategy]] = {}
 
 
 def register(name: str) -> Callable[[S], S]:
-    """Class decorator: make a strategy known under ``name``. Raises ``ValueError`` when the name is taken."""
+    """Class decorator: register a strategy as ``name``. Raises ``ValueError`` when the name is taken."""
 
     def add(cls: S) -> S:
         if name in _registry:

@@ -1,4 +1,4 @@
-"""What a loss sees of one batch: embeddings, and who is relevant to whom or how similar two texts are."""
+"""The input of a loss: the embeddings of one batch, with relevance masks or with labels of pairs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Batch:
 
     ``queries`` [Q, d] and ``candidates`` [C, d] have unit length, so products are cosines in [-1, 1].
     ``positive`` [Q] is the column of the positive a query was drawn with. ``relevant`` [Q, C] marks every
-    column labelled relevant to the query, its positive included: these are never negatives. A passage
-    stands in one column however often it was drawn, so it is pushed away once. ``own`` [Q, n] are the
-    columns of negatives sampled for the query itself (None where the strategy samples none): a labelled
-    passage may be among them, which ``own_negative`` tells.
+    column labelled relevant to the query, including its positive: these are never negatives. A passage has
+    one column however often it was drawn, so it counts once as a negative. ``own`` [Q, n] are the columns
+    of the passages sampled for the query (None where the strategy samples none). They may include labelled
+    passages; ``own_negative`` marks the true negatives among them.
 
-    ``guide`` is the same batch as another, frozen, model embeds it; ``teacher`` [Q, C] holds a teacher's
-    scores, NaN where it gave none. Both are None where the strategy asks for no guide. ``head`` is the module that
-    the strategy declares, None where it declares none.
+    ``guide`` is the same batch, embedded by another, frozen model. ``teacher`` [Q, C] holds a teacher's
+    scores, NaN where it gave none. Both are None where the strategy declares no guide. ``head`` is the module
+    that the strategy declares, or None.
     """
 
     queries: Tensor
@@ -52,7 +52,7 @@ class Batch:
 
     @cached_property
     def negative(self) -> Tensor:
-        """[Q, C] True in every column that may be pushed away from the query."""
+        """[Q, C] True in every column that is a negative of the query."""
         return ~self.relevant
 
     @property
@@ -69,7 +69,7 @@ class Batch:
 
     @cached_property
     def own_negative(self) -> Tensor:
-        """[Q, n] whether what was sampled for the query is a negative, and stands there for the first time."""
+        """[Q, n] whether a sampled passage is a negative of the query and not a repetition of an earlier one."""
         own = self.sampled
         before = torch.ones(own.shape[1], own.shape[1], dtype=torch.bool, device=own.device).tril(-1)
         repeated = ((own[:, :, None] == own[:, None, :]) & before).any(2)
@@ -77,7 +77,7 @@ class Batch:
 
     @cached_property
     def is_own(self) -> Tensor:
-        """[Q, C] True in every column that was sampled for the query and is a negative."""
+        """[Q, C] True in every column that was sampled for the query and is a negative of it."""
         return torch.zeros_like(self.relevant).scatter(1, self.sampled, True) & self.negative
 
     @cached_property
@@ -90,9 +90,9 @@ class Batch:
 class LabelledBatch:
     """B pairs of texts after encoding, each with a class or a score.
 
-    ``left`` and ``right`` [B, d] have unit length, ``left_raw`` and ``right_raw`` [B, d] are the vectors before they
-    were normalised; ``label`` [B] holds classes (int64) or scores (float32). ``head`` is the module that the strategy
-    declares, None where it declares none. Nothing in it is a negative.
+    ``left`` and ``right`` [B, d] have unit length; ``left_raw`` and ``right_raw`` [B, d] are the same vectors before
+    normalisation. ``label`` [B] holds classes (int64) or scores (float32). ``head`` is the module that the strategy
+    declares, or None. There are no negatives.
     """
 
     left: Tensor
@@ -112,7 +112,7 @@ class LabelledBatch:
 class Loss:
     """A loss as one term per example (a query, or a labelled pair); the batch's loss is their mean.
 
-    ``per_example`` [n] keeps the terms apart so that the share of active ones can be told for every strategy.
+    ``per_example`` [n] has the single terms, so that telemetry can measure the share of terms above zero.
     """
 
     per_example: Tensor

@@ -12,14 +12,14 @@ from strategies.losses import distance, hinge, only
 @register("batch_hard")
 @dataclass(frozen=True)
 class BatchHard(Strategy):
-    """Triplet margin between a query's farthest relevant and its nearest other passage of the batch.
+    """Triplet margin between a query's farthest relevant passage and its nearest negative in the batch.
 
     ``L_i = max(0, max_p d(q_i, p) - min_n d(q_i, n) + m)``; ``d`` is ``1 - cosine`` or Euclidean, ``p`` runs
-    over the passages labelled relevant that are in the batch. Where each query has one and distances are
-    cosines it is :class:`strategies.hardest_neg.HardestNegative`.
+    over the labelled relevant passages in the batch. Where each query has one and distances are cosines, it
+    equals :class:`strategies.hardest_neg.HardestNegative`.
 
     Source: Hermans et al. 2017, "In Defense of the Triplet Loss"; Sentence Transformers
-    ``BatchHardTripletLoss`` (margin 5 on Euclidean distances, more than unit vectors can be apart).
+    ``BatchHardTripletLoss`` (margin 5 on Euclidean distances, which exceeds the largest distance of unit vectors).
     """
 
     margin: float = knob(0.2, low=0.0, high=1.0, source="FaceNet; sentence-transformers has 5")

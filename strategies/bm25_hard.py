@@ -11,13 +11,14 @@ from strategies.mined_hard import MinedHard
 @register("bm25_hard")
 @dataclass(frozen=True)
 class BM25Hard(MinedHard):
-    """Mined hard negatives, searched by BM25 over words (Chinese: over pairs of characters).
+    """Mined hard negatives, retrieved by BM25 over words (Chinese: over pairs of characters).
 
     ``L_i = -log( exp(s c_ip) / sum_j exp(s c_ij) )`` as in :class:`strategies.mined_hard.MinedHard`. The
-    highest ranks are taken, since BM25 puts fewer unlabelled answers there than a dense encoder does.
+    default range starts at the highest rank, because BM25 ranks fewer unlabelled answers there than a dense
+    encoder.
 
-    Source: DPR (Karpukhin et al. 2020), which adds one BM25 negative to the batch's and gains up to 5 points
-    of top-20 accuracy on Natural Questions; a second one brings nothing more there.
+    Source: DPR (Karpukhin et al. 2020), which adds one BM25 negative to the in-batch ones and gains up to 5
+    points of top-20 accuracy on Natural Questions; a second one adds nothing there.
     """
 
     n: int = knob(1, low=1, high=7, log=True, least=1, source="DPR: one BM25 negative")

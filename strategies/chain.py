@@ -1,4 +1,4 @@
-"""Strategies in stages: one after the other, each from the weights that the one before left."""
+"""Strategies in stages: trained one after the other, each starting from the weights of the one before."""
 
 from __future__ import annotations
 

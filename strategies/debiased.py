@@ -1,4 +1,4 @@
-"""In-batch negatives corrected for the false ones among them."""
+"""In-batch negatives corrected for false negatives."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from strategies.losses import contrast, only
 @register("debiased")
 @dataclass(frozen=True)
 class Debiased(Strategy):
-    """Cross-entropy whose negative term is freed of its expected share of unlabelled positives.
+    """Cross-entropy whose negative term is corrected for the expected share of unlabelled positives.
 
     ``L_i = -log( e_p / (e_p + N g) )``, ``e_x = exp(s c_x)``, ``N`` negatives and
     ``g = max( (mean_n e_n - t e_p) / (1 - t), exp(-s) )``: ``t`` (``prior``) is the probability that a
-    negative is a false one, and the bound is the least that ``g`` can be over cosines. ``t = 0`` is
+    negative is false, and ``exp(-s)`` is the smallest value that ``g`` can have over cosines. ``t = 0`` is
     :class:`strategies.mnr.MultipleNegativesRanking`.
 
     Source: Chuang et al. 2020, "Debiased Contrastive Learning" (prior 0.1, temperature 0.5 for images).

@@ -15,14 +15,14 @@ from strategies.negatives import Guide, InBatch, Mined, Negatives, Provided
 @register("distil")
 @dataclass(frozen=True)
 class Distillation(Strategy):
-    """The student's scores pulled towards a teacher's, with or without the contrastive loss.
+    """The student's scores fitted to a teacher's, with or without the contrastive loss.
 
     ``kl``: ``-sum_j t_j log softmax(s c)_j`` with ``t`` the softmax of the teacher's scores times
     ``teacher_scale``; ``margin_mse``: the mean over negatives of
     ``(s (c_p - c_n) - teacher_scale (t_p - t_n))^2``. ``contrast`` times the cross-entropy over the batch is
-    added. ``over="group"`` compares the positive and the ``n`` passages sampled for the query, ``"batch"``
-    all candidates that are no other answer to it. ``teacher`` is an encoder, which embeds each text once, or
-    ``data``: the scores that a FlagEmbedding file gives, known for its own group alone.
+    added. ``over="group"`` compares the positive and the ``n`` passages sampled for the query. ``"batch"``
+    compares the positive and all negatives of the batch. ``teacher`` is an encoder, which embeds each text
+    once, or ``data``: the scores in a FlagEmbedding file, which exist only for the query's own group.
 
     Source: FlagEmbedding ``kd_loss_type kl_div`` (temperature 0.02, teacher's scores as they are, plus the
     contrastive loss with weight 1); margin-MSE from Hofstätter et al. 2020, as in Sentence Transformers
@@ -50,8 +50,8 @@ class Distillation(Strategy):
     def loss(self, batch: Batch) -> Loss:
         if batch.teacher is None:
             raise TypeError("distil needs a teacher's scores of the batch")
-        told = self._distil(batch, batch.teacher)
-        return Loss(told + self.contrast * cross_entropy(batch, self.scale) if self.contrast else told)
+        distilled = self._distil(batch, batch.teacher)
+        return Loss(distilled + self.contrast * cross_entropy(batch, self.scale) if self.contrast else distilled)
 
     def _distil(self, batch: Batch, scores: Tensor) -> Tensor:
         compared = batch.negative if self.over == "batch" else batch.is_own

@@ -1,4 +1,4 @@
-"""Declarations of what a strategy is trained on: labelled pairs, or one text twice."""
+"""Declarations of the examples that a strategy is trained on: labelled pairs, or two views of one text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class TwoViews(Examples):
     """Every text against itself, encoded twice under different dropout.
 
     ``texts`` are the data set's ``unlabelled`` ones or those of its ``corpus``. ``repetition`` is the largest
-    share of a text's tokens that is repeated, in each view anew (word repetition of ESimCSE, Wu et al. 2021).
+    share of a text's tokens that is repeated, drawn separately for each view (word repetition of ESimCSE, Wu et al.
+    2021).
     """
 
     texts: str = "unlabelled"

@@ -1,4 +1,4 @@
-"""In-batch negatives less those that a guide takes for answers."""
+"""In-batch negatives without those that a guide considers answers."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from strategies.negatives import Guide, InBatch, Mined, Negatives
 @register("guided")
 @dataclass(frozen=True)
 class Guided(Strategy):
-    """Cross-entropy over the batch in which a frozen guide masks what looks like an answer to it.
+    """Cross-entropy over the batch, in which a frozen guide masks likely answers.
 
-    ``L_i = -log( exp(s c_ip) / (exp(s c_ip) + sum exp(s c)) )`` where the sum runs over other passages
-    against the query and, with ``contrast_queries`` and ``contrast_passages``, other queries against the
-    query and other passages against the positive; a pair counts only while the guide's cosine for it is not
-    above the threshold ``g_ip - m`` (``absolute``) or ``g_ip - m |g_ip|`` (``relative``). ``mined`` passages
-    of the encoder as it starts (ranks 0 to 200) join each query's candidates.
+    ``L_i = -log( exp(s c_ip) / (exp(s c_ip) + sum exp(s c)) )`` where the sum has the query with the
+    other passages. ``contrast_queries`` adds the query with the other queries, and ``contrast_passages`` the
+    positive with the other passages. A pair counts only if the guide's cosine for it is at most the threshold
+    ``g_ip - m`` (``absolute``) or ``g_ip - m |g_ip|`` (``relative``). ``mined`` passages, from ranks 0 to 200
+    of the encoder before training, join each query's candidates.
 
     Source: GISTEmbed (Solatorio 2024), Sentence Transformers ``GISTEmbedLoss`` (temperature 0.01, margin 0,
     both contrasts). The guide (``by``) embeds every text once, before training.
     """
 
     scale: float = knob(100.0, low=5.0, high=100.0, log=True, source="GISTEmbedLoss temperature 0.01")
-    by: str = knob("start", source="the encoder as it starts; GISTEmbed uses a stronger one")
+    by: str = knob("start", source="the encoder before training; GISTEmbed uses a stronger one")
     margin_kind: str = knob("absolute", choices=("absolute", "relative"), source="GISTEmbedLoss margin_strategy")
     margin: float = knob(0.0, low=0.0, high=0.2, source="GISTEmbedLoss margin")
     contrast_queries: bool = knob(True, choices=(True, False), source="GISTEmbedLoss contrast_anchors")

@@ -12,7 +12,7 @@ from strategies.losses import contrast, only
 @register("hard_weighted")
 @dataclass(frozen=True)
 class HardWeighted(Strategy):
-    """Cross-entropy in which harder negatives weigh more.
+    """Cross-entropy in which harder negatives have larger weights.
 
     ``L_i = -log( exp(s c_ip) / (exp(s c_ip) + sum_n w_n exp(s c_in)) )`` with weights
     ``w_n = N exp(b s c_in) / sum_k exp(b s c_ik)`` whose mean is 1; ``b`` is ``concentration``, and 0 is
@@ -28,7 +28,7 @@ class HardWeighted(Strategy):
     def loss(self, batch: Batch) -> Loss:
         logits = self.scale * batch.similarity
         count = batch.negative.sum(1, keepdim=True).to(logits.dtype)
-        # A query without negatives weighs all alike: nothing of it is left below, but no gradient is undefined.
+        # A query without negatives gets equal weights: its terms vanish below, and no gradient is undefined.
         weighed = only(self.concentration * logits, batch.negative | (count == 0))
         weights = count.clamp(min=1).log() + weighed.log_softmax(dim=1)
         return Loss(contrast(self.scale * batch.positive_similarity, only(logits + weights, batch.negative)))

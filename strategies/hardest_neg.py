@@ -19,9 +19,9 @@ class HardestNegative(Strategy):
     ``L_i = max(0, n_i - p_i + m)`` with ``n_i = max_{j not relevant} c_ij`` over cosines. A query with no
     negative in its batch has no loss.
 
-    ``positive="own"`` takes ``p_i = c_ii``. ``positive="row_max"`` is upstream's code, ``p_i = max_j c_ij``:
-    where a negative beats the positive, the positive *is* the hardest negative, the term is the constant
-    ``m`` and its gradient zero, so exactly the violated queries do not train. Kept as an ablation.
+    ``positive="own"`` takes ``p_i = c_ii``. ``positive="row_max"`` is PaddleNLP's code, ``p_i = max_j c_ij``:
+    where a negative scores above the positive, ``p_i`` equals ``n_i``, the term is the constant ``m`` and its
+    gradient is zero. Exactly the queries that are ranked wrongly then do not train. It is kept as an ablation.
 
     Source: PaddleNLP ``semantic_indexing/hardest_negative`` (222,546 pairs, 313,714 passages: Recall@10
     50.22 against 51.20 in-batch and 46.99 with one random negative; Recall@50 65.17, 67.24 and 60.84).

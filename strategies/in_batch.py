@@ -12,13 +12,13 @@ from strategies.losses import cross_entropy
 @register("in_batch")
 @dataclass(frozen=True)
 class InBatchNegatives(Strategy):
-    """Cross-entropy of the positive against the other passages of the batch, margin on the positive.
+    """Cross-entropy of the positive against the other passages of the batch, with a margin on the positive.
 
     ``L_i = -log( exp(s(c_ii - m)) / (exp(s(c_ii - m)) + sum_{j != i} exp(s c_ij)) )`` over cosines, query to
-    passage only. With ``margin=0, scale=20`` it is :class:`strategies.mnr.MultipleNegativesRanking`.
+    passage only. With ``margin=0, scale=20`` it equals :class:`strategies.mnr.MultipleNegativesRanking`.
 
     Source: PaddleNLP ``neural_search/recall/in_batch_negative`` (ERNIE 1.0, 3,998 pairs, 300,000 passages:
-    Recall@1 51.301, Recall@50 78.881; rocketqa-zh: 59.622 and 87.773). Unlike upstream, passages labelled
+    Recall@1 51.301, Recall@50 78.881; rocketqa-zh: 59.622 and 87.773). Unlike there, passages labelled
     relevant to a query are never its negatives, and a passage drawn twice counts once.
     """
 

@@ -11,7 +11,7 @@ from strategies.batch import Batch
 def contrast(positive: Tensor, *negatives: Tensor) -> Tensor:
     """[Q] ``-log(exp p / (exp p + sum exp n))`` of logits ``positive`` [Q] and ``negatives`` [Q, any] each.
 
-    A negative logit of minus infinity is not there.
+    A negative logit of minus infinity does not count.
     """
     logits = torch.cat([positive[:, None], *negatives], dim=1)
     return torch.logsumexp(logits, dim=1) - positive
@@ -26,8 +26,8 @@ def cross_entropy(batch: Batch, scale: float, margin: float = 0.0, local: bool =
     """[Q] softmax cross-entropy of each query's own positive against its negatives.
 
     ``-log( exp(s(c_p - m)) / (exp(s(c_p - m)) + sum_n exp(s c_n)) )`` with cosines ``c``, scale ``s`` (one
-    over the temperature) and margin ``m`` taken off the positive's cosine. The negatives are all candidates
-    not labelled relevant, or with ``local`` those sampled for the query itself.
+    over the temperature) and margin ``m`` subtracted from the positive's cosine. The negatives are all
+    candidates not labelled relevant, or with ``local`` only those sampled for the query.
     """
     negative = batch.is_own if local else batch.negative
     return contrast(scale * (batch.positive_similarity - margin), only(scale * batch.similarity, negative))

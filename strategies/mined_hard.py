@@ -1,4 +1,4 @@
-"""Mined hard negatives: what a search puts high and nobody labelled relevant."""
+"""Mined hard negatives: passages that a search ranks high and that are not labelled relevant."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class MinedHard(Strategy):
 
     ``L_i = -log( exp(s c_ip) / sum_j exp(s c_ij) )`` over all groups' passages, or with ``local`` over the
     query's own group alone. ``n`` negatives are taken from the ranks ``first`` to ``last`` of a search over
-    the corpus ``by`` the encoder as it starts (``start``), by ``bm25`` or by any encoder's name; labelled
-    passages are left out. Positive-aware mining keeps a passage only if its score is under the positive's
-    less ``absolute_margin``, and under (1 - ``relative_margin``) of it.
+    the corpus. ``by`` is what searches: the encoder before training (``start``), ``bm25``, or the name of an
+    encoder. Labelled passages are left out. Positive-aware mining keeps a passage only if its score is at most
+    the positive's score minus ``absolute_margin``, and at most (1 - ``relative_margin``) of it.
 
     Source: FlagEmbedding ``hn_mine`` (ranks 10 to 210, 15 negatives, group of 8, temperature 0.02);
     positive-aware thresholds from NV-Retriever (Moreira et al. 2024, 95 % of the positive) as in Sentence
-    Transformers ``mine_hard_negatives``. Unlike ``hn_mine`` the draw is seeded.
+    Transformers ``mine_hard_negatives``. Unlike in ``hn_mine``, the draw is seeded.
     """
 
     scale: float = knob(50.0, low=5.0, high=100.0, log=True, source="FlagEmbedding temperature 0.02")

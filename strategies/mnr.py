@@ -26,15 +26,15 @@ class MultipleNegativesRanking(Strategy):
     ``L_i = -log( exp(s c_ii) / sum_j exp(s c_ij) )`` over cosines, query to passage.
     :class:`strategies.in_batch.InBatchNegatives` adds a margin to it.
 
-    ``directions`` adds terms to the sum below: of the positive with the other queries (``p2q``), of the query
-    with the other queries (``q2q``), of the positive with the other passages (``p2p``); all four are the
-    loss of GTE (Li et al. 2023), in which the pair itself stands in ``p2q``'s sum once more. ``symmetric`` is
-    the mean of two losses, query to passage and passage to query. ``provided`` negatives of the data set join
-    the candidates of all queries.
+    ``directions`` adds terms to the denominator: the positive with the other queries (``p2q``), the query with
+    the other queries (``q2q``), the positive with the other passages (``p2p``). All four together are the loss
+    of GTE (Li et al. 2023), where ``p2q`` contains the pair itself a second time. ``symmetric`` is the mean of
+    two losses, query to passage and passage to query. ``provided`` negatives of the data set join the candidates
+    of all queries.
 
-    Source: Sentence Transformers ``MultipleNegativesRankingLoss`` (scale 20, that is temperature 0.05;
-    nli-mpnet-base-v2 on the STS benchmark: Spearman 86.53). Unlike upstream, passages labelled relevant to a
-    query are never its negatives, a query that shares a positive is neither, and a passage drawn twice
+    Source: Sentence Transformers ``MultipleNegativesRankingLoss`` (scale 20, which is temperature 0.05;
+    nli-mpnet-base-v2 on the STS benchmark: Spearman 86.53). Unlike there, passages labelled relevant to a
+    query are never its negatives, nor are queries that share a positive with it, and a passage drawn twice
     counts once.
     """
 

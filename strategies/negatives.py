@@ -1,4 +1,4 @@
-"""Declarations of where a strategy's negatives come from. ``bench/negatives`` carries them out."""
+"""Declarations of where a strategy's negatives come from; :mod:`bench.negatives` implements them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Negatives:
-    """Base of all declarations: what a strategy asks for, never how it is fetched.
+    """Base of all declarations: they say which negatives a strategy uses, not how to get them.
 
-    ``n`` passages are sampled for each query, beside the batch. ``queue`` passages of earlier batches are
-    remembered as further candidates, after ``warmup`` steps; they are not encoded again and have no gradient.
+    ``n`` passages are sampled for each query, in addition to the batch. ``queue`` passages of earlier batches
+    are further candidates after ``warmup`` steps; they are not encoded again and have no gradient.
     """
 
     n: int = 0
@@ -27,7 +27,7 @@ class InBatch(Negatives):
 class RandomGlobal(Negatives):
     """``n`` passages drawn at random from the corpus at every step.
 
-    With a ``pool`` they are drawn from that many passages which are chosen once for each query.
+    With a ``pool`` they are drawn from that many passages, which are chosen once for each query.
     """
 
     pool: int | None = None
@@ -35,13 +35,14 @@ class RandomGlobal(Negatives):
 
 @dataclass(frozen=True)
 class Mined(Negatives):
-    """``n`` of the passages that a search puts highest, those labelled relevant left out.
+    """``n`` of the passages that a search ranks highest, without those labelled relevant.
 
-    ``by`` names who searches: ``start`` (the encoder as it starts), ``current`` (as it is, searched again
-    every ``refresh`` steps), ``bm25``, or any encoder by its name. Of the ranks ``first`` to ``last`` (counted
-    from 0, ``last`` excluded) those count whose score is at most the positive's less ``absolute_margin``, and
-    less ``relative_margin`` of its size. ``choice`` takes the ``top`` of them or ``random`` ones at every
-    step. Where fewer than ``n`` are left, passages drawn at random take the free places.
+    ``by`` names the searcher: ``start`` (the encoder before training), ``current`` (the encoder in training, which
+    searches again every ``refresh`` steps), ``bm25``, or the name of an encoder. Ranks ``first`` to ``last`` are
+    used (counted from 0, ``last`` excluded). Of these, a passage counts if its score is at most the positive's score
+    minus ``absolute_margin``, and minus ``relative_margin`` times its absolute value. ``choice`` takes the ``top``
+    of them, or ``random`` ones at every step. Where fewer than ``n`` are left, random passages take the free
+    places.
     """
 
     by: str = "start"
@@ -55,14 +56,14 @@ class Mined(Negatives):
 
 @dataclass(frozen=True)
 class Provided(Negatives):
-    """``n`` of the negatives that the data set itself gives for a query, drawn at every step."""
+    """``n`` of the negatives that the data set provides for a query, drawn at every step."""
 
 
 @dataclass(frozen=True)
 class Guide:
     """Another model's view of the batch: the encoder ``by``, frozen, or with ``data`` the data set's scores.
 
-    ``start`` is the encoder as it starts. What it sees is in ``Batch.guide`` and ``Batch.teacher``.
+    ``start`` is the encoder before training. Its view is in ``Batch.guide`` and ``Batch.teacher``.
     """
 
     by: str

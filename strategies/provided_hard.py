@@ -1,4 +1,4 @@
-"""The data set's own negatives."""
+"""Negatives that the data set provides."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from strategies.negatives import Negatives, Provided
 @register("provided_hard")
 @dataclass(frozen=True)
 class ProvidedHard(Strategy):
-    """Cross-entropy of the positive against the data set's negatives and the rest of the batch.
+    """Cross-entropy of the positive against negatives that the data set provides and the rest of the batch.
 
     ``L_i = -log( exp(s c_ip) / sum_j exp(s c_ij + w [j is the query's own hard negative]) )``: ``weight`` is
-    added to the logit, so it multiplies a term by ``exp(w)``; 0 weighs all alike, and towards minus infinity
-    a query's own hard negative is left out.
+    added to the logit, so it multiplies a term by ``exp(w)``. 0 gives all terms equal weight; minus infinity
+    would leave out the query's own hard negative.
 
     Source: supervised SimCSE (Gao et al. 2021): entailment against contradiction, temperature 0.05, log
     weight 0 (BERT base, mean of seven STS tasks: 81.57; without hard negatives STS-B dev 84.9 instead of
-    86.2). FlagEmbedding draws ``n`` of a line's ``neg`` anew at every step.
+    86.2). FlagEmbedding draws ``n`` of a line's ``neg`` at every step.
     """
 
     scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="SimCSE temperature 0.05")

@@ -15,9 +15,9 @@ from strategies.negatives import InBatch, Negatives
 class CrossBatchMemory(Strategy):
     """Cross-entropy of the positive against the batch and the last ``size`` passages before it.
 
-    ``L_i = -log( exp(s c_ip) / sum_j exp(s c_ij) )``; the remembered embeddings are as old as their batch
-    and have no gradient, so they cost nothing to encode. They count after ``warmup`` steps, when embeddings
-    have begun to drift slowly. A passage that is in the batch again has its new embedding only.
+    ``L_i = -log( exp(s c_ip) / sum_j exp(s c_ij) )``; embeddings in the memory are as old as their
+    batch and have no gradient, so they cost nothing to encode. They count after ``warmup`` steps, when
+    embeddings drift only slowly. A passage that is in the batch again has only its new embedding.
 
     Source: cross-batch memory (Wang et al. 2020, XBM), as in pytorch-metric-learning ``CrossBatchMemory``
     (size 1,024); MoCo (He et al. 2020) keeps a queue of another encoder's embeddings.

@@ -1,4 +1,4 @@
-"""Random passages of the whole corpus in a group with the positive, as FlagEmbedding trains."""
+"""Random passages of the corpus in a group with the positive, as in FlagEmbedding."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ class RandomGlobalNegatives(Strategy):
     """Cross-entropy of the positive against random passages of the corpus and the rest of the batch.
 
     ``L_i = -log( exp(s c_ip) / sum_j exp(s c_ij) )`` over all groups' passages, or with ``local`` over the
-    query's own group alone. A group is the positive and ``group - 1`` random passages, drawn anew at every
+    query's own group alone. A group is the positive and ``group - 1`` random passages. They are drawn at every
     step: from the whole corpus, or from ``pool`` passages that are chosen once for each query. A group of 1
-    at scale 20 is :class:`strategies.mnr.MultipleNegativesRanking`.
+    at scale 20 equals :class:`strategies.mnr.MultipleNegativesRanking`.
 
-    Source: FlagEmbedding's embedder (temperature 0.02, ``train_group_size`` 8); the documents' "neg10" and
-    "neg50" are ``pool=10`` and ``pool=50`` (BERT base on 5,584 queries: Recall@1 83.17 and 83.24, one query
-    of 1,396 apart). A pool's size changes how many different passages are met, never how many a step has.
+    Source: FlagEmbedding's embedder (temperature 0.02, ``train_group_size`` 8); "neg10" and "neg50" in
+    JieShenAI's article on it are ``pool=10`` and ``pool=50`` (BERT base on 5,584 queries: Recall@1 83.17 and
+    83.24, a difference of one query in 1,396). A pool's size changes how many different passages a query meets
+    in training, not how many a step has.
     """
 
     scale: float = knob(50.0, low=5.0, high=100.0, log=True, source="FlagEmbedding temperature 0.02")
     group: int = knob(8, low=2, high=16, log=True, least=1, source="FlagEmbedding train_group_size")
-    pool: int | None = knob(None, least=1, source="the documents' neg10 and neg50")
+    pool: int | None = knob(None, least=1, source="neg10 and neg50 of JieShenAI's article")
     local: bool = knob(False, choices=(False, True), source="FlagEmbedding no_in_batch_neg")
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""One random passage for each query: the documents' "Baseline"."""
+"""One random passage for each query: PaddleNLP's "Baseline"."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class RandomPairwise(Strategy):
 
     ``L_i = max(0, c_in - c_ip + m)`` over cosines. The batch's other passages are not used.
 
-    Source: PaddleNLP's "Baseline: pair-wise, random negatives", which is described but whose code is not
-    published (literature search, ERNIE 1.0: Recall@1 30.077, Recall@50 59.632; semantic indexing: Recall@10
+    Source: PaddleNLP's "Baseline: pair-wise, random negatives", which is described but has no published
+    code (literature search, ERNIE 1.0: Recall@1 30.077, Recall@50 59.632; semantic indexing: Recall@10
     46.99). The margin is that of its sibling ``hardest_negative``.
     """
 

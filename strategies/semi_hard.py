@@ -14,11 +14,11 @@ from strategies.losses import distance, hinge, only
 @register("semi_hard")
 @dataclass(frozen=True)
 class SemiHard(Strategy):
-    """Triplet margin against the nearest negative beyond the positive.
+    """Triplet margin against the nearest negative that is farther than the positive.
 
     ``L_i = max(0, d(q_i, p) - d(q_i, n) + m)`` with ``n`` the nearest negative of the batch for which
-    ``d(q_i, n) > d(q_i, p)``, and the farthest of all where there is none: the most violated triplets, which
-    may be labelling errors, do not pull.
+    ``d(q_i, n) > d(q_i, p)``, or the farthest negative where there is none. Negatives that are nearer than the
+    positive, which may be labelling errors, are thus avoided.
 
     Source: FaceNet (Schroff et al. 2015), margin 0.2; Sentence Transformers ``BatchSemiHardTripletLoss``
     takes the same negative (margin 5, Euclidean).

@@ -1,4 +1,4 @@
-"""Unsupervised SimCSE: a text against itself under another dropout."""
+"""Unsupervised SimCSE: two views of one text under different dropout."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class SimCSE(Strategy):
     """Cross-entropy of a text's second view against the other texts of the batch; no label is used.
 
     ``L_i = -log( exp(s c_ii) / sum_j exp(s c_ij) )`` over cosines of two views of the same texts that differ
-    by dropout. ``texts`` are the data set's ``unlabelled`` ones or its ``corpus``. ``repetition`` repeats
-    some of each view's tokens, so that equal length no longer gives the positive away.
+    by dropout. ``texts`` are the data set's ``unlabelled`` texts or its ``corpus``. ``repetition`` repeats
+    some tokens of each view, so that equal length no longer identifies the positive.
 
     Source: SimCSE (Gao et al. 2021; temperature 0.05; BERT base, mean of seven STS tasks: 76.25). PaddleNLP
     literature search, ERNIE 1.0: Recall@1 42.374, Recall@50 72.331; word repetition (share 0.32) is from its

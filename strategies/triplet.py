@@ -22,12 +22,12 @@ class Triplet(Strategy):
     """Margin between the distances of a query to its positive and to one negative.
 
     ``L_i = max(0, d(q, p) - d(q, n) + m)``; ``d`` is ``1 - cosine`` or Euclidean. The negative is a random
-    passage, one mined by the encoder as it starts (ranks 10 to 210), or the data set's own. With cosines and
-    random negatives it is :class:`strategies.random_pairwise.RandomPairwise`.
+    passage, one mined by the encoder before training (ranks 10 to 210), or one that the data set provides. With
+    cosines and random negatives it equals :class:`strategies.random_pairwise.RandomPairwise`.
 
-    Source: Sentence Transformers ``TripletLoss``, whose default margin of 5 on Euclidean distances can never
-    be met by unit vectors, which are at most 2 apart; version 5.2 of it had the sign of that distance turned
-    round. FaceNet (Schroff et al. 2015) uses 0.2.
+    Source: Sentence Transformers ``TripletLoss``, whose default margin of 5 on Euclidean distances
+    cannot be met by unit vectors, whose distance is at most 2; its version 5.2 had the sign of that distance
+    reversed. FaceNet (Schroff et al. 2015) uses 0.2.
     """
 
     margin: float = knob(0.2, low=0.0, high=1.0, source="FaceNet; sentence-transformers has 5")

@@ -1,4 +1,4 @@
-"""Studies: one file each, one question each, found by themselves. See :mod:`studies.base` for the contract."""
+"""Studies: one file and one question each, found on import. See :mod:`studies.base` for the contract."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from studies.base import StudySpec
 
 
 def registered() -> dict[str, StudySpec]:
-    """All studies by name, which is that of the file, in alphabetical order.
+    """All studies by name (that of the file), in alphabetical order.
 
-    Raises ``ValueError`` naming the file that does not declare one.
+    Raises ``ValueError`` naming a file that does not declare a study.
     """
     return {module.name: _spec(module.name) for module in iter_modules(__path__) if module.name != "base"}
 
@@ -19,7 +19,7 @@ def registered() -> dict[str, StudySpec]:
 def _spec(name: str) -> StudySpec:
     try:
         found = import_module(f"{__name__}.{name}").STUDY
-    except Exception as error:  # whatever a file of somebody's does when it is imported
+    except Exception as error:  # a user's file may raise anything on import
         raise ValueError(f"studies/{name}.py: {type(error).__name__}: {error}") from error
     if not isinstance(found, StudySpec):
         raise ValueError(f"studies/{name}.py: STUDY is not a StudySpec")

@@ -1,4 +1,4 @@
-"""The contract of a study: what varies, what is held, over which strategies, and what decides. Declarations only."""
+"""The contract of a study: what varies, what is fixed, over which strategies, and which metric selects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from strategies import Strategy
 
-DIGITS = 4  # of a searched number; more would be noise in a command
+DIGITS = 4  # significant digits of a searched number
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,14 @@ class Dimension:
     choices: tuple[Any, ...] = ()
 
     def shown(self, value: Any) -> Any:
-        """The value as it is used and told."""
+        """The value as it is used and shown."""
         if self.choices or self.whole:
             return value
         return 0.0 if value == 0 else round(value, DIGITS - 1 - math.floor(math.log10(abs(value))))
 
 
 def knob(name: str) -> Dimension:
-    """The knob ``name`` of whatever strategy is studied, over the range that the strategy declares."""
+    """The knob ``name`` of the studied strategy, over the range that the strategy declares."""
     return Dimension(f"strategy.{name}")
 
 
@@ -43,16 +43,19 @@ EVERY_KNOB = Dimension("strategy.*")
 class StudySpec:
     """One study. The file ``studies/NAME.py`` holds it as ``STUDY``.
 
-    ``asks`` is the question in one sentence. Every strategy of ``strategies`` (a name, with overrides of its own
-    behind it) gets ``trials`` trials. With ``protocol`` ``search`` a trial has settings that a sampler proposes, runs
-    with ``seeds`` and the overrides ``judged``, and counts by ``metric``; the best, and with ``against_default`` the
-    strategy as it is, run again with the ``fresh`` seeds on the split that ``eval.split`` names. With ``grid`` every
-    combination of the choices runs with ``seeds`` and is reported; nothing is selected. ``hold`` are overrides of every
-    run, which those of the command line replace. Without ``metric`` and ``report`` trials are judged by the metric that
-    selects weights in training, and final runs are compared by the headline of their evaluation. ``differs`` says in
-    what the runs compared differ on purpose.
+    ``asks`` is the question in one sentence. ``strategies`` are names, each followed by overrides of its own. Every
+    strategy gets ``trials`` trials.
 
-    Raises ``ValueError`` for what cannot be a study.
+    With ``protocol`` ``search`` a sampler proposes the settings of a trial. The trial runs with ``seeds`` and the
+    overrides ``judged``, and its value is ``metric``. The best settings run again with the ``fresh`` seeds on the split
+    ``eval.split``; with ``against_default`` the strategy's defaults run beside them. With ``protocol`` ``grid`` every
+    combination of the choices runs with ``seeds`` and is reported; nothing is selected.
+
+    ``hold`` are overrides of every run; the command line takes precedence over them. ``report`` is the metric of the
+    final comparison. Without them ``metric`` is the metric that selects weights in training, and ``report`` the headline
+    of the evaluation. ``differs`` names the aspects in which the compared runs differ on purpose.
+
+    Raises ``ValueError`` for an invalid study.
     """
 
     asks: str
@@ -72,17 +75,19 @@ class StudySpec:
     def __post_init__(self) -> None:
         for name in ("vary", "strategies", "hold", "seeds", "fresh", "judged", "differs"):
             if not isinstance(getattr(self, name), tuple):
-                raise ValueError(f"{name}={getattr(self, name)!r} is no tuple; one thing alone is written (x,)")
+                raise ValueError(f"{name}={getattr(self, name)!r} is not a tuple; write a single value as (x,)")
         if not self.strategies or len(set(self.strategies)) < len(self.strategies):
-            raise ValueError(f"strategies={self.strategies} must name one or more, each once")
+            raise ValueError(f"strategies={self.strategies} must name at least one strategy, each once")
         if shared := sorted(set(self.seeds) & set(self.fresh)):
-            raise ValueError(f"seed {shared[0]} is one of the trials and one of the final runs; fresh seeds are others")
+            raise ValueError(
+                f"seed {shared[0]} is in both seeds and fresh; the final runs need other seeds than the trials"
+            )
         endless = [d.key for d in self.vary if d.low is not None]
         if self.protocol == "grid" and endless:
-            raise ValueError(f"a grid takes choices, and {endless[0]} has a range")
+            raise ValueError(f"a grid needs choices, but {endless[0]} has a range")
 
     def dimensions(self, strategy: type[Strategy], fixed: Collection[str] = ()) -> tuple[Dimension, ...]:
-        """What varies of ``strategy``, its knobs over their ranges; of every knob those that are not ``fixed``.
+        """The dimensions that vary for ``strategy``; ``EVERY_KNOB`` becomes its knobs without those in ``fixed``.
 
         Raises ``ValueError`` for a knob that it does not have.
         """

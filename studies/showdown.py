@@ -3,7 +3,7 @@
 from studies.base import EVERY_KNOB, StudySpec
 
 STUDY = StudySpec(
-    asks="Which strategy is best on this data when all have been tuned alike?",
+    asks="Which strategy is best on this data when all are tuned with equal effort?",
     vary=(EVERY_KNOB,),
     strategies=("in_batch", "mnr", "hardest_neg", "queue", "random_global", "mined_hard", "bm25_hard"),
     trials=8,

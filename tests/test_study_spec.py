@@ -53,7 +53,7 @@ def test_a_knob_that_a_strategy_does_not_have_is_named() -> None:
         StudySpec("?", (knob("margin"),), ("mnr",)).dimensions(strategies.registered()["mnr"])
 
 
-def test_numbers_are_told_with_as_many_digits_as_matter() -> None:
+def test_numbers_are_shown_with_as_many_digits_as_matter() -> None:
     dimension = Dimension("x", 0.0, 100.0)
     assert [dimension.shown(v) for v in (0.123456, 12.34567, 0.0, 0.000123456)] == [0.1235, 12.35, 0.0, 0.0001235]
 
@@ -61,10 +61,10 @@ def test_numbers_are_told_with_as_many_digits_as_matter() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"strategies": "in_batch"}, "no tuple"),
+        ({"strategies": "in_batch"}, "is not a tuple"),
         ({"strategies": ("mnr", "mnr")}, "each once"),
         ({"protocol": "grid"}, "strategy.margin has a range"),
-        ({"seeds": (1, 101)}, "fresh seeds are others"),
+        ({"seeds": (1, 101)}, "seed 101 is in both seeds and fresh"),
     ],
 )
 def test_what_is_no_study_cannot_be_declared(changes: dict[str, Any], message: str) -> None:

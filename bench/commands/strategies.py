@@ -1,4 +1,4 @@
-"""``bench list strategies``: the catalogue and its page, made from the registry."""
+"""``bench list strategies``: the catalogue and its page, from the registry."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from strategies.examples import LabelledPairs
 _HEAD = """\
 # Strategies
 
-Made by `bench list --markdown > docs/strategies.md`. Ranges are what a search uses; any value may be given.
-`InBatch`, `Mined` ... are what a strategy declares that it wants, see `strategies/negatives.py`. Any chain of
-strategies is one in stages: `bench run stages=simcse,mined_hard`.
+`bench list --markdown > docs/strategies.md` writes this page. The values of a knob are the range that a search uses;
+you may set any value. `InBatch`, `Mined` and so on are the declarations of negatives in `strategies/negatives.py`.
+Strategies can also be chained in stages: `bench run stages=simcse,mined_hard`.
 
-| strategy | what | asks for |
+| strategy | summary | declares |
 | --- | --- | --- |"""
 
 
 def list_strategies(markdown: bool) -> None:
-    """Print each strategy with its summary and knobs, or the page of them."""
+    """Print each strategy with its summary and knobs, or the Markdown page."""
     if markdown:
         print(page(), end="")
         return
@@ -37,7 +37,7 @@ def list_strategies(markdown: bool) -> None:
 
 
 def allowed(knob: Knob) -> str:
-    """The values of a knob: all of its choices, or the range a search uses."""
+    """The values of a knob: all of its choices, or the range that a search uses."""
     if knob.choices is not None:
         return " | ".join(map(str, knob.choices))
     if knob.low is None or knob.high is None:
@@ -46,7 +46,7 @@ def allowed(knob: Knob) -> str:
 
 
 def wanted(strategy: type[Strategy]) -> str:
-    """What a strategy asks for at its defaults, in the words of its declarations: ``Mined(n=7, last=210)``."""
+    """A strategy's declarations at its defaults, such as ``Mined(n=7, last=210)``."""
     stages = strategy().stages()
     if len(stages) > 1:
         return ", then ".join(stage.name for stage in stages)
@@ -65,7 +65,7 @@ def _said(declaration: Any) -> str:
 
 
 def source(strategy: type[Strategy]) -> str:
-    """Where a strategy is from: the first words after ``Source:`` in its docstring."""
+    """A strategy's source: the first words after ``Source:`` in its docstring."""
     found = re.search(r"Source: (.*?)(?:[:;,]|(?<!\bal)\.)(?:\s|$)", cleandoc(strategy.__doc__ or ""), re.DOTALL)
     told = " ".join(found[1].replace("``", "").split()) if found else ""
     told = told.rpartition(" (")[0] if told.count("(") > told.count(")") else told

@@ -45,9 +45,9 @@ class SeedGroup:
 def seed_groups(records: Iterable[Record]) -> list[SeedGroup]:
     """The groups of ``records``, by strategy and then in order of appearance.
 
-    Of two runs with one seed the later counts. Runs on different data are in different groups, and their labels
-    begin with the data. A label leaves out settings that are null. It gives the length of training only to
-    distinguish groups of the same strategy, because between strategies the budget says how long they train.
+    Of two runs with one seed the later counts. Runs on different data are in different groups, and their labels begin
+    with the data. A label leaves out settings that are null. It gives the length of training only to distinguish groups
+    of the same strategy, because between strategies the budget says how long they train.
     """
     settings = group(records, lambda r: canonical([r.strategy, r.knobs, r.setting, r.data["fingerprint"]]))
     runs = [one_a_seed(found) for found in settings.values()]
