@@ -1,4 +1,4 @@
-"""Writing files that are whole or absent, whenever the process dies, and saying why a disk refuses."""
+"""Atomic writes: a file is whole or absent, whenever the process dies; failures become clear messages."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def explain_write_errors(path: Path) -> Iterator[None]:
-    """Tell an operating system's refusal to write ``path`` as a :class:`UserError`: what, where, what to do."""
+    """Turn an operating system's error on writing ``path`` into a :class:`UserError` with place, reason and remedy."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -61,6 +61,6 @@ def explain_write_errors(path: Path) -> Iterator[None]:
 
 
 def _number(error: SafetensorError) -> int | None:
-    """The operating system's error number, which safetensors tells only in words."""
+    """The operating system's error number, which safetensors gives only in its message."""
     found = re.search(r"\(os error (\d+)\)", str(error))
     return int(found[1]) if found else None

@@ -1,8 +1,8 @@
-"""The one cache: artefacts that several runs share, each made once, whole, and by one process.
+"""The cache of artefacts that several runs share: each is made once, by one process, and atomically.
 
-An entry is a directory of files named by what its content follows from. It is made beside its place under a lock and
-renamed, and it carries the size and a checksum of every file: a kill leaves nothing, a second process waits, and a
-damaged entry is made again.
+An entry is a directory of files, named by a hash of everything that its content depends on. It is written under a lock
+beside its final place and then renamed, with the size and a checksum of every file. A kill therefore leaves nothing
+half-written, a second process waits, and a damaged entry is made again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 _SUMS = "entry.json"
 _BLOCK = 1 << 22
-_PATIENCE_S = 1.0  # after which it is told that another process is at an entry
+_PATIENCE_S = 1.0  # seconds before a message says that another process is making the entry
 
 
 def cache_dir() -> Path:
@@ -43,7 +43,7 @@ def cache_dir() -> Path:
 
 @dataclass(frozen=True)
 class Entry:
-    """A whole, checked entry: files in the directory ``path``, and ``facts`` that its maker told."""
+    """A whole, checked entry: files in the directory ``path``, and ``facts`` from its maker."""
 
     path: Path
     facts: Mapping[str, Any]
@@ -60,16 +60,16 @@ Make = Callable[[Path], Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Cache:
-    """The entries under ``root``; where that is None or cannot be written, they are kept until the process ends.
+    """The entries under ``root``. If that is None or not writable, entries are kept until the process ends.
 
-    With ``required`` a root that cannot be written is an error instead.
+    With ``required`` a root that is not writable is an error instead.
     """
 
     root: Path | None
     required: bool = False
 
     def entry(self, name: str, make: Make) -> Entry:
-        """The entry ``name`` (a kind and a hash of all that it follows from), made by ``make`` where it is not there.
+        """The entry ``name`` (a kind, and a hash of all that it depends on), made by ``make`` if it is missing.
 
         Raises :class:`UserError` when the disk refuses to keep it anywhere.
         """
@@ -88,18 +88,18 @@ class Cache:
             return _made(place, make)
 
     def find(self, name: str) -> Entry | None:
-        """The entry ``name``, or None where it is not there or damaged."""
+        """The entry ``name``, or None if it is missing or damaged."""
         roots = [self.root, _temporary(os.getpid())]
         return next((found for root in roots if root and (found := _read(root / name))), None)
 
     def remove(self, name: str) -> None:
-        """Forget an entry, if it is there."""
+        """Remove an entry, if it exists."""
         if self.root is not None:
             shutil.rmtree(self.root / name, ignore_errors=True)
 
 
 def _made(place: Path, make: Make) -> Entry:
-    """Make an entry under its lock, unless another process has made it meanwhile."""
+    """Make an entry under its lock, unless another process made it in the meantime."""
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(place.parent / f".{place.name}.lock")
     try:
@@ -135,7 +135,7 @@ def _write(place: Path, make: Make) -> Entry:
 
 
 def _read(place: Path) -> Entry | None:
-    """The entry, or None where there is none or where its files are not what they were when it was made."""
+    """The entry, or None if there is none or if its files have changed since it was made."""
     try:
         told = json.loads((place / _SUMS).read_bytes())
         if all(_sum(place / name) == known for name, known in told["files"].items()):

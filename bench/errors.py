@@ -1,4 +1,4 @@
-"""Errors that are for the person at the keyboard: one clear message, exit status 2, no traceback."""
+"""Errors for the user: one clear message, exit status 2, no traceback."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """Something the caller can mend. The message says what was wrong, where, and what to do."""
+    """An error that the user can fix. The message says what is wrong, where, and what to do."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``"; did you mean 'a' or 'b'?"`` for a misspelt name, listing all the known ones when none is near."""
+    """``"; did you mean 'a' or 'b'?"`` for a misspelt name; a list of all known names when none is similar."""
     names = sorted(known)
     close = get_close_matches(name, names, n=3, cutoff=0.5)
     if close:

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar in a terminal, a line now and then elsewhere."""
+"""Progress of a run: a bar in a terminal, an occasional line elsewhere."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 Advance = Callable[[int], None]
 Task = Callable[[str, int | None], AbstractContextManager[Advance]]
-"""Shows work of a name and a total while it lasts; what it yields is told how much got done."""
+"""Shows work with a name and a total; the value it yields is called with the amount done so far."""
 
 
 def unwatched(name: str, total: int | None) -> AbstractContextManager[Advance]:
-    """Work that nobody watches."""
+    """A task without a display."""
     return nullcontext(lambda count: None)
 
 
@@ -24,7 +24,7 @@ QUIET_S = 15.0  # seconds between two lines when the output is not a terminal
 
 
 class Suite:
-    """Many runs: what is done, the highest so far, about how long the rest will take. ``total`` are all of them."""
+    """Progress of ``total`` runs: how many are done, the highest metric so far, and the estimated time left."""
 
     def __init__(self, total: int = 0) -> None:
         self.total = total
@@ -34,11 +34,11 @@ class Suite:
         self._seconds: list[float] = []
 
     def expect(self, total: int) -> None:
-        """There will be ``total`` runs."""
+        """Set the number of runs to ``total``."""
         self.total = total
 
     def finished(self, label: str, metric: str, value: float | None, seconds: float | None) -> None:
-        """A run is done; said on standard error unless it was finished already, which has no ``seconds``."""
+        """Note a finished run, with a line on standard error unless it was skipped (``seconds`` is None)."""
         self.done += 1
         if value is not None:
             self._metric = metric
@@ -71,8 +71,9 @@ def _time(seconds: float) -> str:
 class Display:
     """Progress of one run on standard error, so that results can be piped; ``title`` begins every label.
 
-    Of a ``suite`` the state of the whole stands above. ``with Display() as display:`` gives the terminal back whatever
-    happens. A dev evaluation may be shown while training is: both are rows of the one display that a terminal can have.
+    A ``suite`` adds a line with the progress of all runs. Use it as ``with Display() as display:``, which restores the
+    terminal in any case. A dev evaluation can be shown during training: both are rows of one display, because a
+    terminal can have only one.
     """
 
     def __init__(self, title: str = "", suite: Suite | None = None) -> None:
@@ -103,7 +104,7 @@ class Display:
 
     @contextmanager
     def task(self, name: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-        """Show ``name`` while the block runs; the value yielded is told how much got done."""
+        """Show ``name`` while the block runs; the value it yields is called with the amount done so far."""
         label, done = f"{self.title}{name}", 0
         task = self._bars.add_task(label, total=total, rate="")
 
@@ -119,14 +120,14 @@ class Display:
             self._bars.remove_task(task)
 
     def training(self, step: int, total: int, rate: float) -> None:
-        """Show that training has come to ``step`` of ``total`` at ``rate`` pairs a second."""
+        """Show that training is at ``step`` of ``total``, at ``rate`` pairs a second."""
         if self._training is None:
             self._training = self._bars.add_task(f"{self.title}train", total=total, rate="")
         self._bars.update(self._training, completed=step, total=total, rate=f"{rate:.0f} pairs/s")
         self._line(f"{self.title}train: step {step}/{total}, {rate:.0f} pairs/s")
 
     def _line(self, text: str) -> None:
-        """Say it where there are no bars, if nothing was said for a while."""
+        """Print a line where there are no bars, if the last line is some time ago."""
         if self._bars.disable and monotonic() - self._said >= QUIET_S:
             self._said = monotonic()
             print(text, file=sys.stderr, flush=True)

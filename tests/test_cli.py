@@ -112,7 +112,7 @@ def test_words_that_are_no_command_are_refused(words: list[str], capsys: pytest.
         ("encoder.layers=[1,1]", "names a layer twice"),
         ("encoder.max_passage_tokens=100000", "this model has positions for"),
         ("runs_dir=", "name a directory"),
-        ("train.init_from=in_batch-tiny-s0-00000000", "neither a finished run in .* nor a directory"),
+        ("train.init_from=in_batch-tiny-s0-00000000", "there is no such finished run in .*, and no such directory"),
     ],
 )
 def test_a_bad_setting_is_one_message(

@@ -182,7 +182,7 @@ def test_any_quoted_path_arrives_and_survives_expansion(path: str) -> None:
         (["strategy=ance", "strategy.last=1", "strategy.n=2"], "too few"),
         (["stages=simcse,simcse_ibn"], "a chain itself"),
         (["stages=simcse,hard"], "strategy=hard in simcse[+]hard is not registered"),
-        (["strategy=simcse_ibn", "train.stage_steps=[5]"], "is for 1 stages, simcse_ibn has 2"),
+        (["strategy=simcse_ibn", "train.stage_steps=[5]"], "has 1 stages, but simcse_ibn has 2"),
         (["train.batch_size=0"], "at least 1"),
         (["train.clip=-1"], "at least 0"),
         (["train.precision=fp8"], "not one of auto, bf16"),

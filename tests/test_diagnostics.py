@@ -1,4 +1,4 @@
-"""What is told of a training that goes on and is not what it seems."""
+"""Warnings about training that continues but does not do what its settings request."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def told(name: str, row: dict[str, float], step: int = 10, over: bool = False, *
     ("name", "row", "expected"),
     [
         ("in_batch", {}, []),
-        ("hardest_neg", {"active": 0.0}, ["no query has a loss any more"]),
+        ("hardest_neg", {"active": 0.0}, ["every loss is zero"]),
         ("in_batch", {"active": 0.0, "negatives": 0.0}, ["no query has a negative"]),
         ("mined_hard", {"drawn_free": 0.2}, []),
-        ("mined_hard", {"drawn_free": 0.9}, ["most places for negatives stay free"]),
+        ("mined_hard", {"drawn_free": 0.9}, ["most places for negatives are empty"]),
     ],
 )
 def test_what_a_window_tells(name: str, row: dict[str, float], expected: list[str]) -> None:

@@ -273,7 +273,7 @@ def test_what_can_be_reproduced_is_listed_and_what_not_is_told(capsys: pytest.Ca
         "paddle_dap_simcse": "negbench has no equivalent strategy",
         "paddle_in_batch_rocketqa": "give its place as encoder=DIR_OR_HUB_ID",
         "paddle_in_batch": "needs data.path",
-        "semantic_in_batch": "data=DIR/semantic_indexing says where it is",
+        "semantic_in_batch": "give its directory as data=DIR/semantic_indexing",
     }.items():
         assert bench("reproduce", name) == 2
         assert message in capsys.readouterr().err

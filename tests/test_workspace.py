@@ -70,7 +70,7 @@ def test_every_panel_is_of_something_that_a_run_tells(tmp_path: Path, monkeypatc
 
 def test_without_a_key_nothing_is_saved_and_it_is_said(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench("dashboard", "--wandb", "--runs-dir", str(runs_dir)) == 2
-    assert "no W&B key is set up" in capsys.readouterr().err
+    assert "there is no W&B API key" in capsys.readouterr().err
 
 
 def test_with_a_key_both_are_saved(

@@ -1,1 +1,1 @@
-"""The commands, one file each: what a command does once its words are understood by :mod:`bench.cli`."""
+"""The commands, one file each. :mod:`bench.cli` parses the command line and calls them."""

@@ -1,4 +1,4 @@
-"""``bench compare``: finished runs beside each other, with tests and cost."""
+"""``bench compare``: compare finished runs, with tests and costs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.atomic import explain_write_errors, write_atomic
 from bench.errors import UserError
 
-LEFT_OUT = 3  # records that are named as left out
+LEFT_OUT = 3  # records left out that are listed by name
 
 
 def compare(
@@ -20,7 +20,7 @@ def compare(
     everything: bool,
     out: Path | None,
 ) -> None:
-    """Print the comparison of the records that ``words`` choose, or write it to the file ``out``."""
+    """Print the comparison of the records that ``words`` select, or write it to the file ``out``."""
     from bench.compare.comparability import ASPECTS
     from bench.compare.comparison import compare
     from bench.compare.per_query import of_runs
@@ -35,7 +35,7 @@ def compare(
     for path, why in ledger.skipped[:LEFT_OUT]:
         print(f"left out: {path}: {why}", file=sys.stderr)
     if (more := len(ledger.skipped) - LEFT_OUT) > 0:
-        print(f"left out: {more} more, which bench report names", file=sys.stderr)
+        print(f"left out: {more} more; bench report lists them", file=sys.stderr)
     if ledger.searched:
         print(f"left out: {len(ledger.searched)} trials of studies' searches", file=sys.stderr)
     compared = compare(select(ledger.records, words), of_runs(runs_dir), metric, allowed)

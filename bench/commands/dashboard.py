@@ -20,7 +20,9 @@ def dashboard(name: str | None, runs_dir: Path, storage: str | None, port: int) 
     directory = runs_dir / "studies" / name
     if not (directory / "trials.log").exists() and storage is None:
         there = sorted(path.parent.name for path in runs_dir.glob("studies/*/trials.log"))
-        known = nearest(name, there) if there else "; bench study makes one, --storage says where one in a database is"
+        known = (
+            nearest(name, there) if there else "; create one with bench study, or give --storage for one in a database"
+        )
         raise UserError(f"there is no study at {directory}{known}")
     try:
         from optuna_dashboard import run_server
@@ -40,7 +42,7 @@ def _page(runs_dir: Path) -> Path:
 
 
 def wandb_pages(runs_dir: Path) -> None:
-    """Build the project's W&B workspace and report from the records, and save them where a key is set up."""
+    """Build the project's W&B workspace and report from the records, and save them if an API key is configured."""
     from bench.record.ledger import read
     from bench.track.mode import entity, has_key, project
     from reports.parts import parts
@@ -50,9 +52,7 @@ def wandb_pages(runs_dir: Path) -> None:
     except ImportError:
         raise UserError("wandb-workspaces is not installed: pip install 'negbench[dashboard]'") from None
     if not has_key():
-        raise UserError(
-            "no W&B key is set up (`wandb login`), so there is nowhere to save the workspace and the report"
-        )
+        raise UserError("there is no W&B API key (run `wandb login`), so the workspace and the report cannot be saved")
     import wandb
 
     owner = entity() or wandb.Api().default_entity or ""

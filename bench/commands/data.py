@@ -1,12 +1,12 @@
-"""``bench data``: look at a data set before training on it."""
+"""``bench data``: inspect a data set before training on it."""
 
 from __future__ import annotations
 
 
 def inspect(name: str, encoder: str | None = None) -> bool:
-    """Print what a data set holds and what is wrong with it; whether it can be used.
+    """Print the counts and problems of a data set; returns whether it can be used.
 
-    With an ``encoder`` also how many of its texts that encoder would truncate.
+    With an ``encoder``, also print how many texts that encoder would truncate.
     """
     from bench.data.inspect import inspect as look
     from bench.data.inspect import render

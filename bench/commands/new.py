@@ -1,4 +1,4 @@
-"""The files of a new strategy, to begin from: they work, and the conformance tests pass on them as they are."""
+"""``bench new strategy``: working files of a new strategy, which pass the conformance tests as they are."""
 
 from __future__ import annotations
 
@@ -56,12 +56,14 @@ def reference(batch, strategy, q):
 
 
 def new_strategy(name: str) -> list[Path]:
-    """Write the strategy ``name`` and, in a checkout, its plain loop for the tests; the files' paths.
+    """Write the strategy ``name`` and, in a checkout, its plain loop for the tests; returns the paths.
 
-    Raises :class:`UserError` for a name that cannot be one or is taken, and where nothing can be written.
+    Raises :class:`UserError` for a name that is invalid or taken, and when a file cannot be written.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise UserError(f"{name!r} is no name for a strategy; use small letters, digits and _, such as soft_hinge")
+        raise UserError(
+            f"{name!r} is not a valid strategy name; use lower-case letters, digits and _, for example soft_hinge"
+        )
     room = Path(strategies.__path__[0])
     references = room.parent / "tests" / "references"
     texts = {room / f"{name}.py": STRATEGY.format(name=name, title=name.title().replace("_", ""))}
@@ -69,7 +71,7 @@ def new_strategy(name: str) -> list[Path]:
         texts[references / f"{name}.py"] = REFERENCE
     there = [path for path in texts if path.exists()]
     if name in strategies.registered() or there:
-        raise UserError(f"there is a strategy or a file called {name} already{f': {there[0]}' if there else ''}")
+        raise UserError(f"a strategy or a file called {name} exists already{f': {there[0]}' if there else ''}")
     for path, text in texts.items():
         with explain_write_errors(path):
             path.write_text(text, encoding="utf-8")

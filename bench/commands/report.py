@@ -15,7 +15,7 @@ def report(runs_dir: Path, out: Path | None, metric: str | None, against: str) -
 
     ledger = read(runs_dir)
     if not ledger.records and not ledger.skipped:
-        raise UserError(f"{runs_dir} holds no finished run; run something first: bench run strategy=hardest_neg")
+        raise UserError(f"{runs_dir} has no finished run; make one first: bench run strategy=hardest_neg")
     known = {*registered(), *(record.strategy for record in ledger.records)}
     if against not in known:
         raise UserError(f"--against {against}: there is no such strategy{nearest(against, known)}")

@@ -1,4 +1,4 @@
-"""``bench reproduce``: repeat a documented result and set it against its number."""
+"""``bench reproduce``: repeat a published result and compare it with the published number."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bench.errors import UserError, nearest
 
 
 def reproduce(name: str | None, words: Sequence[str]) -> bool:
-    """Repeat the documented row ``name``, set the result against it; whether it passes. Without a name, list them."""
+    """Repeat the published row ``name``; returns whether the result passes. Without a name, list all rows."""
     from bench.commands.run import carry_out
     from bench.config.overrides import resolve
     from bench.data.presets import PRESETS
@@ -30,12 +30,14 @@ def reproduce(name: str | None, words: Sequence[str]) -> bool:
     overrides = entry.overrides(words)
     if entry.data not in PRESETS and f"data={entry.data}" in overrides[len(words) :]:  # nobody said where it is
         raise UserError(
-            f"{name} is of {entry.data}, of which there is no preset; data=DIR/{entry.data} says where it is"
+            f"{name} needs the data set {entry.data}, which has no preset; give its directory as data=DIR/{entry.data}"
         )
     config = resolve(overrides)
     reported = names(config.eval.ks, config.eval.retrieve)
     if missing := [metric for metric in entry.metrics if metric not in reported]:
-        raise UserError(f"{name} is documented by {', '.join(entry.metrics)}; eval.ks leaves out {', '.join(missing)}")
+        raise UserError(
+            f"{name} is documented with the metrics {', '.join(entry.metrics)}; eval.ks leaves out {', '.join(missing)}"
+        )
     outcomes, failed = carry_out(overrides)
     if failed:
         return False

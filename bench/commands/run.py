@@ -1,4 +1,4 @@
-"""``bench run``: train and evaluate, one run or a sweep; show settings; repeat a recorded run."""
+"""``bench run``: train and evaluate one run or a sweep, show settings, or repeat a recorded run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def run_all(overrides: Sequence[str], force: bool = False) -> bool:
-    """Carry out every run the overrides ask for and show them; whether all went well."""
+    """Carry out all runs of the overrides and show them; returns whether all succeeded."""
     outcomes, failed = carry_out(overrides, force)
     if outcomes:
         show([outcome.record for outcome in outcomes])
@@ -32,7 +32,7 @@ def run_all(overrides: Sequence[str], force: bool = False) -> bool:
 
 
 def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outcome], int]:
-    """Every run the overrides ask for, and how many failed. One that fails does not stop the others."""
+    """Carry out all runs of the overrides; returns their outcomes and how many failed. A failure stops no other run."""
     show_logs()
     from bench.config.overrides import command_line, expand, resolve
     from bench.data import load
@@ -55,7 +55,7 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
             failed += 1
             if isinstance(error, UserError):
                 print(f"bench: {' '.join(words)}: {error}", file=sys.stderr)
-            else:  # a fault of this program: told in full, and the other runs are still wanted
+            else:  # a bug: print the traceback, and continue with the other runs
                 print(f"bench: {' '.join(words)}:", file=sys.stderr)
                 traceback.print_exc()
             suite.finished(label, "", None, monotonic() - began)
@@ -66,7 +66,7 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
             took = None if outcome.skipped else monotonic() - began
             suite.finished(label, metric, outcome.record.metrics.get(metric), took)
         if outcome.skipped:
-            print(f"{outcome.record.run_id} is finished already (--force runs it again)", file=sys.stderr)
+            print(f"{outcome.record.run_id} is finished already; --force runs it again", file=sys.stderr)
     return outcomes, failed
 
 
@@ -99,7 +99,7 @@ def _percent(value: float | None) -> str:
 
 
 def print_config(overrides: Sequence[str]) -> None:
-    """Print every setting, its value and where that is from, for each run of a sweep."""
+    """Print every setting, its value and its origin, for each run of a sweep."""
     from bench.config.overrides import expand, resolve, sources
 
     for words in expand(overrides):
@@ -112,7 +112,7 @@ def print_config(overrides: Sequence[str]) -> None:
 
 
 def repeat(identity: str, overrides: Sequence[str]) -> bool:
-    """Run a recorded configuration again in ``runs_dir/again``, print both results; whether they are equal."""
+    """Repeat a recorded run in ``runs_dir/again`` and print both results; returns whether they are equal."""
     show_logs()
     from bench.config.overrides import expand, rebuild, resolve
     from bench.data import load
@@ -127,7 +127,7 @@ def repeat(identity: str, overrides: Sequence[str]) -> bool:
     try:
         recorded = RunDirectory(root, identity).read_record()
     except FileNotFoundError:
-        raise UserError(f"there is no record of {identity} in {root}; runs_dir=DIR says where it is") from None
+        raise UserError(f"there is no record of {identity} in {root}; give its directory as runs_dir=DIR") from None
     if recorded.status != "finished":
         raise UserError(f"{identity} is {recorded.status}; only a finished run can be repeated")
     config = rebuild(dict(recorded.config))

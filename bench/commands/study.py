@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Path | None) -> None:
-    """Carry out the study ``name``, or go on with it, and print what it found; table and figure also go to ``out``."""
+    """Carry out or continue the study ``name`` and print the result; also write table and figure into ``out``."""
     show_logs()
     import pandas as pd
 
@@ -56,7 +56,9 @@ def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Pat
     if len(single) > 1:
         strategies = [line.removeprefix("strategy=").split(",") for line in words if line.startswith("strategy=")]
         if not strategies or len(single) != len(strategies[0]):
-            raise UserError("a study varies what it asks about; only strategy= may be a list here")
+            raise UserError(
+                "settings of a study cannot be comma lists, except strategy=; the study decides what varies"
+            )
     services = Services(resolve, execute, load_once, suite.expect)
     path, told = run_study(name, words, Options.of(given), services)
     with styled():
@@ -68,7 +70,7 @@ def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Pat
             text = as_markdown([section(told, picture)], level=1, figures=".") + "\n"
             write_atomic(directory / "study.md", text.encode())
     print(as_markdown([section(told)], level=1))
-    print(f"\nEverything: {path}")
+    print(f"\nAll files: {path}")
 
 
 def list_studies() -> None:

@@ -1,4 +1,4 @@
-"""From the words of a command line to configurations: Hydra's override grammar over frozen dataclasses."""
+"""From command-line overrides to configurations: Hydra's override grammar over frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def _schema() -> type:
 
 
 def expand(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """The single runs that overrides with comma sweeps ask for, the last sweep varying fastest.
+    """The single runs of overrides with comma sweeps; the last sweep varies fastest.
 
-    ``["strategy=a,b", "seed=1,2"]`` gives four tuples; ``stages=a,b`` is no sweep but one strategy in two
-    stages, which ``strategy=a+b`` says too. Raises :class:`UserError` for what cannot be read.
+    ``["strategy=a,b", "seed=1,2"]`` gives four tuples; ``stages=a,b`` is not a sweep but one
+    strategy in two stages, the same as ``strategy=a+b``. Raises :class:`UserError` for a word that cannot be parsed.
     """
     choices: list[list[str]] = []
     seen: set[str] = set()
@@ -62,7 +62,7 @@ def expand(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
         seen.add(key)
         if parsed.is_sweep_override():
             if not parsed.is_choice_sweep():
-                raise UserError(f"{parsed.input_line}: only comma sweeps are known, such as seed=1,2,3")
+                raise UserError(f"{parsed.input_line}: only comma sweeps are supported, such as seed=1,2,3")
             values = list(parsed.sweep_string_iterator())
         else:
             values = [parsed.get_value_element_as_str()]
@@ -77,7 +77,7 @@ def _chained(word: str) -> str:
 
 
 def command_line(overrides: Sequence[str]) -> str:
-    """The shortest command that repeats a run with these overrides, here."""
+    """The shortest command that repeats a run with these overrides on this machine."""
     return " ".join(["bench", "run", *(_quoted(w) for w in overrides if not w.startswith(("runs_dir=", "track=")))])
 
 
@@ -87,7 +87,7 @@ def _quoted(word: str) -> str:
 
 
 def resolve(overrides: Sequence[str]) -> RunConfig:
-    """The configuration of one run. Raises :class:`UserError` naming the key, the value and what would fit."""
+    """The configuration of one run. Raises :class:`UserError` with the key, the value and what is allowed."""
     overrides = next(iter(expand(overrides)))
     store = ConfigStore.instance()
     store.store(name="run", node=_node(_schema()))
@@ -116,12 +116,12 @@ def resolve(overrides: Sequence[str]) -> RunConfig:
 def rebuild(tree: dict[str, Any]) -> RunConfig:
     """The configuration whose recorded tree this is: the inverse of :meth:`RunConfig.tree`.
 
-    A setting that came after the record has its default. Raises :class:`UserError` for one that is not known here.
+    A setting that is newer than the record gets its default. Raises :class:`UserError` for an unknown setting.
     """
     base = resolve([f"strategy={tree['strategy']['name']}"])
     unknown = {key for key, _ in flat(tree)} - {key for key, _ in flat(base.tree())}
     if unknown:
-        raise UserError(f"recorded by another version, whose settings are not known: {', '.join(sorted(unknown))}")
+        raise UserError(f"the record is of another version and has unknown settings: {', '.join(sorted(unknown))}")
     return cast(RunConfig, _filled(base, tree))
 
 
@@ -138,7 +138,7 @@ def _filled(node: Any, tree: dict[str, Any]) -> Any:
 
 
 def sources(config: RunConfig, overrides: Sequence[str]) -> list[tuple[str, Any, str]]:
-    """(key, value, where it is from) for every value of ``config``, which ``overrides`` led to."""
+    """(key, value, origin) for every value of ``config``, which results from ``overrides``."""
     given = {line.partition("=")[0] for line in next(iter(expand(overrides)))}
     knobs = {f"strategy.{k.name}": f"default ({k.source})" for k in config.strategy.knobs()}
     rows = []
@@ -149,7 +149,7 @@ def sources(config: RunConfig, overrides: Sequence[str]) -> list[tuple[str, Any,
 
 
 def _node(schema: type) -> DictConfig:
-    """A dataclass as OmegaConf's typed tree. It takes frozen ones for read-only, which overrides could not set."""
+    """A dataclass as OmegaConf's typed tree, made writable: OmegaConf makes frozen dataclasses read-only."""
 
     def free(node: Any) -> None:
         if isinstance(node, DictConfig):
@@ -174,7 +174,7 @@ def _parse(overrides: Iterable[str]) -> list[Override]:
         except HydraException as error:
             first = str(error).splitlines()[0]
             raise UserError(
-                f"{line!r} cannot be read ({first}); put quotes around values with special characters: "
+                f"{line!r} cannot be parsed ({first}); put quotes around values with special characters: "
                 "\"data='my dir'\""
             ) from error
         if parsed[-1].type is None or parsed[-1].type.name != "CHANGE" or parsed[-1].package is not None:
@@ -183,7 +183,7 @@ def _parse(overrides: Iterable[str]) -> list[Override]:
 
 
 def _strategy(overrides: Sequence[str]) -> type[Strategy]:
-    """The strategy that is asked for. Raises :class:`UserError` with the nearest names for an unknown one."""
+    """The strategy class. Raises :class:`UserError` with the nearest names for an unknown one."""
     name = dict(line.partition("=")[::2] for line in overrides).get("strategy", DEFAULT_STRATEGY)
     try:
         return find(name)
@@ -215,7 +215,7 @@ def _check_keys(overrides: Sequence[str], strategy: type[Strategy]) -> None:
     known = _kinds(strategy)
     for key in given:
         if key == "strategy.name":
-            raise UserError("strategy.name is what strategy=NAME sets; write that")
+            raise UserError("write strategy=NAME instead of strategy.name=NAME")
         if key not in known:
             group, _, leaf = key.rpartition(".")
             knob = group.partition(".")[0] == "strategy"
@@ -230,7 +230,7 @@ def _check_keys(overrides: Sequence[str], strategy: type[Strategy]) -> None:
 
 
 def _reason(error: BaseException, overrides: Sequence[str], strategy: type[Strategy]) -> str:
-    """One line for a value that does not fit: the override, and what it should have been."""
+    """One line for an invalid value: the override, and what is allowed."""
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__

@@ -1,4 +1,4 @@
-"""Everything that decides one run, as one value."""
+"""The configuration of one run, as one value."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from strategies import Strategy
 
 @dataclass(frozen=True)
 class RunConfig:
-    """The configuration of one run: a strategy, and a part for each room that carries it out.
+    """The configuration of one run: a strategy, and one part for each package that uses it.
 
     Raises :class:`UserError` where two settings contradict each other.
     """
@@ -48,16 +48,18 @@ class RunConfig:
             raise UserError("runs_dir= is empty; name a directory, such as runs_dir=runs")
         self.index.check(self.eval.retrieve)
         if self.train.stage_steps and self.train.max_steps:
-            raise UserError("train.stage_steps and train.max_steps both say when training ends; give one of them")
+            raise UserError("train.stage_steps and train.max_steps both set the end of training; give only one of them")
         if self.budget.declared and (self.train.max_steps or self.train.stage_steps):
             name = "max_steps" if self.train.max_steps else "stage_steps"
-            raise UserError(f"train.{name} and a budget both say when training ends; give one of them")
+            raise UserError(f"train.{name} and a budget both set the end of training; give only one of them")
         if self.train.warmup >= 1 and (self.budget.texts or self.budget.seconds):
-            raise UserError(f"train.warmup={self.train.warmup:g} counts steps, the budget does not; give a share")
+            raise UserError(
+                f"train.warmup={self.train.warmup:g} counts steps, which a budget does not have; give a share below 1"
+            )
         steps, stages = self.train.stage_steps, len(self.strategy.stages())
         if steps is not None and len(steps) != stages:
             raise UserError(
-                f"train.stage_steps={list(steps)} is for {len(steps)} stages, {self.strategy.name} has {stages}"
+                f"train.stage_steps={list(steps)} has {len(steps)} stages, but {self.strategy.name} has {stages}"
             )
 
     @property

@@ -1,4 +1,4 @@
-"""The one way a :class:`DataSet` comes to be: equal texts joined to one id, rows gathered per split."""
+"""Building a :class:`DataSet`: equal texts are merged into one id, and rows are gathered by split."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class _Rows:
 
 
 class Builder:
-    """Gathers texts and relations in file order and makes the data set of them.
+    """Collects texts and relations in file order and builds the data set.
 
     Readers call :meth:`corpus` for every entry of the corpus first, then :meth:`pair` and :meth:`negative`.
-    A passage that only then comes up is kept after the corpus: trained on, not searched.
+    A passage that first appears there is stored after the corpus: it is trained on but not searched.
     """
 
     def __init__(self, name: str, problems: Problems) -> None:
@@ -64,8 +64,8 @@ class Builder:
         """``positive`` is relevant to ``query``. ``grade`` is the source's, ``score`` a teacher's.
 
         ``at`` is the pair's file and line. A repeated pair is a problem, unless it is ``repeatable`` (two ids
-        of the source may have equal texts): then it is joined and keeps the highest grade. So is a positive
-        of another split than train that the corpus lacks.
+        of the source may have equal texts): then it is merged and keeps the highest grade. A dev or test positive
+        that the corpus lacks is a problem too.
         """
         path, line = at
         passage = self._passages.setdefault(positive, len(self._passages))
@@ -84,7 +84,7 @@ class Builder:
             relevant[passage] = max(grade, relevant[passage] or 0.0)
 
     def negative(self, split: str, query: str, negative: str, score: float | None = None) -> None:
-        """``negative`` is the source's own negative of a query that has a pair; a repeated one is joined."""
+        """``negative`` is a negative that the source gives for a query with a pair; repeated ones are merged."""
         passage = self._passages.setdefault(negative, len(self._passages))
         rows = self._splits[split].negative_scores
         rows.setdefault(self._queries[query], {}).setdefault(passage, score)
@@ -143,7 +143,7 @@ def _split(rows: _Rows) -> Split:
 
 
 def _numbers(rows: Mapping[int, Mapping[int, float | None]], queries: Sequence[int]) -> Floats | None:
-    """The numbers of the rows, flat; None when there are none. Readers see to it that it is all or none."""
+    """The numbers of the rows, flat; None when there are none. Readers ensure that all rows have numbers, or none."""
     flat = [value for q in queries for value in rows.get(q, {}).values()]
     given = [value for value in flat if value is not None]
     return np.array(given, dtype=np.float32) if given and len(given) == len(flat) else None

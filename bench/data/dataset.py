@@ -1,4 +1,4 @@
-"""The one in-memory shape of a retrieval data set: texts, who is relevant to whom, and splits."""
+"""A retrieval data set in memory: texts, relevance judgments, and splits."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Ragged:
         return Ragged(offsets, self.values[self.positions(rows)])
 
     def positions(self, rows: Ids) -> Ids:
-        """Where the values of the given rows lie in ``values``, row after row."""
+        """Positions of the given rows' values within ``values``, row after row."""
         lengths = self.lengths[rows]
         ends = np.cumsum(lengths)
         positions: Ids = np.arange(lengths.sum()) + np.repeat(self.offsets[rows] - (ends - lengths), lengths)
@@ -54,12 +54,12 @@ class Ragged:
 
 @dataclass(frozen=True)
 class Split:
-    """Queries of one split and what is relevant to each.
+    """The queries of one split, and the passages relevant to each.
 
     ``queries`` [n] are distinct ids into ``DataSet.queries``; ``relevant`` has one row of passage ids per
     query, each row non-empty, without repeats, in file order; ``grades``, parallel to ``relevant.values``,
     is there where the source grades relevance (BEIR) and None where relevance is yes or no.
-    ``negatives`` holds the data set's own negatives per query (FlagEmbedding ``neg``), with
+    ``negatives`` holds the negatives that the data set provides for each query (FlagEmbedding ``neg``), with
     ``negative_scores`` and ``positive_scores`` (a teacher's), parallel to the values, where given.
     """
 
@@ -84,8 +84,8 @@ class DataSet:
     ``fingerprint`` is a hash of every text and every relation; equal content gives equal fingerprints.
 
     The corpus, which is what is searched, is the first ``searchable`` passages (-1: all of them). Those after
-    it are only positives of train or a source's own negatives: trained on, never retrieved. ``joined`` counts
-    corpus entries whose text equals an earlier one's; it is told, and is no part of the fingerprint.
+    it are only training positives or provided negatives: they are trained on, never retrieved. ``joined`` counts
+    corpus entries whose text equals an earlier one's; it is reported, and does not affect the fingerprint.
     """
 
     name: str

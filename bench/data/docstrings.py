@@ -1,8 +1,7 @@
-"""The embedded data set: one-line summaries as queries, the rest of their docstrings as passages.
+"""The embedded data set: summary lines as queries, the rest of their docstrings as passages.
 
-It is read from the sources of the libraries that this package needs anyway, so it is there offline and needs
-no download. The sources are parsed, never imported. What it holds follows from the installed versions of the
-libraries: its fingerprint tells two installations apart.
+It is read from the sources of this package's dependencies, so it needs no download. The sources are parsed, never
+imported. Its content depends on the installed versions of the libraries, and so does its fingerprint.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ Documented = tuple[str, str]  # summary, passage
 
 
 def read() -> DataSet:
-    """The data set of the installed libraries. The first call takes some ten seconds, later ones read a cache.
+    """The data set of the installed libraries. The first call takes about ten seconds; later calls read a cache.
 
     Passages are distinct; a passage whose summaries are all boilerplate has no query. Texts that share a query
     or a passage are in one split, which a hash of their text decides: no passage of train is a positive of dev
@@ -91,8 +90,8 @@ def _split(text: str) -> str:
 def distributions() -> list[Distribution]:
     """The libraries of :data:`ROOTS` and what they require on every platform, in alphabetical order.
 
-    Requirements with a marker (an extra, a platform, a Python version) are left out, for the data set to be
-    the same everywhere.
+    Requirements with a marker (an extra, a platform, a Python version) are left out, so that the data set
+    is the same everywhere.
     """
     found: dict[str, Distribution] = {}
     waiting = list(ROOTS)
@@ -112,7 +111,7 @@ def distributions() -> list[Distribution]:
 
 
 def _cached(sources: list[Distribution]) -> list[Documented]:
-    """What :func:`extract` gives for all the sources, from the cache where it is there."""
+    """The results of :func:`extract` for all sources, from the cache if they are there."""
     versions = sorted(f"{source.name}=={source.version}" for source in sources)
     key = hashlib.sha256("\n".join([f"revision {REVISION}", *versions]).encode()).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""What tells two data sets apart: a hash of every text and every relation, the name left out."""
+"""The fingerprint of a data set: a hash of every text and every relation, without the name."""
 
 from __future__ import annotations
 

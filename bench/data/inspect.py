@@ -1,4 +1,4 @@
-"""What is in a data set, and what is wrong or odd about it, before anything is trained on it."""
+"""Inspection of a data set before training: counts, lengths, problems, and unusual findings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What :func:`inspect` found. Where there are ``problems``, nothing was loaded and the rest is empty.
+    """The result of :func:`inspect`. Where there are ``problems``, nothing was loaded and the rest is empty.
 
     ``lengths`` is by kind of text; ``findings`` are (what, how many), zeros included.
     """
@@ -47,12 +47,12 @@ class Inspection:
 
     @property
     def ok(self) -> bool:
-        """Whether the data set can be loaded; a command ends with status 2 where not."""
+        """Whether the data set can be loaded; otherwise the command exits with status 2."""
         return not self.problems
 
 
 def inspect(name: str | Path, path: str | None = None) -> Inspection:
-    """Look at a preset (with its directory ``path``), a directory, a file or a ``hf:`` id.
+    """Inspect a preset (with its directory ``path``), a directory, a file or a ``hf:`` id.
 
     Broken data is reported in ``problems``; :class:`UserError` is raised when there is nothing to read.
     """
@@ -80,7 +80,7 @@ def _lengths(texts: Sequence[str]) -> Lengths:
 
 
 def _findings(data: DataSet) -> list[tuple[str, int]]:
-    """What is no error and yet good to know, with its number."""
+    """Findings that are no errors but worth knowing, with their counts."""
     found = [
         ("corpus lines joined with an equal one", data.joined),
         ("passages outside the corpus: trained on, not searched", len(data.passages) - data.corpus_size),

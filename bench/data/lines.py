@@ -18,12 +18,12 @@ BOM = b"\xef\xbb\xbf"
 def find(folder: Path, stems: Sequence[str], suffixes: Sequence[str]) -> Path | None:
     """The one file of ``folder`` called ``STEM + SUFFIX``, or that with ``.gz``; None when there is none.
 
-    Raises :class:`UserError` when several are there, since it is not clear which is meant.
+    Raises :class:`UserError` when there are several, since it is unclear which is meant.
     """
     names = [stem + suffix + zipped for stem in stems for suffix in suffixes for zipped in ("", ".gz")]
     there = [folder / name for name in names if (folder / name).is_file()]
     if len(there) > 1:
-        raise UserError(f"{folder}: {' and '.join(p.name for p in there)} are both there; keep one of them")
+        raise UserError(f"{folder}: {' and '.join(p.name for p in there)} both exist; keep one of them")
     return there[0] if there else None
 
 
@@ -31,7 +31,7 @@ def lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
     """``(number, text)`` of each line that can be used, without its line end; numbers count from 1.
 
     Blank lines, broken UTF-8, a byte order mark, carriage returns (Windows line ends) and a file that is
-    damaged, unreadable or empty go to ``problems``. White space around a text is kept, as a part of it.
+    damaged, unreadable or empty go to ``problems``. White space around a text is kept as part of it.
     """
     number = 0
     try:
@@ -62,7 +62,7 @@ def lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
 def records(path: Path, fields: int, problems: Problems, optional: int = 0) -> Iterator[tuple[int, list[str]]]:
     """``(line, fields)`` of each line that has exactly ``fields`` TAB-separated, non-empty fields.
 
-    Up to ``optional`` more are allowed where the first line has them: then every line must. There is no
+    Up to ``optional`` more are allowed if the first line has them; then every line must have them. There is no
     quoting and no header. Other lines go to ``problems``.
     """
     for number, text in lines(path, problems):

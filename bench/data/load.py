@@ -1,4 +1,4 @@
-"""Load the data set that a configuration asks for."""
+"""Loading the data set of a configuration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DataConfig:
 
 
 def load(config: DataConfig) -> DataSet:
-    """The data set, limited; its fingerprint is that of what is left.
+    """The limited data set; its fingerprint is that of the limited content.
 
     Raises :class:`UserError` when it is not found and :class:`DataError` when it is broken.
     """

@@ -1,4 +1,4 @@
-"""The training pairs of a data set and their relevance, ready to be drawn from."""
+"""The training pairs of a data set and their relevance, ready for sampling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the name of a data set to what reads it: a preset, a ``hf:`` id, or the format of the files at a path."""
+"""From the name of a data set to its reader: a preset, a ``hf:`` id, or the format of the files at a path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.errors import UserError, nearest
 
 @dataclass(frozen=True)
 class DataSource:
-    """A data set that was found but not yet read; ``place`` is the path or id that is read."""
+    """A data set that was found but not yet read; ``place`` is its path or id."""
 
     name: str
     format: str
@@ -25,7 +25,7 @@ class DataSource:
 
 @dataclass(frozen=True)
 class Preset:
-    """A data set with a name of its own; ``path`` says what its directory is, None when it needs none."""
+    """A named data set; ``path`` describes the directory it needs, None when it needs none."""
 
     summary: str
     path: str | None = None
@@ -83,6 +83,4 @@ def _at(place: Path, name: str) -> DataSource:
     there = sorted(file.name for file in place.iterdir())
     listed = ", ".join(there[:10]) + (", ..." if len(there) > 10 else "")
     looked_for = "\n".join(f"  {known.files}  ({known.name})" for known in formats())
-    raise UserError(
-        f"{place} has no layout that can be read. Looked for:\n{looked_for}\nand found: {listed or 'nothing'}"
-    )
+    raise UserError(f"{place} has no known layout. Looked for:\n{looked_for}\nand found: {listed or 'nothing'}")

@@ -1,4 +1,4 @@
-"""A smaller data set out of a data set, and a smaller retrieval task out of a split, for quick runs."""
+"""Smaller data sets, and smaller retrieval tasks from a split, for quick runs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bench.errors import UserError, at_least
 
 
 def subset(data: DataSet, max_train: int | None = None, max_corpus: int | None = None) -> DataSet:
-    """``data`` with at most so many training pairs and searched passages; None leaves either as it is.
+    """``data`` with at most ``max_train`` training pairs and ``max_corpus`` searched passages; None: no limit.
 
     ``max_train`` keeps the first pairs, queries in the order of their first line. ``max_corpus`` keeps every
     positive of every split (after ``max_train``) and the first other passages of the corpus, in its order;
-    negatives of the source's own that are no longer in the corpus stay as passages that are not searched.
-    Texts that nothing names any more are dropped. Dev and test stay as they are. Raises
+    provided negatives that are no longer in the corpus stay as passages that are not searched.
+    Texts that nothing refers to any more are dropped. Dev and test stay unchanged. Raises
     :class:`UserError` when the positives in the corpus alone are more than ``max_corpus``.
     """
     for key, limit in (("data.max_train", max_train), ("data.max_corpus", max_corpus)):

@@ -1,4 +1,4 @@
-"""The token store: texts tokenised once, kept as two flat arrays that can be read from disk as they lie."""
+"""The token store: texts tokenised once, kept as two flat arrays that can be memory-mapped."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def tokenize(
 
 
 def _own_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
-    """A private backend without truncation and padding, so that nothing done to it is seen outside."""
+    """A private copy of the backend without truncation and padding, so that the caller's is unchanged."""
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(
             f"{type(tokenizer).__name__} has no fast tokenizer (tokenizer.json); "
@@ -103,7 +103,7 @@ def _own_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
 
 
 def _key(texts: Sequence[str], backend: Tokenizer, max_tokens: int, prefix: str) -> str:
-    """A hash of all that the tokens follow from."""
+    """A hash of everything that the tokens depend on."""
     digest = hashlib.sha256(f"{REVISION} {max_tokens} {len(prefix)} {prefix}{backend.to_str()}".encode())
     digest.update(np.fromiter(map(len, texts), dtype="<i8", count=len(texts)).tobytes())
     for start in range(0, len(texts), CHUNK):

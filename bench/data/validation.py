@@ -1,4 +1,4 @@
-"""Strict reading: each problem of a source is noted with its file and line, and all are told at once."""
+"""Strict reading: every problem of a source is noted with file and line, and all are reported together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong in a source: ``kind`` is what is counted, ``detail`` belongs to this place alone.
+    """One problem of a source: problems are counted by ``kind``; ``detail`` is specific to this place.
 
     ``line`` counts from 1; 0 stands for the file as a whole.
     """
@@ -49,7 +49,7 @@ def describe(problems: Sequence[Problem], shown: int = SHOWN) -> str:
 
 @dataclass
 class Problems:
-    """Collects problems while a reader goes on, so that one reading tells them all."""
+    """Collects problems while a reader continues, so that one reading reports all of them."""
 
     found: list[Problem] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""How good is an encoder? One contract (:mod:`bench.evaluate.base`), one file for each kind of evaluation."""
+"""Evaluation of an encoder. One contract (:mod:`bench.evaluate.base`), one file for each kind of evaluation."""
 
 from bench.data.dataset import DataSet
 from bench.evaluate.base import Evaluation, Measured

@@ -1,4 +1,4 @@
-"""The contract of an evaluation: what is encoded, what is measured, and how a part of it is evaluated in training."""
+"""The contract of an evaluation: which texts it encodes, what it measures, and its subset for use in training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.record.schema import EvaluationSchema
 
 @dataclass(frozen=True)
 class Measured:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     ``metrics`` are percentages by name. ``items`` has one row an item (of retrieval: a query), its id in the column
     that the schema names, and every metric's value of it under its name. ``seconds`` are what the parts of measuring
@@ -32,7 +32,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Rows:
-    """Which texts of a data set an evaluation needs: ids of ``queries`` and of ``passages``, in the order it wants."""
+    """The texts of a data set that an evaluation needs: ids of ``queries`` and of ``passages``, in order."""
 
     queries: Ids
     passages: Ids
@@ -42,19 +42,19 @@ class Rows:
 
 
 class Evaluation(ABC):
-    """One way to say how good an encoder is. Making one refuses, with :class:`UserError`, what cannot be measured."""
+    """One kind of evaluation. The constructor raises :class:`UserError` for what cannot be measured."""
 
     schema: ClassVar[EvaluationSchema]
 
     @property
     @abstractmethod
     def selection(self) -> str:
-        """The metric that decides, while training, which weights are kept."""
+        """The metric that selects the best weights during training."""
 
     @property
     @abstractmethod
     def key(self) -> Any:
-        """All that a measurement follows from beside the data's content and the vectors, as JSON values."""
+        """Everything that a measurement depends on beside the data's content and the vectors, as JSON values."""
 
     @abstractmethod
     def texts(self) -> Rows:
@@ -62,11 +62,11 @@ class Evaluation(ABC):
 
     @abstractmethod
     def measure(self, queries: Floats, passages: Floats) -> Measured:
-        """What the unit vectors of :meth:`texts`, [n, d] each, are worth."""
+        """Measure the unit vectors of :meth:`texts`, [n, d] each."""
 
     @abstractmethod
     def subset(self, queries: int, passages: int) -> Evaluation:
-        """A cheaper evaluation of the same kind over fewer texts, to be done again and again while training."""
+        """A cheaper evaluation of the same kind over fewer texts, for repeated use during training."""
 
     def worst_table(self, measured: Measured) -> pd.DataFrame:
         """The hardest items as a flat table, for a tracker."""
@@ -74,4 +74,4 @@ class Evaluation(ABC):
 
     @abstractmethod
     def write_files(self, measured: Measured, directory: Path) -> None:
-        """Write what the settings ask for beside the record."""
+        """Write the further files that the settings request."""

@@ -11,11 +11,11 @@ from bench.errors import UserError, at_least
 class EvalConfig:
     """What is evaluated, and at which cut-offs.
 
-    ``ks`` are the cut-offs of recall and hit, rising; ``split`` the split whose queries are asked;
-    ``retrieve`` the passages retrieved for each, of at most ``max_corpus``: all relevant ones and the first
-    others (None: of all); ``untrained`` also evaluates the encoder as it was before
-    training; ``recall_file`` also writes ``recall_result.txt``. ``paddle_compat`` leaves out the last query,
-    as the documented PaddleNLP ``evaluate.py`` does by an off-by-one: only for comparing with its numbers.
+    ``ks`` are the cut-offs of recall and hit, in rising order. ``split`` is the split whose queries are evaluated.
+    ``retrieve`` is the number of passages retrieved for each query. ``max_corpus`` limits the corpus to all relevant
+    passages and the first others (None: no limit). ``untrained`` also evaluates the encoder before training.
+    ``recall_file`` also writes ``recall_result.txt``. ``paddle_compat`` leaves out the last query, as PaddleNLP's
+    ``evaluate.py`` does by an off-by-one error; use it only to compare with its numbers.
     """
 
     ks: tuple[int, ...] = (1, 5, 10, 20, 50)
@@ -28,7 +28,7 @@ class EvalConfig:
 
     @property
     def selection(self) -> str:
-        """The metric of dev that chooses which weights are kept: exact MRR at 10, or as far as is retrieved."""
+        """The dev metric that selects the weights: exact MRR at 10, or at ``retrieve`` if that is smaller."""
         return f"exact/mrr@{min(10, self.retrieve)}"
 
     def __post_init__(self) -> None:
@@ -41,4 +41,4 @@ class EvalConfig:
         if list(self.ks) != sorted(set(self.ks)):
             raise UserError(f"{shown} must rise; write {sorted(set(self.ks))}")
         if max(self.ks) > self.retrieve:
-            raise UserError(f"{shown} looks further than eval.retrieve={self.retrieve}; raise eval.retrieve")
+            raise UserError(f"{shown} exceeds eval.retrieve={self.retrieve}; raise eval.retrieve")

@@ -1,4 +1,4 @@
-"""The queries that an evaluation did worst on, in words: what was asked, what was wanted, what came instead."""
+"""The hardest queries of an evaluation as text: the query, its labelled passages, and what was retrieved."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pandas as pd
 from bench.data import DataSet
 
 LONGEST = 400  # characters of a text that are kept
-WANTED, INSTEAD = 2, 3  # passages that are told
+WANTED, INSTEAD = 2, 3  # passages that are kept as text
 
 
 def hardest_queries(data: DataSet, split: str, ranks: pd.DataFrame, count: int) -> list[dict[str, Any]]:
     """The ``count`` queries whose first relevant passage ranks lowest, by exact search; worst first.
 
     ``ranks`` are the items of :func:`bench.evaluate.retrieval.evaluate` for that split. Of queries for which none was
-    retrieved those come first whose best passage scores highest: there the model was surest, and wrong.
+    retrieved, those whose best passage scores highest come first: there the model was confident and wrong.
     Each has ``row`` (in ``ranks``), ``query``, ``rank`` (or None), ``relevant`` (texts) and ``retrieved`` (texts with
     ``score``).
     """

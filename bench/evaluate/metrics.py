@@ -17,7 +17,7 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Judged:
-    """A ranking held against what is relevant.
+    """A ranking compared with the relevance judgments.
 
     ``gains`` ``[Q, k]`` is the grade of the passage at each rank (1 where relevance is yes or no, 0 for a
     passage that is not relevant); ``ideal`` ``[Q, n]`` the grades of *all* relevant passages, highest first,
@@ -41,7 +41,7 @@ class Judged:
 
 
 def judge(ranked: Ids, relevant: Ragged, grades: Floats | None = None) -> Judged:
-    """Hold ``ranked`` passage ids ``[Q, k]``, best first, against a row of ``relevant`` ids per query.
+    """Compare ``ranked`` passage ids ``[Q, k]``, best first, with a row of ``relevant`` ids per query.
 
     ``grades`` is parallel to ``relevant.values``; a grade of 0 or less means not relevant, as in trec_eval.
     A place with no passage holds -1. The ids of a ranking are distinct.
@@ -92,7 +92,7 @@ def _dcg(gains: Values, k: int) -> Values:
 class Metric(NamedTuple):
     """``function`` gives a number in [0, 1] per query, ``[Q]``, from the first ``k`` of a ranking.
 
-    An evaluation reports it at every one of ``eval.ks``, or where ``at_ten`` at 10 alone (or at a lesser depth).
+    An evaluation reports it at every one of ``eval.ks``, or if ``at_ten`` only at 10 (or at a smaller depth).
     """
 
     description: str
@@ -127,7 +127,7 @@ def parse(name: str) -> tuple[str, int]:
 def per_query(judged: Judged, metrics: Iterable[str]) -> dict[str, Values]:
     """Each metric's value of every query, ``[Q]``, in percent.
 
-    Raises :class:`UserError` for a metric that is unknown or looks further than the ranking goes.
+    Raises :class:`UserError` for a metric that is unknown or needs a longer ranking.
     """
     depth, values = judged.gains.shape[1], {}
     for name in metrics:

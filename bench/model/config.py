@@ -1,4 +1,4 @@
-"""What can be set about the encoder."""
+"""Settings of the encoder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ POOLINGS = ("cls", "pooler", "mean", "first_last_mean")
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The shared tower: which weights, how tokens become one vector, how long texts may be.
+    """The encoder of queries and passages: its weights, its pooling, and the longest texts.
 
     ``name`` is a preset (``minilm``, ``minilm-l3``, ``scratch``), a directory or a hub id. ``pooling`` is the
     hidden state of the first token (``cls``), the model's own pooler on it (``pooler``: dense and tanh), the

@@ -1,4 +1,4 @@
-"""Embeddings of many texts: encoded without gradients in chunks of equal work, and kept for whoever asks again."""
+"""Embeddings of many texts: encoded without gradients in chunks of equal work, and cached."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def encode(
 ) -> Floats:
     """[n, d] unit vectors of the texts ``rows`` of ``tokens`` (all, by default), in that order.
 
-    Dropout is off meanwhile and back as it was afterwards. ``progress`` is told how many texts each chunk had.
+    Dropout is off during encoding and restored afterwards. ``progress`` gets the number of texts of each chunk.
     """
     rows = np.arange(len(tokens.lengths)) if rows is None else rows
     lengths = tokens.lengths[rows]
@@ -59,7 +59,7 @@ def encode(
 
 @dataclass(frozen=True)
 class Cost:
-    """What was spent beside training steps: seconds, and texts encoded."""
+    """Cost outside training steps: seconds, and texts encoded."""
 
     seconds: float = 0.0
     texts: int = 0
@@ -83,10 +83,10 @@ class Vectors:
 def embed(
     prepared: Prepared, tokens: Tokens, rows: Ids, cache: Cache, task: Task = unwatched, name: str = "embedding"
 ) -> tuple[Vectors, Cost]:
-    """The vectors of ``rows`` of ``tokens`` by an encoder that is not trained, and what making them cost.
+    """The vectors of ``rows`` of ``tokens`` by an encoder that is not trained, and their cost.
 
-    They are kept under a hash of the weights, of how the encoder pools, of the precision and of the tokens; whoever
-    finds them there is told the cost of who made them.
+    They are cached under a hash of the weights, the pooling, the precision and the tokens. The cost of cached vectors
+    is that of making them.
     """
 
     def make(place: Path) -> dict[str, float]:
@@ -109,7 +109,7 @@ def _key(prepared: Prepared, tokens: Tokens, rows: Ids) -> str:
 
 
 def weights_digest(encoder: Encoder) -> str:
-    """A short hash of all weights: equal for equal encoders, wherever they came from."""
+    """A short hash of all weights: equal for equal encoders from any source."""
     digest = hashlib.sha256()
     for name, value in sorted(encoder.state_dict().items()):
         digest.update(name.encode())

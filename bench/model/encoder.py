@@ -1,4 +1,4 @@
-"""The shared tower: any ``transformers`` encoder, pooled, optionally projected, at unit length."""
+"""The encoder: any ``transformers`` model, with pooling, an optional projection, and unit length."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ PROJECTION_DROPOUT = 0.1  # PaddleNLP neural_search base_model.py
 
 @dataclass(frozen=True)
 class Encoded:
-    """What an encoder makes of n texts.
+    """The output of an encoder for n texts.
 
-    ``unit`` [n, d] are float32 vectors of length one, ``raw`` [n, d] the same before they are normalised; ``tokens``
-    [T, hidden] are the last layer's states of all tokens in the order of ``Packed.ids``, None where not asked for.
+    ``unit`` [n, d] are float32 vectors of length one, and ``raw`` [n, d] the same before normalisation. ``tokens``
+    [T, hidden] are the last layer's states of all tokens in the order of ``Packed.ids``, None if not requested.
     """
 
     unit: Tensor
@@ -40,11 +40,11 @@ class Encoded:
 
 
 class Encoder(nn.Module):
-    """Turns packed token sequences into vectors, queries and passages alike.
+    """Turns packed token sequences of queries and passages into vectors.
 
     ``e = normalize(dropout(W pool(h) + b))`` with the projection, ``normalize(pool(h))`` without it; ``h`` are
-    the hidden states. On a CPU, texts go through the model packed, with no padding, where a check when the
-    model is built shows that it gives the same vectors that way; else, and on a GPU, padded.
+    the hidden states. On a CPU, texts are packed without padding if a check on building the model shows that
+    this gives the same vectors. Otherwise, and on a GPU, they are padded.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Encoder(nn.Module):
         return hidden if self.projection is None else self.projection.out_features
 
     def _settle_pooler(self) -> None:
-        """Keep the model's own pooler only when it is used: its weights would never train otherwise."""
+        """Keep the model's own pooler only if it is used; otherwise its weights would never train."""
         pooler = getattr(self.transformer, "pooler", None)
         if self.pooling != "pooler":
             if pooler is not None:
@@ -89,7 +89,7 @@ class Encoder(nn.Module):
             raise UserError("encoder.pooling=pooler, but this model has no pooler; use cls, mean or first_last_mean")
 
     def check_lengths(self) -> None:
-        """Refuse settings that let a text be longer than the model has positions for. Raises :class:`UserError`."""
+        """Raise :class:`UserError` if a text may be longer than the model has positions for."""
         table = self._positions()
         if table is None:
             return
@@ -100,14 +100,14 @@ class Encoder(nn.Module):
                 raise UserError(f"encoder.{name}={wanted}, but this model has positions for {most} tokens")
 
     def prepare(self, device: torch.device) -> Encoder:
-        """Move to ``device`` and choose the fastest layout that is right for this model there."""
+        """Move to ``device`` and choose the fastest layout that gives correct vectors for this model."""
         self.to(device)
         if device.type == "cpu":
             keep_memory()
             quicken(self)
             self.packs = self._packing_is_exact()
             if not self.packs:
-                log.info("this model cannot take packed texts; they are padded instead")
+                log.info("this model does not support packed texts; they are padded instead")
         return self
 
     def forward(self, packed: Packed, tokens: bool = False) -> Encoded:
@@ -121,17 +121,17 @@ class Encoder(nn.Module):
 
     @property
     def word_embeddings(self) -> nn.Embedding:
-        """The table of word embeddings as it is: narrowed while training."""
+        """The current table of word embeddings; during training it is narrowed."""
         table: nn.Embedding = self.transformer.get_input_embeddings()
         return table
 
     def put_word_embeddings(self, table: nn.Embedding, places: Tensor | None) -> None:
-        """Use ``table``; ``places`` [vocabulary] says in which row of it a token id stands, None: in its own."""
+        """Use ``table``; ``places`` [vocabulary] maps token ids to its rows (None: each id to its own row)."""
         self.transformer.set_input_embeddings(table)
         self._places = places
 
     def _inputs(self, ids: Tensor) -> Tensor:
-        """Word embeddings of token ids, through the narrowed table where there is one."""
+        """Word embeddings of token ids, from the narrowed table if there is one."""
         ids = ids.to(self.device)
         if self._places is not None:
             ids = self._places[ids]
@@ -167,7 +167,7 @@ class Encoder(nn.Module):
         return tuple(state[real] for state in self._needed(out))
 
     def _positions(self) -> nn.Embedding | None:
-        """The table of learnt positions, where the model has one."""
+        """The table of learnt positions, if the model has one."""
         tables = (getattr(module, "position_embeddings", None) for module in self.transformer.modules())
         return next((table for table in tables if isinstance(table, nn.Embedding)), None)
 
@@ -240,4 +240,4 @@ def _keep_layers(transformer: PreTrainedModel, layers: tuple[int, ...] | None) -
                 if kinds is not None:
                     transformer.config.layer_types = [kinds[layer] for layer in layers]
                 return transformer
-    raise UserError("encoder.layers: this model's layers could not be found; leave it unset")
+    raise UserError("encoder.layers: the layers of this model were not found; leave it unset")

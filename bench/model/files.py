@@ -1,4 +1,4 @@
-"""Encoders on disk: a directory that Sentence Transformers reads too."""
+"""Encoders on disk: directories that Sentence Transformers also reads."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _write(path: Path, content: object) -> None:
 
 
 class Head:
-    """What a Sentence Transformers directory says of pooling and projection; empty for a bare transformer."""
+    """Pooling and projection of a Sentence Transformers directory; empty for a bare transformer."""
 
     def __init__(self, path: Path) -> None:
         self.pooling: str | None = None
@@ -104,7 +104,7 @@ class Head:
             if kind == "Pooling":
                 mode = _mode(json.loads((folder / "config.json").read_text(encoding="utf-8")))
                 if mode not in ("cls", "mean"):
-                    raise ValueError(f"pooling {mode} is not known here")
+                    raise ValueError(f"pooling {mode} is not supported")
                 self.pooling = "first_last_mean" if self.pooling == "layers" else mode
             elif kind == "WeightedLayerPooling":
                 weights = load_file(folder / "model.safetensors")["layer_weights"]
@@ -115,7 +115,7 @@ class Head:
             elif kind == "Dense":
                 self._read_dense(folder)
             elif kind not in ("Transformer", "Normalize"):
-                raise ValueError(f"module {kind} is not known here")
+                raise ValueError(f"module {kind} is not supported")
 
     def _read_dense(self, folder: Path) -> None:
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -129,7 +129,7 @@ class Head:
             self.projection = nn.Linear(settings["in_features"], settings["out_features"], bias="bias" in state)
             self.projection.load_state_dict(state)
         else:
-            raise ValueError(f"a dense layer with {activation} in this place is not known here")
+            raise ValueError(f"a dense layer with {activation} in this place is not supported")
 
 
 def _mode(settings: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A word table with only the rows in use: what training holds of a large vocabulary."""
+"""A table of word embeddings with only the rows in use, for training with a large vocabulary."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from bench.model.encoder import Encoder
 
 @contextmanager
 def narrowed(encoder: Encoder, used: np.ndarray) -> Iterator[Narrowed]:
-    """For the length of training, hold only the word embeddings of the token ids ``used``.
+    """During training, keep only the word embeddings of the token ids ``used``.
 
-    Rows that no text contains have no gradient; leaving them out of the model spares the optimiser and the gradient
-    most of a large vocabulary, and changes nothing: see :class:`Narrowed`.
+    Rows that no text contains have no gradient. Leaving them out saves the optimiser and the gradient most of a large
+    vocabulary and changes no result: see :class:`Narrowed`.
     """
     table = Narrowed(encoder, torch.from_numpy(used))
     try:
@@ -27,10 +27,10 @@ def narrowed(encoder: Encoder, used: np.ndarray) -> Iterator[Narrowed]:
 
 
 class Narrowed:
-    """An encoder whose word table holds only the rows in use; the others wait here.
+    """An encoder whose word table has only the rows in use; this object keeps the others.
 
-    ``unused_decay`` is the factor that weight decay would have put on the rows left out; whoever steps the
-    optimiser keeps it up to date.
+    ``unused_decay`` is the factor that weight decay would have applied to the rows left out; the caller that steps
+    the optimiser updates it.
     """
 
     def __init__(self, encoder: Encoder, used: Tensor) -> None:
@@ -46,14 +46,14 @@ class Narrowed:
         self.encoder.put_word_embeddings(self.narrow, self.places)
 
     def widen(self) -> None:
-        """Put the whole table back, with what was learnt."""
+        """Restore the whole table, including what was learnt."""
         self.whole.weight.data.copy_(self.start * self.unused_decay)
         self.whole.weight.data[self.used] = self.narrow.weight.data
         self.encoder.put_word_embeddings(self.whole, None)
 
     @contextmanager
     def widened(self) -> Iterator[None]:
-        """The whole table for a while: evaluation and saving see every token."""
+        """Restore the whole table within the block, so that evaluation and saving see every token."""
         self.widen()
         try:
             yield

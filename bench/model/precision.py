@@ -1,4 +1,4 @@
-"""Number formats: which one is fast here, and the autocast that goes with it."""
+"""Number formats: the fastest one on this machine, and its autocast."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def resolve_precision(name: str, device: torch.device) -> str:
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Mixed precision for what runs inside: weights stay float32, matrix products run in ``precision``."""
+    """Mixed precision within the block: weights stay float32, matrix products run in ``precision``."""
     if precision == "fp32":
         return nullcontext()
     dtype = torch.bfloat16 if precision == "bf16" else torch.float16

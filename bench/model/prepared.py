@@ -1,4 +1,4 @@
-"""An encoder made ready for a data set: the first value of a run, and what every searcher and guide reads."""
+"""An encoder with a data set's tokens: the first value of a run, and the input of searchers and guides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.model.encoder import Encoder
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data set, an encoder, and the data set's ``queries`` and ``passages`` as the encoder's tokenizer cuts them.
+    """A data set, an encoder, and the data set's ``queries`` and ``passages`` as tokens of the encoder.
 
     ``precision`` is resolved (``bf16``, ``fp16``, ``fp32``).
     """

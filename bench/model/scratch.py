@@ -1,4 +1,4 @@
-"""A small BERT with a vocabulary of its own: needs no download, learns from nothing."""
+"""A small BERT with random weights and a vocabulary of its own; it needs no download."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What carries out a strategy's declarations: sampling, mining, guides, and refusing what cannot be had."""
+"""Implementation of a strategy's declarations: sampling, mining, guides, and checks of the data."""
 
 from bench.negatives import pool_sampler, random_sampler  # they register themselves
 from bench.negatives.check import check

@@ -1,4 +1,4 @@
-"""Refusing, before anything is encoded, what a data set cannot give a strategy."""
+"""Checking, before anything is encoded, that the data set has what a strategy needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from strategies.negatives import Guide, InBatch, Mined, Provided, RandomGlobal
 
 
 def check(strategy: Strategy, data: DataSet) -> None:
-    """Raise :class:`UserError` when ``data`` lacks what a stage of ``strategy`` asks for."""
+    """Raise :class:`UserError` when ``data`` lacks what a stage of ``strategy`` needs."""
     for stage in strategy.stages():
         try:
             _check(stage.negatives, data)
@@ -38,7 +38,7 @@ def _nothing(declaration: object, data: DataSet) -> None:
 def _random(declaration: RandomGlobal, data: DataSet) -> None:
     size = len(data.passages)
     if declaration.pool is not None:
-        _fits(f"a pool of {declaration.pool} passages", declaration.pool, data)
+        _fits(f"{declaration.pool} passages of a pool", declaration.pool, data)
         if declaration.n > declaration.pool:
             raise UserError(f"{declaration.n} negatives cannot be drawn from a pool of {declaration.pool}")
     if declaration.n >= size:
@@ -47,7 +47,7 @@ def _random(declaration: RandomGlobal, data: DataSet) -> None:
 
 def _fits(what: str, needed: int, data: DataSet) -> None:
     if needed > len(data.passages):
-        raise UserError(f"{what} cannot be had from the {len(data.passages)} passages of {data.name}")
+        raise UserError(f"{what} are more than the {len(data.passages)} passages of {data.name} allow")
 
 
 @_check.register
@@ -56,7 +56,7 @@ def _mined(declaration: Mined, data: DataSet) -> None:
     there = len(data.passages) - labelled
     if declaration.last > there:
         raise UserError(
-            f"ranks up to {declaration.last} are asked for, but {data.name} has {len(data.passages)} passages, "
+            f"ranks up to {declaration.last} are needed, but {data.name} has {len(data.passages)} passages, "
             f"up to {labelled} of them relevant to one query, so there are {there} ranks"
         )
 
@@ -66,7 +66,7 @@ def _provided(declaration: Provided, data: DataSet) -> None:
     train = data.splits.get("train")
     if train is None or train.negatives is None or not len(train.negatives.values):
         raise UserError(
-            f"data set {data.name} gives no negatives of its own; a third column of train.tsv does, "
+            f"data set {data.name} provides no negatives; add a third column to train.tsv, "
             "or `neg` in FlagEmbedding jsonl"
         )
 
@@ -75,7 +75,7 @@ def _provided(declaration: Provided, data: DataSet) -> None:
 def _two_views(declaration: TwoViews, data: DataSet) -> None:
     if declaration.texts == "unlabelled" and len(data.unlabelled) < 2:
         raise UserError(
-            f"data set {data.name} has no unlabelled texts; texts=corpus takes its passages instead "
+            f"data set {data.name} has no unlabelled texts; texts=corpus uses its passages instead "
             "(strategy.texts, or strategy.simcse.texts in a chain)"
         )
 
@@ -86,4 +86,4 @@ def _guide(declaration: Guide, data: DataSet) -> None:
         return
     train = data.splits.get("train")
     if train is None or train.positive_scores is None or train.negative_scores is None:
-        raise UserError(f"data set {data.name} gives no scores (FlagEmbedding jsonl with `pos_scores` does)")
+        raise UserError(f"data set {data.name} has no scores; add `pos_scores` and `neg_scores` in FlagEmbedding jsonl")

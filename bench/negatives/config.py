@@ -1,4 +1,4 @@
-"""What can be set about mining."""
+"""Settings of mining."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from bench.errors import at_least
 
 @dataclass(frozen=True)
 class MiningConfig:
-    """How mining may go about its work and who watches it; what is trained does not depend on it.
+    """Resources of mining, and a judge for telemetry; training results do not depend on them.
 
-    ``memory_mb`` bounds the scores that are held at once, in MiB, beside the embeddings themselves. ``judge``
+    ``memory_mb`` bounds the scores in memory at once, in MiB, not counting the embeddings. ``judge``
     names an encoder (``start``: the run's own before training) that estimates, in the telemetry alone, which
     unlabelled negatives answer the query, for every strategy that has no guide of its own.
     """

@@ -1,4 +1,4 @@
-"""What carrying out a declaration may use: the data, the encoders by name, memory and places to keep things."""
+"""The inputs for implementing a declaration: data, encoders by name, memory and directories."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from bench.progress import Task, unwatched
 class NegativesContext:
     """``pairs`` are the labelled ones of ``data``'s training split.
 
-    ``encoder`` gives the prepared encoder of a name, ``start`` and ``current`` being the one that is trained. What
-    other runs can use again goes to ``cache``, what only this run needs to the directory ``scratch``. ``task`` shows
-    what takes long.
+    ``encoder`` returns the prepared encoder of a name; ``start`` and ``current`` name the one in training. Results that
+    other runs can reuse go to ``cache``, and those of this run alone to the directory ``scratch``. ``task`` shows the
+    progress of long work.
     """
 
     data: DataSet

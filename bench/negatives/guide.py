@@ -16,7 +16,7 @@ from strategies.negatives import Guide
 
 
 class View(Protocol):
-    """What a guide sees of queries and passages named by their ids."""
+    """A guide's view of queries and passages, which are given by id."""
 
     cost: Cost
 
@@ -40,7 +40,7 @@ class _Encoded:
 
 
 class _Scored:
-    """The scores of a FlagEmbedding file: of each query's positives and of the negatives it gives."""
+    """The scores of a FlagEmbedding file: of each query's positives and provided negatives."""
 
     cost = Cost()
 
@@ -66,7 +66,7 @@ class _Scored:
 
 
 def view(guide: Guide, context: NegativesContext, reach: Ids) -> View:
-    """The view of ``guide``; ``reach`` are ids of the passages that batches can hold, in rising order."""
+    """The view of ``guide``; ``reach`` are the ids of all passages that batches can contain, in rising order."""
     if guide.by == "data":
         return _Scored(context.pairs)
     prepared = context.encoder(guide.by)

@@ -1,4 +1,4 @@
-"""Pools: for every query the passages that score highest and are not labelled relevant, exactly.
+"""Pools: for every query the highest-scoring passages that are not labelled relevant, by exact search.
 
 Queries are searched a block at a time, as many as memory allows, and each block is written to a file at once; memory
 does not grow with the number of queries.
@@ -26,7 +26,7 @@ A_QUERY = 64  # bytes that each passage found for a query needs while its block 
 
 
 class Searcher(Protocol):
-    """Who searches the passages for a query."""
+    """Searches the passages for queries."""
 
     cost: Cost  # of becoming able to search
 
@@ -39,7 +39,7 @@ class Searcher(Protocol):
 
 @dataclass(frozen=True)
 class Pool:
-    """What was mined: ``entries`` [Q, depth] with ``passage`` and ``score``, best first, one row a query.
+    """Mined passages: ``entries`` [Q, depth] with ``passage`` and ``score``, best first, one row a query.
 
     ``positives`` holds the score of every labelled passage, parallel to the split's ``relevant.values``.
     """
@@ -58,7 +58,7 @@ def build_pool(
     cache: Cache,
     task: Task = unwatched,
 ) -> Pool:
-    """The pool ``name`` of all queries of ``split``, from ``cache`` or searched by what ``searcher`` makes.
+    """The pool ``name`` of all queries of ``split``, from ``cache``, or searched by the result of ``searcher``.
 
     ``depth`` passages are kept of each query, labelled ones left out; it is at most the number of passages
     less the labelled ones of any query. Raises :class:`UserError` when the disk refuses.

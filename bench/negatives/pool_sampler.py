@@ -1,4 +1,4 @@
-"""Mined negatives: drawn from pools that are shared between runs, or that a run searches again and again."""
+"""Mined negatives: drawn from pools that runs share, or that one run searches repeatedly."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ LEAST_DEPTH = 256  # so that runs which differ in their ranks share one pool
 
 
 class PoolSampler(NegativeSampler):
-    """Draws from a pool; with ``refresh``, from one that is searched anew with the encoder as it is."""
+    """Draws from a pool; with ``refresh``, the pool is searched again with the current encoder."""
 
     def __init__(self, declaration: Mined, context: NegativesContext) -> None:
         self.wanted, self.context, self.pairs = declaration, context, context.pairs
         self.depth = _depth(declaration.last, context)
         self.refreshed = Cache(context.scratch, required=True)
         self.pool: Pool | None = None
-        self.searched: int | None = None  # the step before which the pool was last searched anew
+        self.searched: int | None = None  # the step before which the pool was last searched
         if declaration.refresh is None:
             self.pool = _shared(declaration.by, self.depth, context)
             self.cost = self.pool.cost
@@ -56,7 +56,7 @@ class PoolSampler(NegativeSampler):
         return Drawn(np.where(free, self.pairs.positive[rows][:, None], ids), free, above)
 
     def _choose(self, fit: NDArray[np.bool_], step: int) -> tuple[Ids, NDArray[np.bool_]]:
-        """Columns of ``n`` entries that fit, for each row, and which of them are none."""
+        """For each row, the columns of ``n`` eligible entries, and a mask of places without one."""
         _, column = np.nonzero(fit)
         offsets = np.zeros(len(fit) + 1, dtype=np.int64)
         np.cumsum(fit.sum(1), out=offsets[1:])
@@ -112,7 +112,7 @@ def _depth(last: int, context: NegativesContext) -> int:
 
 
 def _shared(by: str, depth: int, context: NegativesContext) -> Pool:
-    """The pool of a searcher that does not change, from the cache where it is there."""
+    """The pool of a searcher that does not change, from the cache if it is there."""
     if by == "bm25":
         who = "bm25 1"
     else:
@@ -138,7 +138,7 @@ def _digest(*parts: NDArray[np.integer[Any]]) -> str:
 
 
 def _searcher(by: str, context: NegativesContext, current: bool = False) -> Searcher:
-    """What searches by a name; vectors of an encoder that is being trained (``current``) are not kept."""
+    """The searcher of a name; vectors of the encoder in training (``current``) are not cached."""
     split, everything = context.pairs.split, np.arange(len(context.data.passages))
     if by == "bm25":
         return BM25Searcher(context.data, split)

@@ -1,4 +1,4 @@
-"""Negatives drawn at random: from the corpus, from a pool of it, or from those the data set gives."""
+"""Negatives drawn at random: from the corpus, from a pool of it, or from those that the data set provides."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ STEP, POOL = 1, 2  # what a stream of random numbers is for
 
 
 def stream(seed: int, purpose: int, step: int = 0) -> np.random.Generator:
-    """Random numbers that follow from their purpose alone, whatever was drawn before."""
+    """A random generator that depends only on its purpose, not on earlier draws."""
     return np.random.default_rng([seed, purpose, step])
 
 
 def distinct(rng: np.random.Generator, rows: int, n: int, size: int) -> Ids:
-    """[rows, n] numbers below ``size``, no two of a row alike."""
+    """[rows, n] numbers below ``size``, distinct within each row."""
     if n * n > size:
         return rng.permuted(np.tile(np.arange(size), (rows, 1)), axis=1)[:, :n]
     drawn = rng.integers(size, size=(rows, n))
@@ -64,7 +64,7 @@ class ProvidedSampler(NegativeSampler):
 
 
 def pick(rng: np.random.Generator, lists: Ragged, n: int) -> tuple[Ids, NDArray[np.bool_]]:
-    """``n`` random ones of each list, [rows, n], and where there was none left to take.
+    """``n`` random elements of each list, [rows, n], and a mask of places for which none was left.
 
     No value is taken twice from a list.
     """
@@ -88,5 +88,5 @@ def _random(declaration: RandomGlobal, context: NegativesContext) -> NegativeSam
 def _provided(declaration: Provided, context: NegativesContext) -> NegativeSampler:
     negatives = context.pairs.split.negatives
     if negatives is None:
-        raise ValueError("the data set has no negatives of its own")
+        raise ValueError("the data set provides no negatives")
     return ProvidedSampler(declaration.n, negatives, context.pairs, context.seed)

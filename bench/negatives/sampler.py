@@ -1,4 +1,4 @@
-"""Carrying out a declaration of negatives: from ``strategies.negatives`` to passage ids."""
+"""From a declaration of negatives in ``strategies.negatives`` to passage ids."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from strategies.negatives import InBatch, Negatives
 class Drawn:
     """The negatives sampled for Q queries: passage ids [Q, n].
 
-    A place of ``free`` [Q, n] holds no negative, only the query's positive, which no loss pushes away.
-    ``above`` [Q, n] tells which ones the miner scored above the positive, and is None without a miner.
+    ``free`` [Q, n] marks places without a negative; they hold the query's positive, which the loss masks.
+    ``above`` [Q, n] marks those that the miner scored above the positive; it is None without a miner.
     """
 
     ids: Ids
@@ -27,12 +27,12 @@ class Drawn:
     above: NDArray[np.bool_] | None = None
 
     def take(self, rows: Ids) -> Drawn:
-        """Those of some of the queries."""
+        """The negatives of some of the queries."""
         return Drawn(self.ids[rows], self.free[rows], None if self.above is None else self.above[rows])
 
 
 class NegativeSampler:
-    """Where the sampled negatives of a batch come from; this one samples none."""
+    """Samples the negatives of a batch; this base class samples none."""
 
     cost = Cost()  # of what was made ready before training
 
@@ -49,20 +49,20 @@ class NegativeSampler:
         return False
 
     def refresh(self, step: int) -> Cost:
-        """Search again with the encoder as it is now."""
+        """Search again with the current encoder."""
         return Cost()
 
     def settle(self, step: int) -> None:
-        """The refresh at ``step`` is part of a checkpoint: earlier ones are not needed any more."""
+        """Note that a checkpoint has the refresh at ``step``, so that earlier ones can be removed."""
 
     def resume(self, step: int) -> None:
-        """Go back to the state after the refresh before ``step`` was reached, in a new process."""
+        """In a new process, restore the state after the last refresh before ``step``."""
 
 
 @singledispatch
 def negative_sampler(declaration: Negatives, context: NegativesContext) -> NegativeSampler:
-    """What carries out a declaration. One function is registered for each kind of declaration."""
-    raise TypeError(f"nothing carries out {type(declaration).__name__}")
+    """The sampler of a declaration. One function is registered for each kind of declaration."""
+    raise TypeError(f"there is no sampler for {type(declaration).__name__}")
 
 
 @negative_sampler.register

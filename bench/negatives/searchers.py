@@ -1,4 +1,4 @@
-"""What searches for negatives: an encoder, or BM25."""
+"""Searchers for negatives: an encoder, or BM25."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run took place, and how much memory it needed."""
+"""The environment of a run, and its peak memory."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def peak_memory_mb(device: str) -> float | None:
 
 
 def reset_peak_memory(device: str) -> None:
-    """Start measuring anew, so that a run in a study is not charged with the runs before it.
+    """Reset the measurement, so that a run in a study does not include the memory of earlier runs.
 
     Where the kernel cannot (anything but Linux), the peak stays that of the process since it began.
     """

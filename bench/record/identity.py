@@ -1,4 +1,4 @@
-"""The name of a run: equal for runs that would give the same result, different otherwise."""
+"""The id of a run: equal for runs with the same result, different otherwise."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run_id(config_tree: Mapping[str, Any], fingerprint: str) -> str:
     """``{strategy}-{data}-s{seed}-{8 hex digits}`` for a resolved configuration and its data's fingerprint.
 
     Letters, digits, ``_``, ``.`` and ``-`` only, which directories and W&B both take. The digits are of a
-    SHA-256 over the configuration less :data:`SAME_RESULT`; the order of keys, and 30 against 30.0, do not
+    SHA-256 over the configuration without :data:`SAME_RESULT`; the order of keys, and 30 against 30.0, do not
     matter.
     """
     strategy = _safe(_name(config_tree, "strategy"))

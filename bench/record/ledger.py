@@ -17,7 +17,7 @@ SEARCHED = "searched.txt"  # in a study's directory: the ids of the runs that it
 class Ledger:
     """Finished runs in order of their id, and the runs that were left out with the reason.
 
-    ``searched`` are finished runs that were trials of a study, which are for its search and not for a comparison.
+    ``searched`` are finished runs that were trials of a study, which no comparison includes.
     """
 
     records: list[Record]
@@ -28,12 +28,12 @@ class Ledger:
 def read(runs_dir: Path) -> Ledger:
     """Read every finished record under ``runs_dir``.
 
-    A run that is still going or was killed before its first record is passed over. A broken record, one that
+    A run that is in progress or was killed before its first record is ignored. A broken record, one that
     lies in another run's directory, one without a metric and a failed run are skipped and named. Raises
     :class:`UserError` when there is no such directory, and for a pack that is broken or of a later version.
     """
     if not runs_dir.is_dir():
-        raise UserError(f"no runs at {runs_dir}: `bench run` makes them, --runs-dir says where they are")
+        raise UserError(f"no runs at {runs_dir}: make some with `bench run`, or give their directory as --runs-dir")
     ledger = Ledger([], [], [])
     files = files_at(runs_dir)
     trials = _trials(files)
@@ -58,5 +58,5 @@ def read(runs_dir: Path) -> Ledger:
 
 
 def _trials(files: RecordFiles) -> set[str]:
-    """Ids of the runs that the studies have made to search."""
+    """Ids of the runs that are trials of studies under ``runs_dir``."""
     return {run for name in files.names(f"studies/*/{SEARCHED}") for run in files.read(name).decode().split()}

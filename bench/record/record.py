@@ -1,4 +1,4 @@
-"""What is kept of one run: the answer, what it cost, and all that is needed to repeat it."""
+"""The record of one run: its metrics, its cost, and everything needed to repeat it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Record:
 
     @cached_property
     def setting(self) -> dict[str, Any]:
-        """What runs share that differ in nothing but the seed: ``{"train.epochs": 1, "strategy.margin": ...}``."""
+        """The settings that runs of different seeds share: ``{"train.epochs": 1, "strategy.margin": ...}``."""
         return setting(self.config)
 
     @property
@@ -94,7 +94,7 @@ class Record:
 
     @property
     def evaluation_schema(self) -> EvaluationSchema:
-        """What the record's metrics and per-item values are called, and how they are shown."""
+        """The names of the record's metrics and per-item values, and how tables show them."""
         return SCHEMAS[self.evaluation]
 
     def to_json(self) -> str:

@@ -1,4 +1,4 @@
-"""What the records of each kind of evaluation hold: for whoever reads records without knowing how they were made."""
+"""The schema of each kind of evaluation, so that reports can read records without knowing how they were made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 class EvaluationSchema:
     """How the measurements of one kind of evaluation are named, and which of them a table or a figure shows.
 
-    ``headline`` is the metric that comparisons are by unless another is asked for. ``columns`` are the metrics of the
+    ``headline`` is the default metric of comparisons. ``columns`` are the metrics of the
     table after a run, with their heads. One row of the per-item file ``items_file`` is one ``item``, whose id stands in
     the column of that name. Metrics under ``reference`` are those of an exact computation of the same thing, which an
     approximate index can only come near to (None: nothing is approximate). ``solved`` is the per-item column that says
@@ -38,11 +38,11 @@ class EvaluationSchema:
         return None if self.reference is None else f"{self.reference}{self.plain(metric)}"
 
     def on_dev(self, metric: str) -> str:
-        """The name under which evaluations while training tell a metric in the history."""
+        """The name that evaluations during training give a metric in the history."""
         return f"dev/{self.exact(metric) or metric}"
 
     def repeatable(self, metrics: Iterable[str]) -> list[str]:
-        """Those of ``metrics`` that the same run gives again to the last digit."""
+        """Those of ``metrics`` that a repetition reproduces to the last digit."""
         return [name for name in metrics if self.reference is None or name.startswith(self.reference)]
 
     def cut_offs(self, metrics: Iterable[str]) -> dict[int, str]:

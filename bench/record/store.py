@@ -1,4 +1,4 @@
-"""The directory of one run: written so that no kill corrupts it, and by one process at a time."""
+"""The directory of one run: safe against kills, and written by one process at a time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class RunLocked(UserError):
-    """Another process is at a run."""
+    """Another process is writing a run."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class RunDirectory:
     @classmethod
     @contextmanager
     def open(cls, root: Path, run_id: str) -> Iterator[RunDirectory]:
-        """Make the directory and hold it: ``with RunDirectory.open(runs_dir, run_id) as run: ...``.
+        """Create the directory and lock it: ``with RunDirectory.open(runs_dir, run_id) as run: ...``.
 
-        The lock is the kernel's, so it ends with the process, however that ends. Raises :class:`RunLocked` when
-        another process holds the run.
+        The kernel releases the lock when the process ends, in any way. Raises :class:`RunLocked` when
+        another process has locked the run.
         """
         run = cls(Path(root), run_id)
         with explain_write_errors(run.path):
@@ -76,16 +76,16 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     def stage(self, number: int) -> Path:
-        """Where the checkpoints of one stage of training are."""
+        """The directory of the checkpoints of one training stage."""
         return self.checkpoints / str(number)
 
     def begun(self, number: int) -> bool:
-        """Whether a stage has a checkpoint to go on from."""
+        """Whether a stage has a checkpoint to resume from."""
         return (self.stage(number) / "last.pt").exists()
 
     @property
     def held(self) -> bool:
-        """Whether a process, this one too, has the run open."""
+        """Whether a process (including this one) has locked the run."""
         if not self.path.is_dir():
             return False
         try:
@@ -96,14 +96,14 @@ class RunDirectory:
 
     @property
     def finished(self) -> bool:
-        """Whether the record is there and says so. A broken record is not finished."""
+        """Whether there is a record with status ``finished``. A broken record is not finished."""
         try:
             return self.read_record().status == "finished"
         except (FileNotFoundError, UserError):
             return False
 
     def clear(self) -> None:
-        """Forget the run and all its files, to do it again. The lock stays held."""
+        """Delete all files of the run, to repeat it. The lock is kept."""
         self.drop_checkpoints()
         with explain_write_errors(self.path):
             shutil.rmtree(self.model, ignore_errors=True)
@@ -112,7 +112,7 @@ class RunDirectory:
                     file.unlink()
 
     def drop_checkpoints(self) -> None:
-        """Free what only an interrupted run needs."""
+        """Delete the checkpoints, which only an interrupted run needs."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def write_config(self, tree: Mapping[str, Any]) -> None:
@@ -129,7 +129,7 @@ class RunDirectory:
         return DirectoryFiles(self.root).record(self.run_id)
 
     def write_items(self, frame: DataFrame, name: str) -> None:
-        """Keep an evaluation's per-item table in the file ``name``."""
+        """Write an evaluation's per-item table into the file ``name``."""
         buffer = io.BytesIO()
         frame.to_parquet(buffer, index=False)
         write_atomic(self.path / name, buffer.getbuffer())
@@ -171,13 +171,13 @@ class RunDirectory:
             file.write(line.encode())
 
     def history(self) -> list[dict[str, Any]]:
-        """The events in order, less a last line torn by a kill; a broken line is a :class:`UserError`."""
+        """The events in order, without a last line cut by a kill. Raises :class:`UserError` for another broken line."""
         return DirectoryFiles(self.root).history(self.run_id)
 
     def truncate_history(self, step: int) -> None:
-        """Forget events after ``step`` and a torn last line, to go on from the checkpoint at ``step``.
+        """Remove events after ``step`` and a cut last line, to resume from the checkpoint at ``step``.
 
-        A run that starts afresh forgets everything with ``step=-1``, save events that have no step.
+        With ``step=-1``, a run that starts over removes all events but those without a step.
         """
         kept = [event for event in self.history() if event.get("step", step) <= step]
         text = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept)

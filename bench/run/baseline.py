@@ -1,4 +1,4 @@
-"""Metrics of encoders before training, kept once for all the runs that start from the same weights."""
+"""Metrics of encoders before training, measured once for all runs that start from the same weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.record.serialize import canonical, serialize
 
 
 def baseline(cache: Cache, key: Any, measure: Callable[[], Metrics]) -> Metrics:
-    """The metrics that ``key`` (weights, data, encoder, evaluation) stands for, measured where they are not known yet.
+    """The metrics for ``key`` (weights, data, encoder, evaluation), from the cache or else measured.
 
     Metrics are percentages by name. Raises :class:`UserError` when the disk refuses.
     """

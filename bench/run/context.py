@@ -1,4 +1,4 @@
-"""What a run is part of, who may end it early, and what it is carried out with."""
+"""The context of a run: what it is part of, who may end it early, and the services that it uses."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bench.track.base import Tracker
 
 
 class Pruned(Exception):
-    """Whoever watches a run has seen enough: it ends where it is, without a result."""
+    """Raised by the watcher of a run to end it early, without a result."""
 
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a run is part of: W&B's group (by default the strategy) and job type, and who watches.
+    """What a run is part of: W&B's group (by default the strategy) and job type, and its watcher.
 
-    ``watch`` is told the step and the metrics of each dev evaluation while training, and may raise :class:`Pruned`.
+    ``watch`` is called with the step and the metrics of each dev evaluation in training, and may raise :class:`Pruned`.
     """
 
     group: str | None = None
@@ -33,7 +33,7 @@ STANDALONE = RunContext()
 
 @dataclass(frozen=True)
 class ActiveRun:
-    """What every step of a run may use: its configuration, its directory, the shared cache, and who is told."""
+    """What every step of a run may use: its configuration, its directory, the shared cache, tracker and display."""
 
     config: RunConfig
     directory: RunDirectory

@@ -1,4 +1,4 @@
-"""The life of one run: find it finished, go on with it or begin it, and say how it ended."""
+"""The life cycle of one run: skip it if finished, resume or start it, and record how it ended."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(
     load: Callable[[DataConfig], DataSet] = load_data,
     context: RunContext = STANDALONE,
 ) -> Outcome:
-    """Carry out one run, go on with an interrupted one, or find that it is finished already.
+    """Carry out one run, resume an interrupted one, or skip a finished one.
 
     ``command`` is kept in the record as what repeats it; ``force`` runs a finished one again; ``load`` may
     keep the data for the next run. Raises :class:`UserError` for all that the person can mend; the record
@@ -90,7 +90,7 @@ def run(
 
 
 def _announce(run: ActiveRun, begun: Record, data: DataSet) -> None:
-    """Write the configuration and begin, or go on with, what the tracker has of the run."""
+    """Write the configuration, and start or resume the tracker's run."""
     config, context = run.config, run.context
     run.directory.write_config(config.tree())
     group, tags = context.group or config.strategy.name, (data.name, config.encoder.name)
@@ -100,7 +100,7 @@ def _announce(run: ActiveRun, begun: Record, data: DataSet) -> None:
 
 
 def _ended(begun: Record, status: str, device: torch.device, error: str | None = None) -> Record:
-    """The record of a run that came to no result."""
+    """The record of a run without a result."""
     return replace(
         begun,
         status=status,  # type: ignore[arg-type]
@@ -111,7 +111,7 @@ def _ended(begun: Record, status: str, device: torch.device, error: str | None =
 
 
 def _check_training(config: RunConfig, data: DataSet) -> None:
-    """Refuse before any text is encoded what would otherwise fail after it."""
+    """Raise, before any text is encoded, for errors that would otherwise appear after encoding."""
     if not config.train.trains:
         return
     check_negatives(config.strategy, data)
@@ -120,7 +120,7 @@ def _check_training(config: RunConfig, data: DataSet) -> None:
 
 
 def _final_split(data: DataSet, wanted: str) -> str:
-    """The split that is reported: the one asked for, dev where there is no test."""
+    """The split that is reported: the requested one, or dev where there is no test split."""
     if wanted == "test" and "test" not in data.splits and "dev" in data.splits:
         return "dev"
     if wanted not in data.splits:

@@ -1,4 +1,4 @@
-"""One run as values: prepared, trained, measured, recorded. Each step takes those before it and returns its own."""
+"""One run as a pipeline of values: prepared, trained, measured, recorded. Each step returns a new value."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What an evaluation found, and what encoding its texts took."""
+    """The result of an evaluation, and the cost of encoding its texts."""
 
     measured: Measured
     encode_s: float
@@ -46,7 +46,7 @@ class Evaluated:
 
 
 def carry_out(run: ActiveRun, started: Record, data: DataSet, evaluation: Evaluation, device: torch.device) -> Record:
-    """All steps of one run, from data to its finished record. ``started`` is the record as it is at the beginning."""
+    """All steps of one run, from data to its finished record. ``started`` is the initial record."""
     prepared = prepare(run, data, device)
     cut = truncated(data, prepared.queries, prepared.passages)
     for told in warnings(cut, data.counts, run.config.encoder):
@@ -60,7 +60,7 @@ def carry_out(run: ActiveRun, started: Record, data: DataSet, evaluation: Evalua
 
 
 def start(config: RunConfig, command: str, data: DataSet, split: str, evaluation: Evaluation) -> Record:
-    """The record of a run that begins now."""
+    """The initial record of a run that starts now."""
     return Record(
         run_id=config.run_id(data.fingerprint),
         strategy=config.strategy.name,
@@ -112,7 +112,7 @@ def _before(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Metri
 
 
 def evaluate(run: ActiveRun, prepared: Prepared, evaluation: Evaluation, name: str, kept: bool = False) -> Evaluated:
-    """Encode the texts of ``evaluation`` and measure; with ``kept`` the vectors are there for whoever asks again."""
+    """Encode the texts of ``evaluation`` and measure; with ``kept`` the vectors are cached."""
     rows, seconds, vectors = evaluation.texts(), 0.0, []
     with run.display.task(name, len(rows)) as advance:
         for tokens, ids in ((prepared.queries, rows.queries), (prepared.passages, rows.passages)):
@@ -167,7 +167,7 @@ def finish(
 
 
 def keep(run: ActiveRun, prepared: Prepared, evaluation: Evaluation, measured: Measured, record: Record) -> None:
-    """Write what the run leaves behind, the record last, and tell the tracker."""
+    """Write the files of the run, the record last, and log the results to the tracker."""
     directory, tracker = run.directory, run.tracker
     with explain_write_errors(directory.model):
         save(prepared.encoder, directory.model)
@@ -186,13 +186,15 @@ def keep(run: ActiveRun, prepared: Prepared, evaluation: Evaluation, measured: M
 def _weights(source: str, config: RunConfig) -> Path:
     """The directory that ``train.init_from`` names: a run's weights, or any directory.
 
-    Raises :class:`UserError` when it is not there, or when the run's encoder is not the one that is asked
-    for: the record would name an encoder that was not trained.
+    Raises :class:`UserError` when it does not exist, or when the run has another encoder than the configuration:
+    the record would otherwise name an encoder that was not trained.
     """
     run = RunDirectory(config.root, source)
     if not run.model.is_dir():
         if not Path(source).is_dir():
-            raise UserError(f"train.init_from={source}: neither a finished run in {config.root} nor a directory")
+            raise UserError(
+                f"train.init_from={source}: there is no such finished run in {config.root}, and no such directory"
+            )
         return Path(source)
     recorded = run.read_record().encoder
     for key in ("name", "layers", "output_dim"):

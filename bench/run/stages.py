@@ -1,4 +1,4 @@
-"""Training a run: the stages of its strategy one after the other, each from where the one before ended."""
+"""Training a run: the stages of its strategy in order, each starting from the weights of the one before."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Trained:
-    """What training came to over all stages; the encoder that was prepared has the last stage's best weights.
+    """The result of training over all stages; the prepared encoder has the last stage's best weights.
 
-    ``pairs``, ``texts`` and ``seconds`` are of the steps, ``mined`` is what mining and guides cost beside them.
+    ``pairs``, ``texts`` and ``seconds`` are those of the steps; ``mined`` is the further cost of mining and guides.
     """
 
     steps: int = 0
@@ -53,7 +53,7 @@ class Trained:
     warnings: tuple[str, ...] = ()
 
     def then(self, done: Progress, before: Cost, name: str) -> Trained:
-        """With a further stage, called ``name``, that came to ``done`` and had cost ``before`` its first step."""
+        """The result with a further stage ``name`` added, which gave ``done`` and cost ``before`` its first step."""
         told = {f"{name}{key}": value / count for key, (value, count) in done.totals.items()}
         return replace(
             self,
@@ -68,9 +68,9 @@ class Trained:
 
 
 def train(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Trained:
-    """Train every stage, from its checkpoint where there is one; the encoder is left as the last one's best.
+    """Train every stage, from its checkpoint if there is one; the encoder then has the last stage's best weights.
 
-    Raises what :meth:`bench.train.trainer.Trainer.fit` raises.
+    Raises the errors of :meth:`bench.train.trainer.Trainer.fit`.
     """
     strategy, on_dev = run.config.strategy, _on_dev(run, prepared)
     stages = strategy.stages()
@@ -92,7 +92,7 @@ def train(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Trained
 
 
 def _on_dev(run: ActiveRun, prepared: Prepared) -> Callable[[], dict[str, float]] | None:
-    """The evaluation while training: some dev queries against a smaller corpus; None without a dev split."""
+    """The evaluation during training: some dev queries against a smaller corpus; None without a dev split."""
     config, data = run.config, prepared.data
     if "dev" not in data.splits:
         return None
@@ -124,7 +124,7 @@ class _Stage:
     selection: str
 
     def train(self) -> tuple[Progress, Cost]:
-        """Train it; what it came to, and what was spent before its first step."""
+        """Train the stage; returns its result and the cost before its first step."""
         if not self.run.config.train.trains:
             return Progress(), Cost()
         config, prepared = self.run.config, self.prepared
@@ -160,7 +160,7 @@ class _Stage:
         )
 
     def _plan(self, cost: Cost) -> Plan:
-        """When the stage ends, whose mining and guides have ``cost`` already."""
+        """The plan of the stage, whose mining and guides already cost ``cost``."""
         so_far, config = self.so_far, self.run.config
         spent = Progress(
             step=so_far.steps,
@@ -184,7 +184,7 @@ class _Stage:
             return
         directory.truncate_history(before + step if before + step else -1)
         if step:
-            log.info("going on from step %d", before + step)
+            log.info("resuming from step %d", before + step)
 
     def _examples(self) -> ExampleSet:
         prepared, config = self.prepared, self.run.config
@@ -207,7 +207,7 @@ class _Stage:
         return replace(train, epochs=-(-steps // max(1, epoch)), max_steps=steps)
 
     def _encoder(self, name: str) -> Prepared:
-        """The encoder of a name with the texts it reads; another one than the run's is held to its lengths."""
+        """The encoder of a name with the texts it reads; another encoder than the run's gets its text lengths."""
         if name in ("start", "current"):
             return self.prepared
         own, data = self.run.config.encoder, self.prepared.data
@@ -223,7 +223,7 @@ class _Stage:
 
 
 def _tell(run: ActiveRun, row: dict[str, Any]) -> None:
-    """Give a history row to the directory, the tracker and, of a dev evaluation, to whoever watches the run."""
+    """Pass a history row to the directory and the tracker, and a dev evaluation also to the watcher."""
     run.directory.append_history(row)
     run.tracker.log({name: value for name, value in row.items() if name != "step"}, row["step"])
     if dev := {name.removeprefix("dev/"): value for name, value in row.items() if name.startswith("dev/")}:

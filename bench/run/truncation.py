@@ -1,4 +1,4 @@
-"""Texts that are longer than the encoder is asked to read: counted for each split, and told where they are many."""
+"""Truncated texts: counted for each split, with a warning where there are many."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.data.tokens import Tokens, tokenize
 from bench.model.config import EncoderConfig
 from bench.model.presets import build
 
-MANY = 0.05  # share of the texts of a kind from which it is told
+MANY = 0.05  # share of truncated texts from which there is a warning
 
 
 def tokens_of(

@@ -1,1 +1,1 @@
-"""Studies: what a question declares, and carrying it out so that nothing is lost."""
+"""Studies: many runs that answer one question, resumable after any kill."""

@@ -1,4 +1,4 @@
-"""What a person may say about how a study goes about it."""
+"""Options of ``bench study``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Options:
 
     @classmethod
     def of(cls, given: Mapping[str, object]) -> Options:
-        """From values that may still be words. Raises :class:`UserError` for one that is no number."""
+        """Options from values that may be strings. Raises :class:`UserError` for one that is not a number."""
         kinds: dict[str, Callable[[str], object]] = {"trials": int, "seeds": int, "timeout": float}
         found: dict[str, object] = {}
         for name, value in given.items():
@@ -44,6 +44,6 @@ class Options:
         return cls(**found)  # type: ignore[arg-type]
 
     def told(self) -> list[str]:
-        """The words that say what decides the result."""
+        """The options that affect the result, as words of the command line."""
         words = {"trials": self.trials, "seeds": self.seeds, "sampler": self.sampler if self.sampler != "tpe" else None}
         return [f"{key}={value}" for key, value in words.items() if value is not None]

@@ -1,4 +1,4 @@
-"""What a study leaves behind: ``study.json``, all trials as parquet, and what the final runs say."""
+"""The files of a study: ``study.json``, all trials as parquet, and the comparison of the final runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from studies.base import StudySpec
 def write(
     directory: Path, spec: StudySpec, name: str, command: str, arms: Sequence[Arm], comparison: Comparison
 ) -> dict[str, Any]:
-    """Write ``study.json`` and ``trials.parquet`` into ``directory``; what the first holds."""
+    """Write ``study.json`` and ``trials.parquet`` into ``directory``; returns the content of the first."""
     import pandas as pd
 
     told = {
@@ -84,7 +84,7 @@ def write(
 
 
 def shown(lines: Sequence[Sequence[str]], seeds: Sequence[int]) -> str:
-    """One command that repeats the runs of all ``lines`` with all ``seeds``: what differs between them as a sweep."""
+    """One command that repeats the runs of all ``lines`` with all ``seeds``, with their differences as sweeps."""
     values: dict[str, list[str]] = {}
     for line in lines:
         for override in line:
@@ -119,7 +119,7 @@ def _arm(arm: Arm, spec: StudySpec) -> dict[str, Any]:
 
 
 def importances(arm: Arm) -> dict[str, float]:
-    """How much each setting decides among the better trials (PED-ANOVA); nothing where too few trials can tell."""
+    """The importance of each setting among the better trials (PED-ANOVA); empty with too few trials."""
     complete = [trial for trial in arm.trials if trial.state == TrialState.COMPLETE]
     if len(complete) < 8 or len(complete[0].params) < 2:
         return {}

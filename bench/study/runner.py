@@ -1,5 +1,6 @@
-"""Carrying out a study: every strategy's trials, then the best again on fresh seeds. Any process may die at any moment,
-and the same command goes on."""
+"""Carrying out a study: every strategy's trials, then the best again on fresh seeds.
+
+Any process may be killed at any moment; the same command continues."""
 
 from __future__ import annotations
 
@@ -34,16 +35,16 @@ from studies.base import StudySpec
 
 log = logging.getLogger(__name__)
 
-WHY = "why"  # the attribute of a failed trial that tells the reason
+WHY = "why"  # the attribute with the reason of a failed trial
 WAIT_S = 1.0  # between two looks at what another worker is doing
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One strategy's part: its ``trials`` (each once) with the settings as they are told.
+    """One strategy's part: its ``trials`` (each once) with their settings.
 
-    ``best`` is the best value on dev with its settings, of a search; ``finals`` are the words of the final
-    runs; ``why`` tells why no trial came to an end, if none did.
+    ``best`` is the best value of a search on dev, with its settings. ``finals`` are the overrides of the final
+    runs. ``why`` is the reason if no trial finished.
     """
 
     strategy: str
@@ -73,8 +74,8 @@ class StudyRunner:
     def carry_out(self) -> tuple[list[Arm], list[Record]]:
         """All trials and final runs; the arms and the records of the final runs.
 
-        The strategies take turns, so that a time limit is the same for all. One of which no trial comes to an end is
-        told so and has no final run; raises :class:`UserError` when that is so of all of them.
+        The strategies take turns, so that a time limit is the same for all. A strategy without a finished trial has
+        the reason in its arm, and no final run. Raises :class:`UserError` when no strategy has a finished trial.
         """
         starts = [(f"strategy={strategy}", *own) for strategy, *own in map(str.split, self.spec.strategies)]
         sweeps = [self._sweep(start) for start in starts]
@@ -82,12 +83,12 @@ class StudyRunner:
         self._trials(list(zip(starts, sweeps, strict=True)))
         arms = [self._arm(start, sweep) for start, sweep in zip(starts, sweeps, strict=True)]
         if not any(arm.finals for arm in arms):
-            raise UserError("no trial came to an end: " + "; ".join(f"{a.strategy}: {a.why}" for a in arms))
+            raise UserError("no trial finished: " + "; ".join(f"{a.strategy}: {a.why}" for a in arms))
         finals = [line for arm in arms for words_of in arm.finals.values() for line in self._seeded(words_of)]
         return arms, self._final(finals)
 
     def _left(self, sweeps: Sequence[StrategyTrials]) -> int:
-        """How many runs there will be: trials that have not ended, and the final ones."""
+        """The number of runs left: trials that have not ended, and the final runs."""
         q = self.spec
         trials = sum(s.wanted - sum(t.state.is_finished() for t in s.counted()) for s in sweeps)
         if q.protocol == "grid":
@@ -97,7 +98,7 @@ class StudyRunner:
         return max(0, trials) * len(q.seeds) + finals
 
     def _trials(self, left: list[tuple[tuple[str, ...], StrategyTrials]]) -> None:
-        """Trials of all strategies in turns, until each has its number or the time is over."""
+        """Trials of all strategies in turns, until each has all its trials or the time is over."""
         while left:
             waiting = []
             for start, sweep in list(left):
@@ -114,7 +115,7 @@ class StudyRunner:
                 sleep(WAIT_S)
 
     def _arm(self, start: Sequence[str], sweep: StrategyTrials) -> Arm:
-        """What became of one strategy."""
+        """The result of one strategy."""
         trials = [trial for trial in sweep.counted() if sweep.known(trial)]
         values = [sweep.values(trial) for trial in trials]
         why = next((trial.user_attrs[WHY] for trial in trials if WHY in trial.user_attrs), "there was no time for it")
@@ -145,7 +146,7 @@ class StudyRunner:
         )
         wanted = len(grid(dimensions)) if on_grid else q.trials
         if (there := len(study.get_trials(deepcopy=False))) > wanted:
-            log.info("%s has %d trials already, and all of them count", strategy, there)
+            log.info("%s already has %d trials; all of them count", strategy, there)
 
         def held(values: dict[str, Any]) -> bool:
             return any(run.held for run in self._runs(start, values))
@@ -156,7 +157,7 @@ class StudyRunner:
         return StrategyTrials(study, self.storage, dimensions, wanted, on_grid, self.options.sampler, held, possible)
 
     def _runs(self, start: Sequence[str], values: dict[str, Any]) -> list[RunDirectory]:
-        """The directories of a trial's runs; none for settings that do not go together."""
+        """The directories of a trial's runs; none for settings that are invalid together."""
         try:
             configs = [self.services.resolve(self._judged(start, values, seed)) for seed in self.spec.seeds]
         except UserError:
@@ -171,7 +172,7 @@ class StudyRunner:
         return WilcoxonPruner(p_threshold=0.1) if several else MedianPruner(n_startup_trials=5)
 
     def _trial(self, sweep: StrategyTrials, start: Sequence[str], trial: Trial) -> None:
-        """Do one trial, or leave it to another process that is at it."""
+        """Carry out one trial, or leave it to another process that runs it."""
         q, several = self.spec, len(self.spec.seeds) > 1
         values = sweep.values(trial)
         found: list[float] = []
@@ -215,7 +216,7 @@ class StudyRunner:
         log.info("trial %d of %d, %s: %s", trial.number + 1, sweep.wanted, line, shown)
 
     def _searched(self, runs: Sequence[RunDirectory]) -> None:
-        """Note that these runs are made to search, so that no comparison takes them for results."""
+        """Note that these runs are trials, so that comparisons leave them out."""
         for run in runs:
             path = run.root / "studies" / self.name / SEARCHED
             with explain_write_errors(path):
@@ -228,7 +229,7 @@ class StudyRunner:
     def _finals(
         self, start: Sequence[str], values: Sequence[dict[str, Any]], best: dict[str, Any]
     ) -> dict[str, list[str]]:
-        """The words of what is reported, less the seed."""
+        """The overrides of the final runs, without the seed."""
         if self.spec.protocol == "grid":
             return {" ".join(as_overrides(settings)): self._overrides(start, settings) for settings in values}
         found = {"best": self._overrides(start, best)}
@@ -240,7 +241,7 @@ class StudyRunner:
         return merged(start, self.base, as_overrides(values))
 
     def _judged(self, start: Sequence[str], values: dict[str, Any], seed: int) -> list[str]:
-        """The words of one run of a trial; of a search it never sees the split that is reported."""
+        """The overrides of one run of a trial; in a search it never uses the reported split."""
         judged = self.spec.judged if self.spec.protocol == "search" else ()
         return merged(self._overrides(start, values), [f"seed={seed}"], judged)
 
@@ -262,7 +263,7 @@ class StudyRunner:
         return self.services.execute(config, line, context)
 
     def _final(self, lines: Sequence[Sequence[str]]) -> list[Record]:
-        """The final runs, whoever carries them out: what another process is at is left to it."""
+        """The final runs; a run that another process has locked is left to that process."""
         found: dict[int, Record] = {}
         while len(found) < len(lines):
             done = len(found)
@@ -276,9 +277,9 @@ class StudyRunner:
 
 
 class Impossible(UserError):
-    """Settings that do not go together, or not with the data."""
+    """Settings that are invalid together, or with the data."""
 
 
 def merged(*parts: Sequence[str]) -> list[str]:
-    """One list of overrides; of two with one key the later stands."""
+    """One list of overrides; of two with the same key the later counts."""
     return list({word.partition("=")[0]: word for part in parts for word in part}.values())

@@ -1,4 +1,4 @@
-"""What a study needs of the harness: settings resolved, data loaded, runs carried out, progress told."""
+"""The services that a study uses: resolving settings, loading data, carrying out runs, reporting progress."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.run.context import RunContext
 
 
 def _ignore(runs: int) -> None:
-    """Nobody asks how many runs are left."""
+    """Ignore the number of runs left."""
 
 
 @dataclass(frozen=True)

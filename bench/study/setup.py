@@ -1,4 +1,4 @@
-"""From a study's name and the words of a command line to its result."""
+"""From a study's name and the overrides of a command line to its result."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _NO_PART = ("runs_dir=", "track=", "mining.", "device=", "train.save_every=", "t
 
 
 def run_study(name: str, given: Sequence[str], options: Options, services: Services) -> tuple[Path, dict[str, Any]]:
-    """Carry out the study ``name`` with the overrides ``given``; the directory of its result, and the result.
+    """Carry out the study ``name`` with the overrides ``given``; returns the directory of its result, and the result.
 
-    Raises :class:`UserError` for what cannot be, before anything is trained.
+    Raises :class:`UserError` for invalid settings, before anything is trained.
     """
     spec, base = _asked(name, given, options)
     configs, varied = _checked(name, spec, base, given, services)
@@ -65,9 +65,9 @@ def _checked(
     given: Sequence[str],
     services: Services,
 ) -> tuple[list[RunConfig], list[tuple[Dimension, ...]]]:
-    """Of each strategy its configuration and what varies of it.
+    """For each strategy its configuration and its varying dimensions.
 
-    Raises :class:`UserError` for a setting that cannot be and for one that is the study's to vary.
+    Raises :class:`UserError` for an invalid setting and for one that the study varies.
     """
     configs, varied = [], []
     for entry in spec.strategies:
@@ -80,7 +80,7 @@ def _checked(
             raise UserError(f"study {name}: {error}") from error
         keys = {dimension.key for dimension in dimensions}
         if fixed := [word for word in given if word.partition("=")[0] in keys]:
-            raise UserError(f"{fixed[0]}: that is what study {name} varies")
+            raise UserError(f"{fixed[0]} cannot be set: study {name} varies it")
         for dimension in dimensions:
             _refuse_impossible(services, start, dimension)
         varied.append(dimensions)
@@ -88,7 +88,7 @@ def _checked(
 
 
 def _refuse_impossible(services: Services, start: Sequence[str], dimension: Dimension) -> None:
-    """Raise :class:`UserError` when no value of the dimension can be set at all."""
+    """Raise :class:`UserError` when no value of the dimension is valid."""
     refused = None
     for value in dimension.choices or (dimension.low, dimension.high):
         try:
@@ -102,7 +102,7 @@ def _refuse_impossible(services: Services, start: Sequence[str], dimension: Dime
 
 
 def _asked(name: str, given: Sequence[str], options: Options) -> tuple[StudySpec, list[str]]:
-    """The study as the command line has it, and the overrides of every run."""
+    """The study with the options of the command line, and the overrides of every run."""
     known = known_studies()
     if name not in known:
         raise UserError(f"there is no study {name!r}{nearest(name, known)}")
@@ -110,12 +110,12 @@ def _asked(name: str, given: Sequence[str], options: Options) -> tuple[StudySpec
     chosen = next((word.partition("=")[2].split(",") for word in given if word.startswith("strategy=")), None)
     if chosen is not None:
         if "" in chosen or len(set(chosen)) < len(chosen):
-            raise UserError(f"strategy={','.join(chosen)} must name one or more strategies, each once")
+            raise UserError(f"strategy={','.join(chosen)} must name at least one strategy, each once")
         own = {strategy.split()[0]: strategy for strategy in spec.strategies}
         spec = replace(spec, strategies=tuple(own.get(strategy, strategy) for strategy in chosen))
     if options.trials is not None:
         if spec.protocol == "grid":
-            raise UserError(f"study {name} tries every combination; trials= is for a search")
+            raise UserError(f"study {name} tries every combination; trials= is only for a search")
         spec = replace(spec, trials=options.trials)
     if options.seeds is not None:
         try:
@@ -125,7 +125,7 @@ def _asked(name: str, given: Sequence[str], options: Options) -> tuple[StudySpec
     words = [word for word in given if not word.startswith("strategy=")]
     keys = keys_of(words)
     if "seed" in keys:
-        raise UserError("seed= is the study's to choose")
+        raise UserError("seed= is set by the study; use seeds= for the number of seeds")
     ends = any(key.startswith(_ENDS) for key in keys)
     hold = [w for w in spec.hold if w.partition("=")[0] not in keys and not (ends and w.startswith(_ENDS))]
     return spec, [*hold, *words]

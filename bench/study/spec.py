@@ -1,4 +1,4 @@
-"""A declared study (:mod:`studies.base`) as the runs it asks for: which studies there are, overrides, grids."""
+"""From declared studies (:mod:`studies.base`) to runs: all studies by name, overrides, grids."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from studies.base import Dimension, StudySpec
 
 
 def known_studies() -> dict[str, StudySpec]:
-    """All studies by name. Raises :class:`UserError` naming the file that does not declare one."""
+    """All studies by name. Raises :class:`UserError` naming a file that does not declare one."""
     try:
         return registered()
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Where trials are kept: a file beside the records, or a database that many machines share."""
+"""Storage of trials: a file beside the records, or a database that several machines share."""
 
 from __future__ import annotations
 
@@ -24,11 +24,7 @@ GRACE_S = 60  # a worker that is silent for so long is dead, and its trial is so
 
 
 class FileLocking:
-    """What Optuna asks of a journal's lock (``acquire`` and ``release``), done by the kernel.
-
-    The kernel's lock ends with the process that holds it, however that ends. Two of these on one path exclude each
-    other in one process, too, as long as they are used by different threads.
-    """
+    """A file lock that the kernel releases when its process ends, in any way."""
 
     def __init__(self, path: Path) -> None:
         self._lock = FileLock(path)
@@ -46,7 +42,7 @@ class FileLocking:
 def open_storage(url: str | None, directory: Path) -> BaseStorage:
     """The storage at ``url``, or the file ``trials.log`` in ``directory``.
 
-    In a database, heartbeats tell which workers live, and the trials of a dead one are tried again. Raises
+    In a database, heartbeats show which workers are alive, and the trials of a dead one are repeated. Raises
     :class:`UserError` when it cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)

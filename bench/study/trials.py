@@ -1,4 +1,4 @@
-"""The trials of one strategy in one study: who does which, with which settings, exactly once."""
+"""The trials of one strategy in one study: their settings, and each carried out exactly once."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 class StrategyTrials:
     """At most ``wanted`` trials of an Optuna study over ``dimensions``, on a grid or proposed by a sampler.
 
-    What is proposed follows from the trial's place and the trials that have ended, not from the history of
-    a process: a study that was killed and goes on proposes what it would have proposed. ``held`` tells of a
-    trial that counts as running whether a process of this machine is at it; ``possible`` whether settings go together,
-    so that no trial is spent on those that do not.
+    A proposal depends only on the trial's place and the trials that have ended, not on the history of a process. A
+    study that is continued after a kill therefore proposes the same settings. ``held`` says whether a process of this
+    machine is carrying out a running trial. ``possible`` says whether settings are valid together, so that no trial is
+    spent on invalid ones.
     """
 
     study: optuna.Study
@@ -52,7 +52,7 @@ class StrategyTrials:
     possible: Callable[[dict[str, Any]], bool]
 
     def claim(self) -> Trial | None:
-        """A trial to do: one that a dead process left, or a new one. None when there is nothing to begin."""
+        """The next trial: one that a dead process left, or a new one. None when there is none."""
         if isinstance(self.storage, RDBStorage):
             fail_stale_trials(self.study)
             if any(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))):
@@ -73,17 +73,17 @@ class StrategyTrials:
         return self._with_params(trial)
 
     def counted(self) -> list[FrozenTrial]:
-        """The trials there are, each once: without those that were begun again under another number."""
+        """All trials, each once: without those that were started again under another number."""
         trials = self.study.get_trials(deepcopy=False)
         again = {number for t in trials for number in RetryHeartbeatStaleTrialCallback.retry_history(t)}
         return [t for t in trials if t.number not in again and SURPLUS not in t.user_attrs]
 
     def running(self) -> bool:
-        """Whether somebody is still at a trial."""
+        """Whether a process is still carrying out a trial."""
         return any(t.state in (TrialState.RUNNING, TrialState.WAITING) for t in self.counted())
 
     def values(self, trial: Trial | FrozenTrial) -> dict[str, Any]:
-        """The settings of a trial as they are used and told."""
+        """The settings of a trial as they are used and shown."""
         return self._used(trial.params)
 
     def known(self, trial: Trial | FrozenTrial) -> bool:
@@ -91,7 +91,7 @@ class StrategyTrials:
         return {d.key for d in self.dimensions} <= trial.params.keys()
 
     def _place(self, trial: Trial) -> int:
-        """Which of the wanted trials this is, from 0; one that is tried again under another number keeps its place."""
+        """Which of the wanted trials this is, from 0; one that is repeated under another number keeps its place."""
         trials = self.study.get_trials(deepcopy=False)
         first = RetryHeartbeatStaleTrialCallback.retried_trial_number(trials[trial.number])
         number = trial.number if first is None else first
@@ -101,7 +101,7 @@ class StrategyTrials:
         )
 
     def _with_params(self, trial: Trial) -> Trial:
-        """The trial with all its settings in the storage; those that are there already stay."""
+        """The trial with all its settings in the storage; settings already there stay."""
         if self.known(trial):
             return trial
         distributions = {d.key: distribution(d) for d in self.dimensions}
@@ -113,9 +113,9 @@ class StrategyTrials:
         return trial
 
     def _proposed(self, place: int, distributions: dict[str, BaseDistribution]) -> dict[str, Any]:
-        """What a fresh sampler proposes that knows the trials before this one and nothing else.
+        """The proposal of a fresh sampler that knows only the trials before this one.
 
-        Settings that do not go together are drawn anew, at most :data:`DRAWS` times.
+        Settings that are invalid together are drawn again, at most :data:`DRAWS` times.
         """
         ended = [t for t in self.counted() if t.state in ENDED]
         for draw in range(DRAWS):
@@ -134,7 +134,7 @@ class StrategyTrials:
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
-    """Optuna's word for a dimension; a choice goes by its place, since a list is no category to Optuna."""
+    """The Optuna distribution of a dimension; choices are given by place, since Optuna takes no lists as categories."""
     if dimension.choices:
         return CategoricalDistribution(tuple(range(len(dimension.choices))))
     assert dimension.low is not None and dimension.high is not None

@@ -1,4 +1,4 @@
-"""Who watches runs: nobody, or Weights & Biases."""
+"""Trackers of runs: none, or Weights & Biases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 def make_tracker(mode: str, directory: Path) -> Tracker:
     """The tracker of ``track=auto|online|offline|none``; W&B's files go to ``directory/wandb``.
 
-    ``auto`` follows ``WANDB_MODE``, or else is online where a key is set up and offline where none is.
+    ``auto`` follows ``WANDB_MODE``, or else is online if there is an API key and offline if there is none.
     Raises :class:`bench.errors.UserError` for another mode.
     """
     choice("track", mode, MODES)
@@ -23,7 +23,7 @@ def make_tracker(mode: str, directory: Path) -> Tracker:
         mode = resolve()
     elif mode == "online" and not has_key():
         # W&B would ask for the key and wait, in the middle of a study that nobody watches.
-        log.warning("track=online, but no W&B key is set up (`wandb login`): tracking offline")
+        log.warning("track=online, but there is no W&B API key (run `wandb login`): tracking offline")
         mode = "offline"
     if mode == "none":
         return NullTracker()

@@ -1,4 +1,4 @@
-"""Who watches a run, live and beside the record, which is the truth. A tracker never stops a run."""
+"""The contract of a tracker, which shows a run live. The record is authoritative; a tracker never stops a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class Tracker:
-    """What a run tells whoever watches it, in this order; by itself, nobody does."""
+    """The calls that a run makes to its tracker, in this order; this base class ignores them."""
 
     def start(
         self,
@@ -25,29 +25,29 @@ class Tracker:
         job_type: str = "train",
         resume: bool = False,
     ) -> None:
-        """Begin run ``run_id``; ``resume`` goes on with its history instead of starting it over."""
+        """Start run ``run_id``; ``resume`` continues its history instead of starting over."""
 
     def log(self, values: Mapping[str, Any], step: int) -> None:
         """Loss, learning rate, telemetry or metrics at an optimiser step; steps never go down."""
 
     def table(self, name: str, frame: DataFrame) -> None:
-        """A table to look at, such as the worst queries."""
+        """Log a table, such as the worst queries."""
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """The run's final numbers."""
 
     def data(self, name: str, facts: Mapping[str, Any]) -> None:
-        """The data set that the run reads, by its fingerprint and counts; no text of it is sent."""
+        """Log the run's data set by its fingerprint and counts, without any text."""
 
     def results(self, model: Path, files: Sequence[Path], facts: Mapping[str, Any]) -> None:
-        """What the run leaves: its weights, which stay in the directory ``model``, and ``files`` that tell how good."""
+        """Log the run's weights, which stay in the directory ``model``, and the ``files`` of its evaluation."""
 
     def finish(self, ok: bool) -> None:
         """End the run, as failed unless ``ok``."""
 
 
 class NullTracker(Tracker):
-    """Nobody watches."""
+    """No tracking."""
 
 
 class Guarded(Tracker):

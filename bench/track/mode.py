@@ -1,4 +1,4 @@
-"""Whether W&B should be online and in which project, found out without a network and without importing wandb."""
+"""The mode and project of W&B, determined without a network and without importing wandb."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _MODES = {
 
 
 def resolve() -> str:
-    """``online``, ``offline`` or ``none``: as ``WANDB_MODE`` says, and online only with a key."""
+    """``online``, ``offline`` or ``none``: from ``WANDB_MODE``, and online only with an API key."""
     asked = os.environ.get("WANDB_MODE") or _settings().get("mode", "online")
     mode = _MODES.get(asked, "online")
     return "offline" if mode == "online" and not has_key() else mode
 
 
 def project() -> str:
-    """The W&B project: ``WANDB_PROJECT``, else this one's own."""
+    """The W&B project: ``WANDB_PROJECT``, or else the default."""
     return os.environ.get("WANDB_PROJECT") or PROJECT
 
 
@@ -54,7 +54,7 @@ def has_key() -> bool:
 
 
 def _settings() -> dict[str, str]:
-    """What ``wandb login`` and ``wandb offline`` wrote: the user's settings, under this directory's."""
+    """The settings that ``wandb login`` and ``wandb offline`` wrote; this directory's override the user's."""
     home = Path(os.environ.get("WANDB_CONFIG_DIR", "~/.config/wandb")).expanduser()
     parser = configparser.ConfigParser(interpolation=None)
     try:

@@ -1,7 +1,7 @@
 """Weights & Biases: a view of the record.
 
-A run tracked offline lies in ``runs/wandb`` and is sent later with ``wandb sync runs/wandb/offline-run-*``, or looked
-at in the terminal with ``wandb leet runs/wandb``.
+A run tracked offline lies in ``runs/wandb`` and can be sent with ``wandb sync runs/wandb/offline-run-*`` or viewed
+in the terminal with ``wandb leet runs/wandb``.
 """
 
 from __future__ import annotations

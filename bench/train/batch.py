@@ -1,4 +1,4 @@
-"""From embeddings and ids to the batch a loss sees, over however many ranks hold them."""
+"""From the embeddings and ids of all ranks to the batch of a loss."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from strategies.batch import Batch
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a batch has beside its texts: the other ranks, earlier passages, a guide's view, the strategy's head."""
+    """What a batch uses beside its texts: other ranks, earlier passages, a guide's view, the strategy's head."""
 
     world: World
     queue: PassageQueue
@@ -31,7 +31,7 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Embedded:
-    """What one rank has encoded: Q queries with their ids, C distinct passages with theirs.
+    """The embeddings of one rank: Q queries and C distinct passages, with their ids.
 
     ``queries`` [Q, d], ``passages`` [C, d]; ``query_ids`` [Q], ``positive_ids`` [Q] and ``passage_ids`` [C]
     are the data set's ids, on the same device; ``own_ids`` [Q, n] the passages sampled for each query, None without
@@ -47,10 +47,10 @@ class Embedded:
 
 
 def to_batch(mine: Embedded, pairs: Pairs, around: Surroundings) -> Batch:
-    """Join all ranks' embeddings into one ``Batch``, with what the queue recalls and as the guide sees it.
+    """Join all ranks' embeddings into one ``Batch``, with the passages of the queue and the guide's view.
 
-    A passage that several ranks encoded keeps its first embedding, one that was encoded now is not recalled; masks
-    follow from the ids, so nothing but embeddings and ids crosses ranks. What was encoded is queued.
+    A passage that several ranks encoded keeps its first embedding. A passage of this batch is not taken from the queue.
+    Masks are computed from the ids, so ranks exchange only embeddings and ids. The passages of the batch are queued.
     """
     joined = around.joined
     queries, passages, passage_ids = joined(mine.queries), joined(mine.passages), joined(mine.passage_ids)
@@ -81,7 +81,7 @@ def to_batch(mine: Embedded, pairs: Pairs, around: Surroundings) -> Batch:
 
 
 def _distinct(ids: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-    """Ids in rising order, each once, with the first of the vectors that go with it."""
+    """Distinct ids in rising order, each with the first of its vectors."""
     distinct, first = np.unique(ids.cpu().numpy(), return_index=True)
     if len(distinct) == len(ids) and (first[1:] > first[:-1]).all():
         return ids, vectors

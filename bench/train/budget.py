@@ -1,4 +1,4 @@
-"""What a run may spend, and how that ends a training."""
+"""The budget of a run, and how it ends training."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Unit = Literal["steps", "texts", "seconds"]
 
 @dataclass(frozen=True)
 class BudgetConfig:
-    """What a run may spend on training, mining and guides included, over all stages; at most one of them is set.
+    """The budget of a run over all stages, including mining and guides; at most one field is set.
 
-    ``steps`` of the optimiser, ``examples`` (pairs, each as often as it is met), ``texts`` encoded, or
-    ``seconds``. The pairs are gone through as often as that takes. Stages have equal parts. The step during
-    which the budget runs out is the last.
+    ``steps`` of the optimiser, ``examples`` (pairs, counted each time they are used), ``texts`` encoded, or
+    ``seconds``. Training repeats the pairs as often as needed. Stages have equal parts. The step that exhausts the
+    budget is the last.
     """
 
     steps: int | None = None
@@ -28,7 +28,7 @@ class BudgetConfig:
     def __post_init__(self) -> None:
         declared = [f.name for f in fields(self) if getattr(self, f.name) is not None]
         if len(declared) > 1:
-            raise UserError(f"budget.{declared[0]} and budget.{declared[1]} are both set; one of them ends a run")
+            raise UserError(f"budget.{declared[0]} and budget.{declared[1]} are both set; set only one of them")
         for name in declared:
             at_least(f"budget.{name}", getattr(self, name), 1)
 
@@ -38,9 +38,9 @@ class BudgetConfig:
         return any(getattr(self, f.name) is not None for f in fields(self))
 
     def plan(self, part: float, batch_size: int, spent: Progress) -> Plan:
-        """The plan of a stage that ends at the share ``part`` of the budget, of which ``spent`` is gone before it.
+        """The plan of a stage that ends at the share ``part`` of the budget, of which ``spent`` is used before it.
 
-        Raises :class:`UserError` when nothing is left for it.
+        Raises :class:`UserError` when nothing is left for the stage.
         """
         if self.texts is not None:
             plan = Plan("texts", self.texts * part - Plan("texts", 0).spent(spent))
@@ -59,7 +59,7 @@ class BudgetConfig:
 
 @dataclass(frozen=True)
 class Plan:
-    """A training that ends when ``total`` of ``unit`` is spent; the learning rate follows what is spent, too."""
+    """Training ends when ``total`` of ``unit`` is spent; the learning rate depends on the spent amount, too."""
 
     unit: Unit
     total: float
@@ -71,6 +71,6 @@ class Plan:
         return done.texts + done.mine_texts if self.unit == "texts" else done.seconds + done.mine_s
 
     def steps(self, done: Progress) -> int:
-        """Steps that it will have had in the end, as far as can be told."""
+        """The expected total number of steps."""
         spent = self.spent(done)
         return round(self.total) if self.unit == "steps" else round(done.step * max(1.0, self.total / max(spent, 1e-9)))

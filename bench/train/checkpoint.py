@@ -1,4 +1,4 @@
-"""The state of training on disk: whole or absent, whenever the process dies."""
+"""Checkpoints on disk: written atomically, whenever the process dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be set about training."""
+"""Settings of training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.model.precision import PRECISIONS
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One budget and one optimiser for every strategy.
+    """Length of training and optimiser, the same for every strategy.
 
     ``batch_size`` counts pairs. ``micro_batch`` bounds the texts whose activations are held at once: the
     gradient is then computed exactly by the gradient cache. ``max_steps`` ends training early, 0 leaves the
@@ -59,5 +59,5 @@ class TrainConfig:
 
     @property
     def trains(self) -> bool:
-        """Whether there is a step of training at all, by these settings."""
+        """Whether these settings allow any training step."""
         return self.epochs > 0 and self.max_steps != 0

@@ -1,4 +1,4 @@
-"""What a person should know about a training that goes on and yet does not do what was asked."""
+"""Warnings about training that continues but does not do what the settings request."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from collections.abc import Iterator, Mapping
 
 from strategies import Strategy
 
-MOSTLY = 0.5  # share of the places for negatives that may be free before it is told
+MOSTLY = 0.5  # share of empty places for negatives above which there is a warning
 
 
 def diagnose(strategy: Strategy, row: Mapping[str, float], step: int, over: bool) -> Iterator[str]:
-    """Sentences about the steps that ``row`` averages over, the last being ``step``; before the colon each is constant.
+    """Warnings about the steps that ``row`` averages over, up to ``step``; the text before the colon is constant.
 
-    ``over`` says that it is the end of the training.
+    ``over`` means that training has ended.
     """
     wanted = strategy.negatives
     if row.get("negatives") == 0:
-        yield f"no query has a negative: up to step {step} the batch held none; a larger train.batch_size would"
+        yield f"no query has a negative: up to step {step} the batches had none; raise train.batch_size"
     elif row["active"] == 0:
         yield (
-            f"no query has a loss any more: up to step {step} {strategy.name} found no negative that is hard enough; "
-            "a larger margin, a larger batch or mined negatives would give it some"
+            f"every loss is zero: up to step {step} {strategy.name} found no negative that is hard enough; "
+            "raise the margin or train.batch_size, or use mined negatives"
             if "negatives" in row
-            else f"no pair has a loss any more: up to step {step} {strategy.name} had nothing left to learn"
+            else f"every loss is zero: up to step {step} {strategy.name} had nothing left to learn"
         )
     if (free := row.get("drawn_free", 0.0)) > MOSTLY:
         yield (
-            f"most places for negatives stay free: up to step {step} {free:.0%} of the {wanted.n} a query, since there "
-            "are not as many that fit; smaller margins, more ranks or a smaller n would fill them"
+            f"most places for negatives are empty: up to step {step} {free:.0%} of the {wanted.n} a query, since too "
+            "few passages are eligible; use smaller margins, more ranks or a smaller n"
         )
     if over and wanted.queue and step <= wanted.warmup:
-        yield f"the queue was never used: it counts after strategy.warmup={wanted.warmup} steps, and there were {step}"
+        yield f"the queue was never used: it counts after strategy.warmup={wanted.warmup} steps, but training had {step}"
     refresh = getattr(wanted, "refresh", None)
     if over and refresh is not None and step <= refresh:
-        yield f"nothing was mined again: that is every strategy.refresh={refresh} steps, and there were {step}"
+        yield f"nothing was mined again: mining repeats every strategy.refresh={refresh} steps, but training had {step}"

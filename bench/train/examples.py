@@ -1,6 +1,6 @@
-"""What a stage is trained on, as tokens: which texts a step encodes, and the batch that they become.
+"""The examples of a stage as tokens: which texts a step encodes, and the batch made of them.
 
-Each kind of declaration in :mod:`strategies.examples` registers what carries it out with :func:`examples_of`.
+Each kind of declaration in :mod:`strategies.examples` registers its implementation with :func:`examples_of`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REPETITION = 3  # what its stream of random numbers is for; sampling has the num
 
 
 class Request(ABC):
-    """The texts that one rank encodes in a step, as (tokens, rows), and the batch that they become."""
+    """The texts that one rank encodes in a step, as (tokens, rows), and the batch made of them."""
 
     parts: Parts
 
@@ -43,7 +43,7 @@ class Request(ABC):
 
 
 class ExampleSet(ABC):
-    """Examples ready to be drawn from, each once an epoch."""
+    """Examples to sample from, each once an epoch."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -51,9 +51,9 @@ class ExampleSet(ABC):
 
     @abstractmethod
     def request(self, rows: Ids, drawn: Drawn | None, step: int, rank: int = 0) -> Request:
-        """What the examples ``rows`` [n], with the negatives ``drawn`` for them, need to have encoded.
+        """What the examples ``rows`` [n], with the negatives ``drawn`` for them, need encoded.
 
-        What is random about the texts themselves follows from ``step`` and ``rank``.
+        Random changes of the texts depend only on ``step`` and ``rank``.
         """
 
     @abstractmethod
@@ -129,7 +129,7 @@ class PairExamples(ExampleSet):
 
 @dataclass(frozen=True)
 class RepeatingExamples(PairExamples):
-    """Two views of one text, in each of which some tokens stand twice."""
+    """Two views of one text, in each of which some tokens are repeated."""
 
     share: float
     longest: int
@@ -180,7 +180,7 @@ class LabelledExamples(ExampleSet):
 
 @dataclass(frozen=True)
 class Texts:
-    """What examples are made of: a data set with its ``queries`` and ``passages`` as tokens.
+    """The source of examples: a data set with its ``queries`` and ``passages`` as tokens.
 
     ``cut`` tokenises other texts; no text may have more than ``longest`` tokens.
     """
@@ -195,8 +195,8 @@ class Texts:
 
 @singledispatch
 def examples_of(declared: Examples, texts: Texts) -> ExampleSet:
-    """What ``declared`` asks for, of ``texts``."""
-    raise TypeError(f"nothing makes {type(declared).__name__}")
+    """The examples that ``declared`` describes, from ``texts``."""
+    raise TypeError(f"there is no implementation of {type(declared).__name__}")
 
 
 @examples_of.register

@@ -1,4 +1,4 @@
-"""What is trained: an encoder, and the head that a strategy may put on it."""
+"""The trained modules: an encoder, and the head of a strategy that declares one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from strategies import Strategy
 class Learner(nn.Module):
     """One set of parameters and one state for the optimiser, clipping, checkpoints and the choice of the best weights.
 
-    The head is the strategy's, of one stage; the encoder alone is what is evaluated, saved and used.
+    The head belongs to the strategy of one stage. Only the encoder is evaluated, saved and used.
     """
 
     def __init__(self, encoder: Encoder, head: nn.Module | None = None) -> None:
@@ -22,7 +22,7 @@ class Learner(nn.Module):
 
     @classmethod
     def of(cls, encoder: Encoder, strategy: Strategy, seed: int) -> Learner:
-        """``encoder`` with the head of ``strategy``, whose new weights follow from ``seed``."""
+        """``encoder`` with the head of ``strategy``, whose new weights depend on ``seed``."""
         torch.manual_seed(seed)
         head = strategy.head(encoder.dim)
         return cls(encoder, None if head is None else head.to(encoder.device))

@@ -1,4 +1,4 @@
-"""The passages of earlier batches, kept as further negatives that are not encoded again."""
+"""Passages of earlier batches, kept as further negatives without encoding them again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 class PassageQueue:
     """The last ``size`` passages and their embeddings, newest first; none are recalled in the first ``warmup`` steps.
 
-    A passage stands in it once, with its newest embedding.
+    Each passage is in it once, with its newest embedding.
     """
 
     def __init__(self, size: int, warmup: int) -> None:
@@ -20,13 +20,13 @@ class PassageQueue:
         self.vectors: Tensor | None = None
 
     def recall(self) -> tuple[Tensor, Tensor] | None:
-        """Passage ids [M] and embeddings [M, d] without gradient, or None while there are none to recall."""
+        """Passage ids [M] and embeddings [M, d] without gradient, or None while there are none."""
         if self.vectors is None or self.steps < self.warmup:
             return None
         return self.ids, self.vectors
 
     def keep(self, ids: Tensor, vectors: Tensor) -> None:
-        """Remember a batch: distinct passage ids [C] and their embeddings [C, d]."""
+        """Add a batch: distinct passage ids [C] and their embeddings [C, d]."""
         self.steps += 1
         if not self.size:
             return
@@ -38,10 +38,10 @@ class PassageQueue:
         self.ids, self.vectors = ids[: self.size].clone(), vectors[: self.size].clone()
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """The state for a checkpoint."""
         return {"steps": self.steps, "ids": self.ids, "vectors": self.vectors}
 
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go back to what :meth:`state` gave."""
+        """Restore a result of :meth:`state`."""
         self.steps, self.ids, vectors = state["steps"], state["ids"].to(device), state["vectors"]
         self.vectors = None if vectors is None else vectors.to(device)

@@ -1,4 +1,4 @@
-"""All that a checkpoint holds: how far training is, and everything that decides how it goes on."""
+"""The content of a checkpoint: the progress of training, and everything that determines its continuation."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from bench.train.world import World
 
 @dataclass
 class Progress:
-    """How far training is, and what it has cost and told so far.
+    """The progress of training, with its cost, telemetry and warnings so far.
 
     ``mine_s`` and ``mine_texts`` are what searches during training cost. ``totals`` holds sum and count of
-    every scalar of telemetry over all steps; ``warnings`` are for the person.
+    every scalar of telemetry over all steps; ``warnings`` are for the user.
     """
 
     step: int = 0
@@ -35,7 +35,7 @@ class Progress:
 
 
 class Window:
-    """Means of scalars over the steps since they were last asked for."""
+    """Means of scalars over the steps since the last call of :meth:`means`."""
 
     def __init__(self) -> None:
         self.sums: dict[str, torch.Tensor] = {}
@@ -47,7 +47,7 @@ class Window:
             self.counts[name] = self.counts.get(name, 0) + 1
 
     def means(self, totals: dict[str, tuple[float, int]]) -> dict[str, float]:
-        """The means, for each the steps that told it; sums and counts are added to ``totals``."""
+        """The mean of each scalar over the steps that have it; sums and counts are added to ``totals``."""
         sums = {name: float(value) for name, value in self.sums.items()}
         for name, value in sums.items():
             before, count = totals.get(name, (0.0, 0))
@@ -84,7 +84,7 @@ class State:
         }
 
     def read(self, state: dict[str, Any]) -> None:
-        """Go back to what :meth:`write` gave."""
+        """Restore a result of :meth:`write`."""
         vars(self.progress).update(state["progress"])
         self.learner.load_state_dict(state["learner"])
         self.table.unused_decay = state["unused_decay"]

@@ -1,8 +1,8 @@
-"""The gradient of one batch: encode each distinct text once, put the loss on it, go back.
+"""The gradient of one batch: encode each distinct text once, compute the loss, and backpropagate.
 
-With ``micro_batch`` the texts are encoded twice, in chunks, and only one chunk's activations are held at a
-time (GradCache, Gao et al. 2021): the first pass gives the vectors, the loss gives their gradients, the second
-pass carries those into the weights. Dropout repeats itself in the second pass because the random state does, so
+With ``micro_batch`` the texts are encoded twice, in chunks, and only one chunk's activations are in memory at a
+time (GradCache, Gao et al. 2021). The first pass gives the vectors, the loss gives their gradients, and the second
+pass backpropagates those into the weights. The second pass restores the random state, which repeats the dropout, so
 the gradient is that of the whole batch.
 """
 
@@ -35,7 +35,7 @@ Chunks = list[NDArray[np.int64]]
 
 @dataclass(frozen=True)
 class Objective:
-    """What is learnt, and from what: a strategy, its examples, its negatives and the view of its guide."""
+    """The training objective: a strategy, its examples, its negatives and the view of its guide."""
 
     strategy: Strategy
     examples: ExampleSet
@@ -64,7 +64,7 @@ class Stepper:
     def backward(
         self, rows: Ids, drawn: Drawn | None, step: int = 0, scale: float = 1.0, cached: bool | None = None
     ) -> tuple[AnyBatch, Loss]:
-        """Add the gradient of the examples ``rows`` [n], times ``scale``; return what the loss saw and said.
+        """Add the gradient of the examples ``rows`` [n], times ``scale``; return the batch and its loss.
 
         ``drawn`` are the negatives sampled for them. The batch and the loss are those of all ranks, of which this
         one encodes its share; the gradient is the mean over ranks. ``cached`` (by default: when there is a
@@ -139,12 +139,12 @@ class Stepper:
 
 
 def random_state(device: torch.device) -> list[Tensor]:
-    """The state of every generator that dropout on ``device`` draws from."""
+    """The state of every random generator that dropout on ``device`` uses."""
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
 def set_random_state(state: Sequence[Tensor], device: torch.device) -> None:
-    """Put back what :func:`random_state` gave."""
+    """Restore a result of :func:`random_state`."""
     torch.set_rng_state(state[0])
     if device.type == "cuda":
         torch.cuda.set_rng_state(state[1], device)

@@ -1,4 +1,4 @@
-"""What a batch tells about itself, whatever the strategy. Each kind of batch registers what it tells."""
+"""Telemetry of a batch, for any strategy. Each kind of batch registers its measurements."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ MANY = 1 << 16  # similarities that quantiles are taken of; of more, an even sel
 
 @singledispatch
 def observe(batch: AnyBatch) -> None:
-    """Before the loss is taken: have the batch keep what :func:`measure` will need."""
+    """Before the loss is computed: make the batch keep what :func:`measure` needs."""
 
 
 @observe.register
 def _observe_pairs(batch: Batch) -> None:
-    batch.similarity.retain_grad()  # tells how many negatives pull
+    batch.similarity.retain_grad()  # for the number of effective negatives
 
 
 @singledispatch
 def measure(batch: AnyBatch, loss: Loss, drawn: Drawn | None = None) -> dict[str, Tensor]:
     """Scalars of one batch, after its backward pass; ``drawn`` are the negatives sampled for it."""
-    raise TypeError(f"nothing measures a {type(batch).__name__}")
+    raise TypeError(f"there is no telemetry for a {type(batch).__name__}")
 
 
 @measure.register
@@ -39,7 +39,7 @@ def _measure_pairs(batch: Batch, loss: Loss, drawn: Drawn | None = None) -> dict
     positive, of all negatives and of each query's hardest one, ``..._p10``, ``_p50``, ``_p90`` their
     quantiles; ``positive_rank`` is the mean rank of the positive among its negatives (1 is first); ``active``
     the share of queries with a loss above zero (1e-6); ``negatives`` the mean number of negatives of a query
-    and ``effective_negatives`` how many of them pull: ``(sum g)^2 / sum g^2`` of the loss's gradients ``g``
+    and ``effective_negatives`` how many of them carry gradient: ``(sum g)^2 / sum g^2`` of the loss's gradients ``g``
     by their similarities. ``spread`` is the standard deviation of a query's similarities, near zero when all
     texts have one embedding. ``alignment`` and ``uniformity`` are those of Wang and Isola (2020): the mean
     squared distance of positive pairs, and the log mean Gaussian potential of candidate pairs.

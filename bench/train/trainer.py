@@ -1,4 +1,4 @@
-"""The one training loop. Every strategy goes through it; nothing in it knows which."""
+"""The training loop, which is the same for every strategy."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ COLLAPSED = 1e-4  # spread of cosines; float32 cosines of equal vectors differ b
 
 
 class TrainingStopped(UserError):
-    """Training cannot go on: the loss or its gradient is not finite, or all embeddings have become one."""
+    """Training cannot continue: the loss or its gradient is not finite, or all embeddings have become equal."""
 
 
 @dataclass(frozen=True)
 class Hooks:
-    """What the loop tells the outside, on the first rank. ``event`` gets a history row, ``progress`` (step, total,
-    pairs/s), ``resumed`` the step that training goes on from.
+    """Callbacks of the loop on the first rank. ``event`` gets a history row, ``progress`` (step, total, pairs/s),
+    ``resumed`` the step that training resumes from.
 
-    ``evaluate`` measures the encoder as it is and gives metrics in percent, of which ``selection`` decides which
-    weights are kept; None trains without evaluation.
+    ``evaluate`` measures the current encoder and returns metrics in percent; the weights with the best ``selection``
+    are kept. None trains without evaluation.
     """
 
     event: Callable[[dict[str, Any]], None] = lambda row: None
@@ -54,7 +54,7 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Conditions:
-    """Under which a stage is trained: what randomness follows from, number format, place for its state, ranks.
+    """The conditions of a stage: seed, device, number format, directory of its state, and ranks.
 
     ``precision`` is resolved (``bf16``, ``fp16``, ``fp32``). ``directory`` holds ``last.pt`` for a resume and
     ``best.pt`` with the weights that did best on dev.
@@ -70,7 +70,7 @@ class Conditions:
 class Trainer:
     """Trains ``learner`` on ``objective``; :meth:`fit` runs or resumes.
 
-    It ends when ``plan`` says, or else after the epochs and steps of ``config``.
+    It ends by ``plan``, or else after the epochs and steps of ``config``.
     """
 
     learner: Learner
@@ -86,7 +86,7 @@ class Trainer:
         return self.plan or Plan("steps", total_steps(self.config, len(self.objective.examples)))
 
     def fit(self) -> Progress:
-        """Train to the end, from the last checkpoint where there is one; leaves the best weights in place.
+        """Train to the end, from the last checkpoint if there is one; the learner then has the best weights.
 
         Raises :class:`TrainingStopped` at a non-finite loss or a collapse, :class:`UserError` when there is
         nothing to train on or the disk refuses.
@@ -104,7 +104,7 @@ class Trainer:
 
     @contextmanager
     def _recomputing(self) -> Iterator[None]:
-        """Activation checkpointing, where it is asked for, for the length of training."""
+        """Activation checkpointing during training, if the settings request it."""
         transformer = self.learner.encoder.transformer
         if self.config.recompute:
             transformer.gradient_checkpointing_enable({"use_reentrant": False})
@@ -175,13 +175,13 @@ class Trainer:
         return self.conditions.directory / "last.pt"
 
     def _save(self, state: State) -> None:
-        """Write what a resume needs; every rank has a part in it, the first one writes."""
+        """Write a checkpoint; every rank contributes its state, and the first rank writes."""
         saved = state.write()
         if self.conditions.world.first:
             checkpoint.write(self._last, saved)
 
     def _refresh(self, state: State) -> None:
-        """Have the first rank search for negatives with the encoder as it is; the others read what it found."""
+        """Let the first rank search for negatives with the current encoder; the others read its result."""
         sampler, done, world = self.objective.sampler, state.progress, self.conditions.world
         with state.table.widened():
             cost = world.broadcast(sampler.refresh(done.step) if world.first else None)
@@ -195,19 +195,19 @@ class Trainer:
             sampler.settle(done.step)
 
     def _tell(self, window: Window, done: Progress, lr: float, over: bool) -> None:
-        """Give the history a row; stop when all embeddings are one, warn when nothing is left to learn from."""
+        """Add a row to the history; stop on a collapse, and warn when nothing is left to learn from."""
         row = window.means(done.totals)
         if self.conditions.world.first:
             self.hooks.event({"step": done.step, "lr": lr, **row})
         if row["spread"] < COLLAPSED:
             raise TrainingStopped(
-                f"all embeddings have become one by step {done.step} (the cosines of a query differ by "
+                f"all embeddings have become equal by step {done.step} (the cosines of a query differ by "
                 f"{row['spread']:.1e}); lower train.lr={self.config.lr:g}"
             )
-        for told in diagnose(self.objective.strategy, row, done.step, over):
-            if not any(told.partition(":")[0] == before.partition(":")[0] for before in done.warnings):
-                done.warnings.append(told)
-                log.warning(told)
+        for warning in diagnose(self.objective.strategy, row, done.step, over):
+            if not any(warning.partition(":")[0] == before.partition(":")[0] for before in done.warnings):
+                done.warnings.append(warning)
+                log.warning(warning)
 
     def _stop_unless_finite(self, what: str, value: torch.Tensor, step: int) -> None:
         if not np.isfinite(value.item()):
@@ -217,7 +217,7 @@ class Trainer:
             )
 
     def _evaluate_if_due(self, done: Progress, over: bool, table: Narrowed) -> bool:
-        """Have the first rank evaluate when it is time, and keep the weights if they are the best so far."""
+        """Let the first rank evaluate when due, and keep the weights if they are the best so far."""
         every, world = self.config.eval_every, self.conditions.world
         if every is None:
             every = steps_per_epoch(len(self.objective.examples), self.config.batch_size)

@@ -1,4 +1,4 @@
-"""The devices that train together: what crosses between them, and who decides."""
+"""The devices that train together, and the communication between them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class World:
-    """All ranks that share the batches of one run; this one is alone.
+    """All ranks that share the batches of one run; this base class has one rank.
 
     Every rank computes the same loss over the examples of all ranks, of which it encoded its own, so gradients are
     averaged over ranks. Rank 0 decides what could differ between ranks (the clock, a dev evaluation) and alone writes.
@@ -35,7 +35,7 @@ class World:
         return tensor
 
     def broadcast(self, value: T) -> T:
-        """What rank 0 has, on every rank; no rank goes on before rank 0 has come here."""
+        """The value of rank 0, on every rank; all ranks wait for rank 0."""
         return value
 
     @property
@@ -48,7 +48,7 @@ class World:
         return np.array_split(np.arange(len(rows)), self.size)[self.rank]
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Put the mean over ranks in the place of every gradient; a rank that has none counts as zero."""
+        """Replace every gradient by its mean over ranks; a rank without a gradient counts as zero."""
         if self.size == 1:
             return
         for parameter in parameters:

@@ -1,4 +1,4 @@
-"""Data formats: one file each, found by themselves. See :mod:`bench.data.formats.base` for the contract."""
+"""Data formats: one file each, found on import. See :mod:`bench.data.formats.base` for the contract."""
 
 from __future__ import annotations
 

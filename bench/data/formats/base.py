@@ -1,4 +1,4 @@
-"""The contract of a data format: how it is recognised, and what reads it. One file adds one, as ``FORMAT``."""
+"""The contract of a data format: how it is recognised and read. A file adds one as ``FORMAT``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.data.lines import find
 class Format:
     """``fits`` says whether an existing path holds data of this format, ``read`` makes the data set of such a path.
 
-    ``files`` says what is looked for, in a message to somebody whose path no format fits.
+    ``files`` describes the expected files, for the message when no format fits a path.
     """
 
     name: str

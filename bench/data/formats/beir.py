@@ -48,7 +48,7 @@ def read(path: Path) -> DataSet:
 
 
 def _texts(folder: Path, stem: str, keys: Sequence[str], problems: Problems) -> dict[str, str]:
-    """``_id`` → the values of ``keys`` that are there, joined by a space. The last key must be there."""
+    """``_id`` → the values of those ``keys`` that exist, joined by a space. The last key is required."""
     path = find(folder, [stem], [".jsonl"])
     if path is None:
         problems.add(folder / f"{stem}.jsonl", 0, "no such file")
@@ -70,7 +70,7 @@ def _texts(folder: Path, stem: str, keys: Sequence[str], problems: Problems) -> 
 
 
 def _qrels(path: Path, problems: Problems) -> list[tuple[int, str, str, float]]:
-    """``(line, query id, corpus id, grade)`` of every judgement."""
+    """``(line, query id, corpus id, grade)`` of every judgment."""
     judged: list[tuple[int, str, str, float]] = []
     first: dict[tuple[str, str], int] = {}
     for line, (query, passage, score) in records(path, 3, problems):

@@ -38,8 +38,8 @@ def read(source: str) -> DataSet:
     """The data set ``hf:OWNER/NAME``, ``hf:OWNER/NAME:CONFIG`` or ``hf:DIRECTORY``.
 
     The corpus is every positive and negative. Where dev or test is missing, 5 % of the queries of train (at
-    most 1,000, chosen by a hash of their text) become it. Repeated pairs are joined with a warning, since
-    they cannot be mended here. Raises :class:`UserError` when ``datasets`` is not installed, the source is
+    most 1,000, chosen by a hash of their text) become it. Repeated pairs are merged with a warning, since the
+    user cannot edit the source. Raises :class:`UserError` when ``datasets`` is not installed, the source is
     not reachable or has no pair of text columns, and :class:`DataError` for empty texts.
     """
     problems = Problems()
@@ -64,7 +64,7 @@ def read(source: str) -> DataSet:
     data = builder.build(Path(source))
     repeated = len(rows) - sum(len(split.relevant.values) for split in data.splits.values())
     if repeated and all(row.negative is None for row in rows):
-        logger.warning("%s: %d repeated pairs were joined", source, repeated)
+        logger.warning("%s: %d repeated pairs were merged", source, repeated)
     return data
 
 
@@ -104,7 +104,7 @@ def _columns(place: Path, table: Any) -> list[str]:
     """The columns of query and positive, and of the negative where there is one."""
     names: Sequence[str] = table.column_names
     if label := next((name for name in LABELS if name in names), None):
-        raise UserError(f"{place} has a column {label!r}: keep its positive pairs only, without that column")
+        raise UserError(f"{place} has a column {label!r}: keep only its positive pairs, without that column")
     texts = [name for name in names if getattr(table.features[name], "dtype", "") in ("string", "large_string")]
     query = next((name for name in QUERY if name in texts), None)
     positive = next((name for name in POSITIVE if name in texts), None)

@@ -1,7 +1,7 @@
-"""A directory of TAB-separated files, PaddleNLP's literature-search layout among them.
+"""A directory of TAB-separated files, such as PaddleNLP's literature search.
 
 ``train``, ``dev``, ``test`` (``query TAB passage``; in train a third field may hold a negative), ``corpus``
-(``passage``) and ``unsupervised`` (``text``), each ``.tsv``, ``.csv`` (TAB-separated all the same) or
+(``passage``) and ``unsupervised`` (``text``), each ``.tsv``, ``.csv`` (still TAB-separated) or
 ``.txt``, each optionally ``.gz``; no header and no quoting. ``dev_hard.tsv`` names the part ``dev_hard`` of
 ``dev``.
 DataSource of the layout: PaddleNLP, ``applications/neural_search/recall/in_batch_negative/data.py``.

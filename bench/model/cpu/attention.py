@@ -41,8 +41,8 @@ class Group:
 def plan(packed: Packed, heads: int) -> list[Group]:
     """Cut a length-sorted batch into groups of ``TEXTS`` texts, padded to a multiple of ``STEP`` tokens.
 
-    Few different shapes come up that way, each again and again: a shape seen for the first time costs the
-    CPU library the making of a kernel, and the allocator fresh memory.
+    This gives few different shapes, which repeat. A new shape is slow: the CPU library compiles a kernel for it, and
+    the allocator needs fresh memory.
     """
     count = len(packed.lengths)
     return [_group(packed, begin, min(begin + TEXTS, count), heads) for begin in range(0, count, TEXTS)]
@@ -128,7 +128,7 @@ def packed_attention(
     if packing is None:
         raise RuntimeError("packed attention was called without its plan")
     if sliding_window is not None:
-        raise ValueError("packed attention looks at whole texts, this model at a window of them")
+        raise ValueError("packed attention needs whole texts, but this model uses a sliding window")
     _, heads, count, size = query.shape
     scale = size**-0.5 if scaling is None else scaling
     rows = (x.transpose(1, 2).reshape(count * heads, size) for x in (query, key, value))

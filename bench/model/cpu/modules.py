@@ -1,4 +1,4 @@
-"""Twins of torch's modules that are faster on a CPU, put in place of the originals of a loaded model."""
+"""Replacements of torch modules that are faster on a CPU."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class SmallEmbedding(nn.Embedding):
 
 
 class AutocastLayerNorm(nn.LayerNorm):
-    """Gives the autocast type, so that what follows does not stay in float32 because the embeddings were."""
+    """Returns the autocast type, so that later layers do not stay in float32 like the embeddings."""
 
     def forward(self, x: Tensor) -> Tensor:
         out = super().forward(x)
@@ -53,7 +53,7 @@ class AutocastLayerNorm(nn.LayerNorm):
 
 
 def keep_memory() -> None:
-    """Have the C library keep freed blocks: giving each large tensor back to the kernel costs page faults.
+    """Make the C library keep freed blocks: returning each large tensor to the kernel costs page faults.
 
     Only glibc has the setting; elsewhere nothing happens.
     """
@@ -66,7 +66,7 @@ def keep_memory() -> None:
 
 
 def quicken(model: nn.Module) -> None:
-    """Turn the model's dropouts, layer norms and small embedding tables into their faster twins, in place.
+    """Replace the model's dropouts, layer norms and small embedding tables by faster classes, in place.
 
     Parameters, names and saved files stay as they are: only the classes of the modules change.
     """
