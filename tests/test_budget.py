@@ -87,7 +87,7 @@ def test_a_budget_that_mining_alone_spends_is_told_before_the_first_step(
     ("words", "message"),
     [
         (["budget.steps=5", "budget.texts=5"], r"budget\.steps and budget\.texts are both set"),
-        (["budget.steps=5", "train.max_steps=5"], r"train\.max_steps and a budget both say"),
+        (["budget.steps=5", "train.max_steps=5"], r"train\.max_steps and a budget both set the end of training"),
         (["budget.texts=5", "train.warmup=10"], r"train\.warmup=10 counts steps"),
         (["budget.texts=0"], r"budget\.texts=0 must be at least 1"),
     ],

@@ -112,7 +112,7 @@ def test_a_record_of_odd_values_stops_nothing(
 
 def test_a_directory_without_a_finished_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench("report", "--runs-dir", str(tmp_path)) == 2
-    assert "holds no finished run" in capsys.readouterr().err
+    assert "has no finished run" in capsys.readouterr().err
 
 
 def test_records_of_another_time_are_read_as_well(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_what_cannot_be_on_this_data_is_told_at_once(
 ) -> None:
     """Ranks up to 210 are searched, and the data has 60 passages."""
     assert bench("study", "tune", "trials=3", *words(data, tmp_path, "strategy=mined_hard")) == 2
-    assert "ranks up to 210 are asked for" in capsys.readouterr().err
+    assert "ranks up to 210 are needed" in capsys.readouterr().err
     assert not list(tmp_path.glob("studies/*"))
 
 
@@ -103,7 +103,7 @@ def test_what_cannot_be_on_this_data_is_told_at_once(
         (["margin", "trials=many"], "trials=many is not a whole number"),
         (["pooling", "trials=3"], "tries every combination"),
         (["margin", "sampler=guess"], "sampler=.?guess"),
-        (["margin", "train.weight_decay=0,0.1"], "only strategy= may be a list"),
+        (["margin", "train.weight_decay=0,0.1"], "cannot be comma lists, except strategy="),
         (["margin", "storage=nosuch://host/db"], "storage=nosuch://host/db"),
     ],
 )

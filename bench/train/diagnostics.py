@@ -30,7 +30,7 @@ def diagnose(strategy: Strategy, row: Mapping[str, float], step: int, over: bool
             "few passages are eligible; use smaller margins, more ranks or a smaller n"
         )
     if over and wanted.queue and step <= wanted.warmup:
-        yield f"the queue was never used: it counts after strategy.warmup={wanted.warmup} steps, but training had {step}"
+        yield f"the queue was never used: it counts after strategy.warmup={wanted.warmup} steps; training had {step}"
     refresh = getattr(wanted, "refresh", None)
     if over and refresh is not None and step <= refresh:
         yield f"nothing was mined again: mining repeats every strategy.refresh={refresh} steps, but training had {step}"

@@ -54,7 +54,7 @@ class Hooks:
 
 @dataclass(frozen=True)
 class Conditions:
-    """The conditions of a stage: seed, device, number format, directory of its state, and ranks.
+    """The conditions of a stage: seed, number format, directory of its state, and ranks.
 
     ``precision`` is resolved (``bf16``, ``fp16``, ``fp32``). ``directory`` holds ``last.pt`` for a resume and
     ``best.pt`` with the weights that did best on dev.
