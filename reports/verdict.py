@@ -119,7 +119,8 @@ def _standing(comparison: Comparison) -> list[str]:
         said.append(f"{_named(first)} is significantly better than {others}.")
     else:
         names = listed([_named(comparison.rows[place]) for place in tied], MOST)
-        better = f", and significantly better than the {beaten} remaining" if beaten else ""
+        rest = "the remaining row" if beaten == 1 else f"the {beaten} remaining rows"
+        better = f", and significantly better than {rest}" if beaten else ""
         said.append(f"{_named(first)} is not significantly different from {names}{better}.")
     if untested:
         rows = "1 further row was" if len(untested) == 1 else f"{len(untested)} further rows were"

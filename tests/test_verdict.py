@@ -38,7 +38,7 @@ def test_a_cheaper_row_that_is_tied_stands_in_the_instruction() -> None:
     assert instruction.endswith(
         ", at 10.0 times the texts encoded; `in_batch` is statistically tied at 10 % of the cost."
     )
-    assert "not significantly different from `in_batch`, and significantly better than the 1 remaining" in evidence
+    assert "not significantly different from `in_batch`, and significantly better than the remaining row." in evidence
     assert "64,000 texts encoded (train 90 s, mine 10 s)" in cost
     lower = comparison.rows[0].metrics["recall@1"].mean - comparison.rows[1].metrics["recall@1"].mean
     assert (
