@@ -52,8 +52,8 @@ class StudySpec:
     combination of the choices runs with ``seeds`` and is reported; nothing is selected.
 
     ``hold`` are overrides of every run; the command line takes precedence over them. ``report`` is the metric of the
-    final comparison. Without them ``metric`` is the metric that selects weights in training, and ``report`` the headline
-    of the evaluation. ``differs`` names the aspects in which the compared runs differ on purpose.
+    final comparison. Without them ``metric`` is the metric that selects weights in training, and ``report`` the
+    headline of the evaluation. ``differs`` names the aspects in which the compared runs differ on purpose.
 
     Raises ``ValueError`` for an invalid study.
     """

@@ -169,10 +169,14 @@ def test_two_runs_started_together_on_an_empty_cache_share_one_right_pool(data: 
     alone = start("alone", 1)
     alone.communicate(timeout=120)
     np.testing.assert_array_equal(pool("together"), pool("alone"))
-    metrics = [
-        record_of(next((tmp_path / p / "runs").glob("mined_hard-*-s1-*"))).metrics for p in ("together", "alone")
+    found = [
+        {
+            record.knobs["n"]: record.metrics
+            for record in map(record_of, (tmp_path / place / "runs").glob("mined_hard-*"))
+        }
+        for place in ("together", "alone")
     ]
-    assert metrics[0] == metrics[1]
+    assert set(found[0]) == {1, 2} and found[0][1] == found[1][1]
 
 
 # Again while training

@@ -150,9 +150,10 @@ def test_history_after_a_kill_is_as_if_it_had_stopped_at_the_checkpoint(
 
 
 def test_a_broken_line_of_history_has_a_place(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path, "")
+    (tmp_path / "r").mkdir()
+    run = RunDirectory(tmp_path, "r")
     run.append_history({"step": 1})
-    with (tmp_path / "history.jsonl").open("a") as file:
+    with (tmp_path / "r" / "history.jsonl").open("a") as file:
         file.write("{broken\n{}\n")
     with pytest.raises(UserError, match=r"history\.jsonl:2: "):
         run.history()
