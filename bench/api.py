@@ -1,0 +1,213 @@
+"""The program from Python: settings, runs, records as a table, comparisons, embeddings. See docs/api.md.
+
+Whatever a person can mend raises :class:`bench.errors.UserError`, whose message says what and how.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError, choice
+from bench.record.serialize import as_override
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from bench.compare.comparison import Comparison
+    from bench.config.run import RunConfig
+    from bench.model.config import EncoderConfig
+    from bench.record.record import Record
+    from bench.run.lifecycle import Outcome
+
+Settings = Mapping[str, object] | Sequence[str]
+"""Settings as ``{"strategy": "mnr", "train.lr": 1e-4}``, or as the command line has them: ``["strategy=mnr"]``."""
+
+ROLES = ("query", "passage")
+_PLAIN = re.compile(r"[\w./:+@~-]+", re.ASCII)
+
+
+def resolve(settings: Settings = ()) -> RunConfig:
+    """The whole configuration of the one run that ``settings`` ask for.
+
+    Raises :class:`UserError` naming the key, the value and what would fit; a sweep over several values is one, too.
+    """
+    from bench.config.overrides import resolve
+
+    return resolve(_single(settings))
+
+
+def run(settings: Settings = (), *, force: bool = False) -> Outcome:
+    """Train and evaluate one run as ``bench run`` does: resumed where it was killed, skipped where it is finished.
+
+    The outcome has ``record`` (metrics in percent, costs, the configuration), ``path`` (its directory, with the
+    weights under ``model/``) and ``skipped``. With ``force`` a finished run is done again. Raises :class:`UserError`.
+    """
+    from bench.config.overrides import command_line, resolve
+    from bench.run.lifecycle import run
+
+    words = _single(settings)
+    return run(resolve(words), command_line(words), force=force)
+
+
+def load_records(directory: str | Path, words: Sequence[str] = ()) -> pd.DataFrame:
+    """The finished runs of a runs directory or of packed records, a row each.
+
+    Columns are ``strategy``, ``seed``, ``data``, ``encoder``, ``split``, ``status``, ``run_id``, every metric
+    (percent), ``cost/NAME`` (seconds, MB, counts, as the record has them) and ``strategy.KNOB``; what a run does not
+    have is missing. ``words`` choose runs as those of ``bench compare`` do. Trials of studies' searches are left out;
+    records that cannot be read are left out with a warning. Raises :class:`UserError` for a directory that is not
+    there and for words that fit no record.
+    """
+    import pandas as pd
+
+    rows = [
+        {
+            "strategy": record.strategy,
+            "seed": record.seed,
+            "data": record.data["name"],
+            "encoder": record.encoder.get("name"),
+            "split": record.split,
+            "status": record.status,
+            "run_id": record.run_id,
+            **record.metrics,
+            **{f"cost/{name}": value for name, value in record.cost.items()},
+            **{f"strategy.{name}": value for name, value in record.knobs.items()},
+        }
+        for record in _records(directory, words)
+    ]
+    kinds = (("strategy.", 2), ("cost/", 1))
+    named = dict.fromkeys(name for row in rows for name in row)
+    order = sorted(named, key=lambda name: next((place for start, place in kinds if name.startswith(start)), 0))
+    return pd.DataFrame(rows, columns=order)
+
+
+def compare(
+    directory: str | Path, words: Sequence[str] = (), metric: str | None = None, allow: Sequence[str] = ()
+) -> Comparison:
+    """Compare the finished runs of a directory or of packed records, as ``bench compare`` does.
+
+    ``words`` choose runs (``["data=medquad", "strategy=in_batch,mnr"]``), ``metric`` is by default the evaluation's
+    headline, ``allow`` names what may differ: ``data``, ``encoder``, ``evaluation``, ``budget``. The comparison has
+    ``rows`` by falling metric with intervals over seeds, the tested ``pairs``, and ``best``, the place of the row that
+    is significantly better than every other, or None. Raises :class:`UserError` for runs that cannot be compared.
+    """
+    from bench.compare.comparability import ASPECTS
+    from bench.compare.comparison import compare
+    from bench.compare.per_query import of_runs
+
+    for name in allow:
+        choice("allow", name, ASPECTS)
+    return compare(_records(directory, words), of_runs(Path(directory)), metric, allow)
+
+
+def embed(
+    texts: Sequence[str],
+    encoder: str | Path | EncoderConfig,
+    role: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+) -> NDArray[np.float32]:
+    """Unit vectors [n, d] of ``texts``, float32, whose inner products are cosines.
+
+    ``encoder`` is a run's directory or its ``model/``, any encoder's directory, a preset (``minilm``) or a hub id, or
+    an :class:`bench.model.config.EncoderConfig`. ``role`` is ``query`` or ``passage`` and puts the encoder's prefix
+    before the texts: that of the run's configuration, or the prompt of a Sentence Transformers directory; without a
+    role there is no prefix. Longer texts are cut to the encoder's length for the role. Raises :class:`UserError` for
+    an encoder that cannot be found, and for texts that are not a list of strings.
+    """
+    import torch
+
+    from bench.data.tokens import tokenize
+    from bench.model.embedding import encode
+    from bench.model.precision import resolve_device, resolve_precision
+    from bench.model.presets import build
+
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise UserError("texts must be a list of strings")
+    if role is not None:
+        choice("role", role, ROLES)
+    config, place = _encoder(encoder), resolve_device(device)
+    with torch.random.fork_rng(devices=[]):
+        model = build(config, texts, place, seed=0)
+    model.check_lengths()
+    lengths = {"query": config.max_query_tokens, "passage": config.max_passage_tokens}
+    longest = max(lengths.values()) if role is None else lengths[role]
+    prefix = {"query": config.query_prefix, "passage": config.passage_prefix}.get(role or "", "")
+    tokens = tokenize(list(texts), model.tokenizer, longest, prefix)
+    return encode(model, tokens, resolve_precision(precision, place))
+
+
+def _single(settings: Settings) -> tuple[str, ...]:
+    """The words of one run. Raises :class:`UserError` for a sweep."""
+    from bench.config.overrides import expand
+
+    if isinstance(settings, str):
+        raise UserError(f"settings are a mapping or a list of key=value words; write [{settings!r}]")
+    words = [_word(*pair) for pair in settings.items()] if isinstance(settings, Mapping) else list(settings)
+    runs = list(expand(words))
+    if len(runs) > 1:
+        raise UserError(f"{' '.join(words)} asks for {len(runs)} runs; loop over them, one call a run")
+    return runs[0]
+
+
+def _word(key: str, value: object) -> str:
+    """A setting as a word of the command line; a text with special characters in quotes."""
+    if isinstance(value, str | Path):
+        text = str(value)
+        return f"{key}={text}" if _PLAIN.fullmatch(text) else "{}='{}'".format(key, text.replace("'", r"\'"))
+    return f"{key}={as_override(value)}"
+
+
+def _records(directory: str | Path, words: Sequence[str]) -> list[Record]:
+    from bench.compare.select import select
+    from bench.record.ledger import read
+
+    ledger = read(Path(directory))
+    for path, why in ledger.skipped:
+        warnings.warn(f"left out: {path}: {why}", stacklevel=3)
+    return select(ledger.records, words)
+
+
+def _encoder(encoder: str | Path | EncoderConfig) -> EncoderConfig:
+    """The configuration that belongs to an encoder's weights."""
+    from bench.model.config import EncoderConfig
+
+    if isinstance(encoder, EncoderConfig):
+        return encoder
+    place = Path(encoder).expanduser()
+    for run, model in ((place, place / "model"), (place.parent, place)):
+        if model.is_dir() and (run / "record.json").is_file():
+            from bench.record.record import Record
+
+            recorded = Record.from_json((run / "record.json").read_text(encoding="utf-8"), run / "record.json").encoder
+            known = {f.name for f in fields(EncoderConfig)} & recorded.keys()
+            # The layers were chosen when the weights were saved.
+            return EncoderConfig(**{**{name: recorded[name] for name in known}, "name": str(model), "layers": None})
+    if place.is_dir():
+        return _described(EncoderConfig(str(place)), place)
+    return EncoderConfig(str(encoder))
+
+
+def _described(config: EncoderConfig, place: Path) -> EncoderConfig:
+    """With the prompts and the length that a Sentence Transformers directory tells."""
+    told: dict[str, Any] = {}
+    for name in ("config_sentence_transformers.json", "sentence_bert_config.json"):
+        try:
+            told |= json.loads((place / name).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{place / name}: not a JSON object ({error})") from error
+    prompts = told.get("prompts") or {}
+    query, passage = prompts.get("query") or "", prompts.get("document") or prompts.get("passage") or ""
+    config = replace(config, query_prefix=query, passage_prefix=passage)
+    longest = told.get("max_seq_length")
+    return config if longest is None else replace(config, max_query_tokens=longest, max_passage_tokens=longest)
