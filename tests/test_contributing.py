@@ -1,0 +1,45 @@
+"""The guide for contributors names files, commands and marks that are there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PATHS = sorted(set(re.findall(r"`((?:bench|strategies|studies|reports|tests|docs)/[\w./*]+)`", TEXT)))
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_path_is_there(path: str) -> None:
+    place = path.replace("NAME.py", "*.py")
+    assert list(ROOT.glob(place)), path
+
+
+def test_its_commands_and_marks_are_there() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", TEXT, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    marks = (ROOT / "pyproject.toml").read_text()
+    for mark in ("gpu", "peers", "postgres", "browser", "shared"):
+        assert f'"{mark}: ' in marks and f"`{mark}`" in TEXT
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("studies/base.py", "class StudySpec"),
+        ("bench/data/formats/base.py", "class Format"),
+        ("bench/evaluate/metrics.py", "METRICS = {"),
+        ("bench/evaluate/metrics.py", "at_ten"),
+        ("bench/evaluate/base.py", "class Evaluation"),
+        ("bench/record/schema.py", "SCHEMAS = {"),
+        ("bench/run/pipeline.py", "def evaluation_of"),
+        ("bench/run/stages.py", "def _on_dev"),
+        ("strategies/base.py", "def register"),
+    ],
+)
+def test_a_name_is_where_the_guide_says(path: str, name: str) -> None:
+    assert name in (ROOT / path).read_text(encoding="utf-8")
