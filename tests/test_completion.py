@@ -14,6 +14,8 @@ from bench.commands import completion, declared
 from bench.config.overrides import _kinds, resolve
 from bench.data.presets import PRESETS as DATA
 from bench.model.presets import PRESETS as ENCODERS
+from bench.record.identity import flat
+from bench.record.serialize import as_override
 from strategies import registered
 from studies import registered as registered_studies
 
@@ -27,6 +29,12 @@ def test_declared_names_are_those_of_the_program() -> None:
     assert declared.settings().keys() == settings
     assert set(declared.names_of("bench.data.presets", "PRESETS")) == set(DATA)
     assert declared.names_of("bench.model.presets", "PRESETS") == ENCODERS
+
+
+def test_declared_defaults_are_those_of_a_run() -> None:
+    defaults = declared.defaults()
+    plain = {key: as_override(value) for key, value in flat(resolve([]).tree()) if not key.startswith("strategy.")}
+    assert defaults == {key: plain[key] for key in defaults if plain[key]} and len(defaults) > 30
 
 
 @pytest.mark.parametrize("name", registered())
@@ -53,6 +61,9 @@ def test_every_value_that_is_offered_for_a_setting_is_accepted() -> None:
         ("", ["strategy=", "seed=", "train.", "eval."]),
         ("tr", ["track=", "train."]),
         ("eva", ["eval.ks=", "eval.split="]),
+        ("train.prec", ["train.precision=", "train.precision=bf16"]),
+        ("eval.k", ["eval.ks=", "eval.ks=[1,5,10,20,50]"]),
+        ("strategy.symm", ["strategy.symmetric=", "strategy.symmetric=true"]),
         ("train.l", ["train.lr=", "train.log_every="]),
         ("strategy.marg", ["strategy.margin=", "strategy.margin_kind="]),
         ("strategy=hard", ["strategy=hard_weighted", "strategy=hardest_neg"]),
@@ -106,7 +117,8 @@ def ask(**environment: str) -> subprocess.CompletedProcess[str]:
     ("line", "at", "answer"),
     [
         ("bench\nst", 1, {"study"}),
-        ("bench\nrun\ntrain.prec", 2, {"train.precision="}),
+        ("bench\nrun\ntrain.l", 2, {"train.lr=", "train.log_every="}),
+        ("bench\nrun\ntrain.lr", 2, {"train.lr=", "train.lr=5e-05"}),
         ("bench\nrun\nstrategy\n=", 3, set(registered())),
         ("bench\nrun\nstrategy\n=\nin_batch,min", 4, {"in_batch,mined_hard"}),
         ("bench\nrun\nstrategy=min", 2, {"strategy=mined_hard"}),

@@ -76,7 +76,8 @@ def words(incomplete: str) -> Iterable[str]:
     """Words KEY=VALUE: keys until there is an ``=``, then the values that are known, also behind a comma."""
     key, sign, value = incomplete.partition("=")
     if not sign:
-        return _keys(incomplete)
+        keys = [one for one in _keys(incomplete) if one.startswith(incomplete)]
+        return _with_values(keys[0]) if len(keys) == 1 and keys[0].endswith("=") else keys
     head, comma, _ = value.rpartition(",")
     before = set(head.split(","))
     values = _values(key)
@@ -126,6 +127,12 @@ def _keys(incomplete: str) -> list[str]:
     groups = dict.fromkeys(f"{key.partition('.')[0]}." for key in keys if "." in key)
     short = [key for key in found if "." not in key]
     return [*short, *groups] if len(_beginning([*short, *groups], incomplete)) != 1 else list(found)
+
+
+def _with_values(key: str) -> list[str]:
+    """The only key that is left, with its values or its default: a shell puts a space behind a word that is alone."""
+    values = [*_values(key[:-1])] or [declared.defaults().get(key[:-1], "")]
+    return [key, *(f"{key}{value}" for value in values if value)]
 
 
 def _values(key: str) -> Iterable[str]:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from bench.record.serialize import as_override
+
 ROOT = Path(__file__).parents[2]
 _REGISTERED = re.compile(r'^@register\(\s*"(\w+)"', re.MULTILINE)
 
@@ -29,16 +31,28 @@ def settings() -> dict[str, tuple[str, ...]]:
     """Every setting of a run but the strategy's, by its dotted key, with its values where those are fixed."""
     run, module = "RunConfig", "bench.config.run"
     found: dict[str, tuple[str, ...]] = {}
-    for key, kind in _fields(module, run):
+    for key, kind, _ in _fields(module, run):
         place = _where(module, kind)
         if key == "strategy":
             continue
         if place is None:
             found[key] = _of_kind(kind)
         else:
-            found |= {f"{key}.{name}": _of_kind(own) for name, own in _fields(place, kind)}
+            found |= {f"{key}.{name}": _of_kind(own) for name, own, _ in _fields(place, kind)}
             found |= _choices(place, kind)
     return found | _choices(module, run)
+
+
+def defaults() -> dict[str, str]:
+    """The default of every setting of a run but the strategy's, as the command line takes it, where it can be read."""
+    run, module = "RunConfig", "bench.config.run"
+    found: dict[str, str] = {}
+    for key, kind, value in _fields(module, run):
+        if (place := _where(module, kind)) is not None and key != "strategy":
+            found |= {f"{key}.{name}": _written(own) for name, _, own in _fields(place, kind)}
+        else:
+            found[key] = _written(value)
+    return {key: text for key, text in found.items() if text}
 
 
 def knobs(strategy: str) -> dict[str, tuple[str, ...]]:
@@ -51,7 +65,7 @@ def knobs(strategy: str) -> dict[str, tuple[str, ...]]:
 def _knobs(module: str, name: str) -> dict[str, tuple[str, ...]]:
     """A field that is a strategy itself, as the stages of a chain are, has knobs ``field.knob``."""
     found: dict[str, tuple[str, ...]] = {}
-    for key, kind in _fields(module, name):
+    for key, kind, _ in _fields(module, name):
         place = _where(module, kind)
         if place is None:
             found[key] = _of_kind(kind)
@@ -103,8 +117,8 @@ def _where(module: str, name: str) -> str | None:
     return None if source is None else _where(source, name)
 
 
-def _fields(module: str, name: str) -> Iterator[tuple[str, str]]:
-    """The fields of a dataclass with their annotations, those of its bases first."""
+def _fields(module: str, name: str) -> Iterator[tuple[str, str, ast.expr | None]]:
+    """The fields of a dataclass with their annotations and defaults, those of its bases first."""
     node = _class(module, name)
     assert node is not None
     for base in node.bases:
@@ -114,7 +128,15 @@ def _fields(module: str, name: str) -> Iterator[tuple[str, str]]:
         if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
             kind = ast.unparse(part.annotation)
             if not kind.startswith("ClassVar"):
-                yield part.target.id, kind
+                yield part.target.id, kind, part.value
+
+
+def _written(value: ast.expr | None) -> str:
+    """A literal as a word of the command line; nothing for what is none."""
+    try:
+        return "" if value is None else as_override(ast.literal_eval(value))
+    except ValueError:
+        return ""
 
 
 def _of_kind(annotation: str) -> tuple[str, ...]:
