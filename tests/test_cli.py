@@ -72,13 +72,21 @@ except SystemExit as end:
 heavy = {{"torch", "transformers", "hydra", "pandas", "wandb"}} & set(sys.modules)
 assert not heavy, heavy
 """
-    asked = [["--help"], ["run", "--help"], ["report", "--help"], ["data", "inspect", "--help"]]
+    asked = [
+        ["--help"],
+        ["run", "--help"],
+        ["report", "--help"],
+        ["data", "inspect", "--help"],
+        ["records", "pack", "--help"],
+    ]
     script = "\n".join(code.format(words=words) for words in asked)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("words", [[], ["run"], ["report"], ["list"], ["data"], ["data", "inspect"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [[], ["run"], ["report"], ["list"], ["data"], ["data", "inspect"], ["records", "pack"]], ids=" ".join
+)
 def test_every_help_has_an_example(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert bench(*words, "--help") == 0
     assert "Example: bench" in " ".join(capsys.readouterr().out.split())

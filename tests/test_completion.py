@@ -145,7 +145,7 @@ def test_zsh_and_fish_are_answered_in_whole_words() -> None:
 
 @pytest.mark.parametrize("asked", ["complete_bash", "complete_nothing", "nonsense", ""])
 def test_a_question_that_makes_no_sense_is_no_traceback(asked: str) -> None:
-    done = ask(_BENCH_COMPLETE=asked)
+    done = ask(_BENCH_COMPLETE=asked, COMP_WORDS="bench\nrun\n'", COMP_CWORD="many")
     assert "Traceback" not in done.stdout + done.stderr
 
 

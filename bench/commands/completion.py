@@ -21,9 +21,10 @@ def answer(command: Callable[[], Any]) -> None:
 
     Bash cuts words at ``=`` and completes the last piece alone; others complete the whole word.
     """
-    done = _joined() if os.environ.get(ASKS) == "complete_bash" else ""
-    out, status = io.StringIO(), 0
+    out, status, done = io.StringIO(), 0, ""
     try:
+        if os.environ.get(ASKS) == "complete_bash":
+            done = _joined()
         with redirect_stdout(out), redirect_stderr(io.StringIO()):
             command()
     except SystemExit as end:
