@@ -40,13 +40,13 @@ class RecordFiles(ABC):
         path = self.root / run_id / "record.json"
         if path.is_dir():
             raise RecordError(f"{path}: is a directory; a record is a file")
-        return Record.from_json(self.read(f"{run_id}/record.json").decode(errors="replace"), path)
+        return Record.from_json(self.read(str(PurePosixPath(run_id, "record.json"))).decode(errors="replace"), path)
 
     def history(self, run_id: str) -> list[dict[str, Any]]:
         """A run's events in order, less a last line torn by a kill; a broken line is a :class:`UserError`."""
         path = self.root / run_id / "history.jsonl"
         try:
-            lines = self.read(f"{run_id}/history.jsonl").split(b"\n")[:-1]
+            lines = self.read(str(PurePosixPath(run_id, "history.jsonl"))).split(b"\n")[:-1]
         except FileNotFoundError:
             return []
         events = []
