@@ -36,8 +36,7 @@ def test_its_commands_and_marks_are_there() -> None:
         ("bench/evaluate/metrics.py", "at_ten"),
         ("bench/evaluate/base.py", "class Evaluation"),
         ("bench/record/schema.py", "SCHEMAS = {"),
-        ("bench/run/pipeline.py", "def evaluation_of"),
-        ("bench/run/stages.py", "def _on_dev"),
+        ("bench/evaluate/__init__.py", "def evaluation_kind"),
         ("strategies/base.py", "def register"),
     ],
 )

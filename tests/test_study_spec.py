@@ -96,9 +96,9 @@ def test_what_cannot_be_on_this_data_is_told_at_once(
     [
         (["margn"], "no study 'margn'.*margin"),
         (["margin", "strategy=mnr"], "study margin: strategy mnr has no knob margin"),
-        (["margin", "strategy.margin=0.1"], "strategy.margin=0.1: that is what study margin varies"),
-        (["hnsw", "index.engine=faiss"], "index.engine=faiss: that is what study hnsw varies"),
-        (["margin", "seed=1"], "seed= is the study's"),
+        (["margin", "strategy.margin=0.1"], "strategy.margin=0.1 cannot be set: study margin varies it"),
+        (["hnsw", "index.engine=faiss"], "index.engine=faiss cannot be set: study hnsw varies it"),
+        (["margin", "seed=1"], "seed= is set by the study"),
         (["margin", "trials=0"], "trials=0 must be at least 1"),
         (["margin", "trials=many"], "trials=many is not a whole number"),
         (["pooling", "trials=3"], "tries every combination"),
