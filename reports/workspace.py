@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bench.record.schema import RETRIEVAL
 from reports.blocks import Prose, Section
 from reports.comparison import main
 from reports.markdown import render
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 NAME = "Which negatives?"
 STRATEGY = "strategy.name"  # in a run's configuration
 LINES = {
-    "Training": ("loss", "gradient_norm", "lr", "dev/exact/mrr@10", "dev/exact/recall@1"),
+    "Training": ("loss", "gradient_norm", "lr", *map(RETRIEVAL.on_dev, ("mrr@10", RETRIEVAL.headline))),
     "Hardness and false negatives": (
         "hardest_similarity",
         "positive_similarity",
@@ -34,7 +35,7 @@ LINES = {
     ),
 }
 BARS = {
-    "Retrieval": ("recall@1", "recall@10", "recall@50", "mrr@10", "ndcg@10", "exact/recall@1"),
+    "Retrieval": tuple(RETRIEVAL.columns),
     "Cost": ("cost/texts_encoded", "cost/train_s", "cost/mine_s", "cost/peak_memory_mb"),
 }
 
@@ -96,7 +97,7 @@ def _panels() -> dict[str, list[Any]]:
         wr.ScatterPlot(
             title="recall@1 against texts encoded",
             x=wr.SummaryMetric("cost/texts_encoded"),
-            y=wr.SummaryMetric("recall@1"),
+            y=wr.SummaryMetric(RETRIEVAL.headline),
             log_x=True,
         )
     )
@@ -106,7 +107,7 @@ def _panels() -> dict[str, list[Any]]:
             wr.Config(STRATEGY),
             wr.Config("strategy.scale"),
             wr.Config("strategy.margin"),
-            wr.SummaryMetric("recall@1"),
+            wr.SummaryMetric(RETRIEVAL.headline),
         )
     ]
     found["Compare"] = [wr.ParallelCoordinatesPlot(columns=columns), wr.RunComparer(diff_only="split")]
