@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,13 @@ def test_only_public_names_of_optuna_and_no_module_of_one_platform(path: Path) -
     ]
     assert not private
     assert not re.search(r"\b(import|from) fcntl\b", text)
+
+
+def test_every_room_of_the_bench_has_a_floor() -> None:
+    """import-linter says nothing of a room that no layer names."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (layers,) = (contract["layers"] for contract in contracts if contract["type"] == "layers")
+    named = {room for layer in layers for room in re.split(r"\s*\|\s*", layer)}
+    inside = (path for path in (ROOT / "bench").iterdir() if path.suffix in ("", ".py") and "__" not in path.name)
+    rooms = {f"bench.{path.stem}" for path in inside}
+    assert rooms <= named, rooms - named
