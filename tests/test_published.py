@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.config.overrides import expand, resolve
 from bench.config.run import RunConfig
 
-RESULTS = Path(__file__).parents[1] / "reports" / "results"
+RESULTS = Path(__file__).parents[1] / "reports" / "results" / "2026-11"
 
 
 def test_every_published_command_is_still_the_run_that_it_was() -> None:
