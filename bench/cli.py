@@ -244,6 +244,8 @@ def new_strategy(name: Annotated[str, typer.Argument(help="Lower-case letters, d
 
     for path in new_strategy(name):
         print(path)
+    print(f"next: bench run strategy={name}; in a checkout, also pytest tests/test_strategies.py -k {name}")
+    print("and: bench list --markdown > docs/strategies.md")
 
 
 @records_app.command("pack", epilog="Example: bench records pack data=medquad --out reports/results/records")

@@ -146,8 +146,8 @@ def index(comparison: Comparison) -> Section | None:
         for h, e in [(row.metrics[name].mean, row.metrics[exact].mean)]
     ]
     note = Prose(
-        "`lost` is exact search minus the approximate index. It is negative where the index misses wrong passages "
-        "that exact search ranks above the right one."
+        "`lost` is the value by exact search minus the value by the index. It can be negative, because the index "
+        "also misses wrong passages, which exact search may rank first."
     )
     engines = ", ".join(dict.fromkeys(record.engine for row in comparison.rows for record in row.group.records))
     header = ["strategy", f"index ({engines})", "exact", "lost"]

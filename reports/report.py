@@ -33,14 +33,17 @@ from reports.study import study
 from reports.verdict import glance, verdict
 
 TITLE = "Which negatives?"
-_READING = (
-    "First table: the number after the best strategy is its value of the metric, in percent. A name is bold where it "
+_TABLE: tuple[str, ...] = (
+    "In the table, the number after the best strategy is its value of the metric, in percent. A name is bold where it "
     "is significantly better than every other row. A difference is bold where it is significant.",
     "The confidence interval is of that pair alone. p is corrected for all pairs (Holm); significant means p ≤ 0.05.",
-    "Differences are those of the HNSW index. Where the difference by exact search is another, the index loses more of "
-    "one row than of the other.",
-    "`texts encoded` counts training and mining, and is the cost. The cheapest statistically tied row encodes the "
-    "fewest texts, in brackets, of those not significantly different from the best; its mean may still be lower.",
+    "Differences are those of the index. Where the difference by exact search is another, the index loses more of one "
+    "row than of the other.",
+    "`texts encoded` counts training and mining, and is the cost. The last column is the row that encodes the fewest "
+    "texts (their number in brackets) of those that are not significantly different from the best. Its mean may be "
+    "lower.",
+)
+_READING: tuple[str, ...] = (
     "Each part below compares runs with equal data, encoder, evaluation and budget, and begins with a recommendation. "
     "A part titled with a study has that study's settings, tuned where it searched. Do not compare rows of different "
     "parts.",
@@ -130,9 +133,11 @@ def _front(found: Sequence[Part], against: str | None, figures: Path | None) -> 
     tested = [group for group in found if group.comparison.pairs]
     if len(tested) > 1:
         answer: list[Block] = [glance([(group.title, group.comparison) for group in tested], against)]
+        reading = _TABLE + _READING
     else:
         answer = [Section(g.title, (Bullets(verdict(g.comparison, against)),)) for g in tested or found]
-    return section("Verdict", *answer, drawn.get("overview"), Bullets(_READING)), saved
+        reading = _READING
+    return section("Verdict", *answer, drawn.get("overview"), Bullets(reading)), saved
 
 
 def _group(group: Part, against: str | None, figures: Path | None) -> Written:

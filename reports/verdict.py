@@ -79,11 +79,14 @@ def _instruction(comparison: Comparison, against: str | None) -> str:
             f"Use {_named(first)}, or {_named(cheaper)} at {_share(cheaper, first)} of the cost: the difference of "
             f"{pair.difference:+.1f} points of {metric} ({interval}) is not significant."
         )
-    doubt = "" if pair.adjusted <= LEVEL else ", not significant"
-    use = (
-        f"Use {_named(first)}: {pair.difference:+.1f} points of {metric} over {_named(baseline)} ({interval}{doubt})"
-        f"{_times(first, baseline)}"
-    )
+    gain, cost = f"{pair.difference:+.1f} points", _times(first, baseline)
+    if pair.adjusted <= LEVEL:
+        use = f"Use {_named(first)}: {gain} of {metric} over {_named(baseline)} ({interval}){cost}"
+    else:
+        use = (
+            f"No clear winner: {_named(first)} has the highest {metric}, {gain} over {_named(baseline)} "
+            f"({interval}, not significant){cost}"
+        )
     if cheaper is None:
         return f"{use}."
     return f"{use}; {_named(cheaper)} is statistically tied at {_share(cheaper, first)} of the cost."
@@ -194,7 +197,8 @@ def _untested(comparison: Comparison) -> tuple[str, ...]:
     rows, metric = comparison.rows, comparison.metric
     best = max(rows, key=lambda row: row.metrics[metric].mean)
     if len(rows) == 1:
-        return (f"No recommendation: only {_named(best)} was run ({metric} {best.metrics[metric].mean:.1f}).",)
+        only = f"only {_named(best)} was run ({metric} {best.metrics[metric].mean:.1f})"
+        return (f"No recommendation: {only}. Run another strategy with the same settings.",)
     enough = sum(row.metrics[metric].n > 1 for row in rows) > 1
     why = (
         "the values of single queries cannot be used"

@@ -94,7 +94,10 @@ class Strategy(ABC):
 
     @classmethod
     def knobs(cls) -> tuple[Knob, ...]:
-        """The strategy's knobs, in order of declaration."""
+        """The strategy's knobs, in order of declaration. Raises ``TypeError`` for a field that is not a knob."""
+        for f in fields(cls):
+            if "source" not in f.metadata:
+                raise TypeError(f"field {f.name} of {cls.__name__} is no knob; declare it with knob(..., source=...)")
         return tuple(Knob(f.name, f.default, **f.metadata) for f in fields(cls))
 
     def head(self, dim: int) -> nn.Module | None:

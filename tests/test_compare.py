@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -237,3 +238,15 @@ def test_a_metric_that_single_queries_do_not_have_cannot_be_tested(
 ) -> None:
     assert bench("compare", "--metric", "exact/recall@1", "--runs-dir", str(runs_dir)) == 0
     assert "nothing is tested" in capsys.readouterr().out
+
+
+def test_a_row_whose_ranks_contradict_its_record_is_noted_and_not_tested(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = next(iter(runs_dir.glob("mnr*/record.json")))
+    record = json.loads(path.read_text())
+    record["metrics"]["recall@1"] += 10
+    path.write_text(json.dumps(record))
+    assert bench("compare", "--runs-dir", str(runs_dir)) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert f"mnr is not tested: {path.parent / 'ranks.parquet'}: its mean recall@1 is" in out

@@ -146,6 +146,7 @@ def test_any_quoted_path_arrives_and_survives_expansion(path: str) -> None:
     [
         (["train.lrr=1"], r"no setting 'train\.lrr'; did you mean 'train\.lr'"),
         (["lr=1"], r"no setting 'lr'.*train\.lr$"),
+        (["stratgy=mnr"], r"no setting 'stratgy'; did you mean 'strategy'"),
         (["batchsize=64"], r"no setting 'batchsize'; did you mean 'train\.batch_size'"),
         (["hydra.verbose=true"], r"no setting 'hydra\.verbose'; known: budget, data, device"),
         (["train=quick"], "no setting 'train'"),

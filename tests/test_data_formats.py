@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.data import DataError, DataSet
+from bench.data import DataConfig, DataError, DataSet, load
 from bench.data.formats import beir, flagembedding, hub
 from bench.errors import UserError
 
@@ -222,3 +222,10 @@ def test_hub_says_what_to_do_without_the_package_or_the_network(monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "datasets", Unreachable)
     with pytest.raises(UserError, match=r"no route to owner/name[^\n]*hf:DIRECTORY"):
         hub.read("hf:owner/name")
+
+
+def test_files_of_two_formats_in_one_directory_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "corpus.tsv").write_text("a\nb\n")
+    write_jsonl(tmp_path / "train.jsonl", [{"query": "q", "pos": ["a"]}])
+    with pytest.raises(UserError, match=r"more than one format \(FlagEmbedding and TAB-separated\)"):
+        load(DataConfig(str(tmp_path)))

@@ -13,6 +13,8 @@ import torch
 from tiny import PASSAGES, bench, write_data
 from tiny_runs import exact, only_run, record_of, runs_in, words
 
+from bench.evaluate import metrics
+
 
 @pytest.fixture(scope="session")
 def finished(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -77,9 +79,8 @@ def test_the_record_is_complete(finished: Path, data: Path) -> None:
 
 def test_metrics_are_of_both_searches_the_whole_and_its_parts(finished: Path) -> None:
     record = record_of(finished)
-    names = ["recall@1", "recall@5", "hit@1", "hit@5", "mrr@10", "ndcg@10"]
     prefixes = ["", "exact/", "dev_hard/", "dev_hard/exact/"]
-    expected = {prefix + name for prefix in prefixes for name in names}
+    expected = {prefix + name for prefix in prefixes for name in metrics.names((1, 5), 20)}
     assert set(record.metrics) == expected
     assert record.baseline_metrics is not None
     assert set(record.baseline_metrics) == expected

@@ -116,3 +116,8 @@ def test_a_sweep_reads_its_data_once_and_a_failure_does_not_stop_it(
 def test_every_run_of_a_sweep_is_checked_before_any_is_run(data: Path, tmp_path: Path) -> None:
     assert bench(*words(data, tmp_path, strategy="mnr,hardest_neg", strategy__scale="20")) == 2
     assert not list(tmp_path.iterdir())
+
+
+def test_an_encoder_that_is_not_there_leaves_no_record(data: Path, tmp_path: Path) -> None:
+    assert bench(*words(data, tmp_path, encoder__name="nope")) == 2
+    assert not list(tmp_path.glob("*/record.json"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from bench.data.tokens import Tokens, tokenize
 from bench.evaluate import EvalConfig, evaluate
 from bench.model.embedding import encode
 from bench.search import IndexConfig
-from bench.train.step import random_state, set_random_state
-from strategies import Batch, Chain, Strategy, registered
+from bench.train.step import check_loss, random_state, set_random_state
+from strategies import Batch, Chain, Loss, Strategy, registered
 from strategies.examples import TwoViews
 
 STRATEGIES = sorted(registered())
@@ -342,3 +342,21 @@ def test_row_max_gives_violated_queries_no_gradient() -> None:
     assert batch.queries.grad is not None
     assert (batch.queries.grad[violated].abs() < 1e-12).all()
     np.testing.assert_allclose(strategy.loss(batch).per_example[violated].detach(), strategy.margin)
+
+
+def test_a_field_that_is_no_knob_is_named() -> None:
+    @dataclass(frozen=True)
+    class Careless(Strategy):
+        scale: float = 3.0
+
+        def loss(self, batch: Batch) -> Loss:
+            raise NotImplementedError
+
+    with pytest.raises(TypeError, match="field scale of Careless is no knob"):
+        Careless.knobs()
+
+
+@pytest.mark.parametrize("wrong", [torch.ones(3), Loss(torch.ones(3, 2)), Loss(torch.ones(()))])
+def test_a_loss_that_is_not_one_term_an_example_names_its_strategy(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="strategy in_batch"):
+        check_loss(registered()["in_batch"](), wrong)

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from optuna.storages import RDBStorage
 
 import bench.study.storage as storage_module
+from bench.errors import UserError
 from bench.study.heartbeat import heartbeat, trial_id
 from bench.study.storage import FileLocking, open_storage
 
@@ -116,3 +117,25 @@ def test_a_journal_keeps_no_heartbeats(tmp_path: Path) -> None:
         pass
     with pytest.raises(KeyError):
         trial_id(storage, "nowhere", 0)
+
+
+def test_a_line_torn_by_a_crash_is_dropped_and_the_study_goes_on(tmp_path: Path) -> None:
+    def study() -> optuna.Study:
+        return optuna.create_study(study_name="s", storage=open_storage(None, tmp_path), load_if_exists=True)
+
+    for _ in range(2):
+        first = study()
+        first.tell(first.ask(), 1.0)
+    log = tmp_path / "trials.log"
+    log.write_bytes(log.read_bytes()[:-20])
+    again = study()
+    states = [trial.state.name for trial in again.trials]
+    assert states == ["COMPLETE", "RUNNING"], "what the torn line said is forgotten"
+    again.tell(again.ask(), 2.0)
+    assert len(study().trials) == 3
+
+
+def test_other_damage_of_the_log_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "trials.log").write_bytes(b"{}\n" + bytes(8) + b"\n")
+    with pytest.raises(UserError, match=r"trials\.log:2: not a JSON object .*delete the file"):
+        open_storage(None, tmp_path)

@@ -275,5 +275,5 @@ def test_a_damaged_checkpoint_is_told(tmp_path: Path, damage: Callable[[bytes], 
     fit(Training(MNR, directory=tmp_path), max_steps=2)
     path = tmp_path / "last.pt"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(UserError, match=r"last\.pt: not a readable checkpoint .*remove it to train"):
+    with pytest.raises(UserError, match=r"last\.pt: not a readable checkpoint .*delete it to start"):
         fit(Training(MNR, directory=tmp_path), max_steps=4)

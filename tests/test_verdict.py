@@ -66,7 +66,10 @@ def test_a_baseline_that_is_tied_and_cheaper_is_recommended_beside_the_best() ->
 
 def test_a_difference_that_is_not_significant_says_so_where_the_cost_is_equal() -> None:
     instruction, evidence, cost = verdict(Runs(LEVELS).compare(), "in_batch")
-    assert instruction.startswith("Use `mined_hard`: +") and ", not significant), at the same cost." in instruction
+    assert (
+        instruction.startswith("No clear winner: `mined_hard` has the highest recall@1, +")
+        and ", not significant), at the same cost." in instruction
+    )
     assert "The difference from `in_batch` is not significant (p " in evidence
     assert cost.endswith("No statistically tied row is known to cost at least 10 % less.")
 

@@ -33,6 +33,9 @@ class {title}(Strategy):
     highest of a negative.
 
     Source: the paper or page that the formula, the defaults and any documented number are from.
+
+    It uses the passages of the batch. For sampled or mined passages, override ``negatives`` with a declaration of
+    ``strategies/negatives.py``, as ``strategies/random_global.py`` does.
     """
 
     scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="where the default is from")

@@ -39,7 +39,7 @@ def pack(words: Sequence[str], runs_dir: Path, out: Path, studies: bool) -> None
         out.mkdir(parents=True, exist_ok=True)
     path = out / archive.NAME
     write_atomic(path, content)
-    counts = f"{len(chosen)} runs, {len(complete)} studies, {len(content) / 2**20:.2f} MiB"
+    counts = f"{len(chosen)} runs, {len(complete)} studies, {len(content) / 2**10:,.0f} KiB"
     print(f"{path}: {counts}")
 
 

@@ -16,7 +16,7 @@ from bench.record.record import Record
 def of_runs(root: Path) -> PerQuery:
     """A reader of the per-item files under ``root``, or in its pack.
 
-    It raises :class:`UserError` for a missing or broken file.
+    It raises :class:`UserError` for a file that is missing, broken, or contradicts its record.
     """
     files = files_at(root)
 
@@ -34,6 +34,13 @@ def of_runs(root: Path) -> PerQuery:
             raise UserError(f"{path}, which holds the values of single items, cannot be read ({error})") from error
         if metric not in table.column_names:
             raise UserError(f"{path}: has no values of {metric} for single items; choose a metric of the whole split")
-        return table[schema.item].to_numpy(), np.asarray(table[metric].to_numpy(), dtype=np.float64)
+        values = np.asarray(table[metric].to_numpy(), dtype=np.float64)
+        recorded = record.metrics.get(metric)
+        if recorded is not None and not np.isclose(values.mean(), recorded, atol=1e-6):
+            raise UserError(
+                f"{path}: its mean {metric} is {values.mean():.4f}, but the record says {recorded:.4f}; "
+                "one of the two files was changed, so run it again with --force"
+            )
+        return table[schema.item].to_numpy(), values
 
     return per_query

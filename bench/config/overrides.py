@@ -213,6 +213,7 @@ def _kinds(strategy: type[Strategy]) -> dict[str, Any]:
 def _check_keys(overrides: Sequence[str], strategy: type[Strategy]) -> None:
     given = [key for key, _, _ in (line.partition("=") for line in overrides) if key != "strategy"]
     known = _kinds(strategy)
+    groups = {key.partition(".")[0] for key in known}
     for key in given:
         if key == "strategy.name":
             raise UserError("write strategy=NAME instead of strategy.name=NAME")
@@ -223,8 +224,8 @@ def _check_keys(overrides: Sequence[str], strategy: type[Strategy]) -> None:
             near = (
                 [k for k in known if k.rpartition(".")[2] == leaf]
                 or [k for k in known if group and k.startswith(group + ".")]
-                or get_close_matches(key, known, cutoff=0.5)
-                or {k.partition(".")[0] for k in known}
+                or get_close_matches(key, [*known, *groups], cutoff=0.5)
+                or groups
             )
             raise UserError(f"{what} {key!r}{nearest(key, near)}")
 

@@ -74,12 +74,15 @@ def _preset(name: str, path: str | None) -> DataSource:
 
 def _at(place: Path, name: str) -> DataSource:
     """The source at an existing path, by the files that are there."""
-    for known in formats():
-        if known.fits(place):
-            stem = name.removesuffix(".gz").removesuffix(".jsonl") if place.is_file() else name
-            return DataSource(stem, known.name, str(place), partial(known.read, place))
+    fitting = [known for known in formats() if known.fits(place)]
+    if len(fitting) > 1:
+        names = " and ".join(known.name for known in fitting)
+        raise UserError(f"{place} has the files of more than one format ({names}); give each a directory of its own")
+    for known in fitting:
+        stem = name.removesuffix(".gz").removesuffix(place.suffix) if place.is_file() else name
+        return DataSource(stem, known.name, str(place), partial(known.read, place))
     if place.is_file():
-        raise UserError(f"{place} is no .jsonl file; give a directory, or a .jsonl file of training pairs")
+        raise UserError(f"no format reads the file {place}; give a directory, or a .jsonl file of training pairs")
     there = sorted(file.name for file in place.iterdir())
     listed = ", ".join(there[:10]) + (", ..." if len(there) > 10 else "")
     looked_for = "\n".join(f"  {known.files}  ({known.name})" for known in formats())

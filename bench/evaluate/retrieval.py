@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from inspect import getsource
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,6 +17,7 @@ from bench.atomic import explain_write_errors
 from bench.data.dataset import DataSet, Floats, Ids, Split
 from bench.data.subset import subset_split
 from bench.errors import UserError
+from bench.evaluate import metrics
 from bench.evaluate.base import Evaluation, Measured, Rows
 from bench.evaluate.config import EvalConfig
 from bench.evaluate.hardest import hardest_queries
@@ -24,6 +27,7 @@ from bench.record.schema import RETRIEVAL
 from bench.search import ExactIndex, IndexConfig, build
 
 WORST = 50  # queries that are kept in words
+DEFINED = sha256(getsource(metrics).encode()).hexdigest()  # a changed definition of a metric is measured anew
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,8 @@ class Retrieval(Evaluation):
 
     @property
     def key(self) -> Any:
-        metrics = names(self.config.ks, self.config.retrieve)
-        return [self.schema.name, metrics, self.name, asdict(self.config), asdict(self.index), self.seed]
+        reported = names(self.config.ks, self.config.retrieve)
+        return [self.schema.name, reported, DEFINED, self.name, asdict(self.config), asdict(self.index), self.seed]
 
     def texts(self) -> Rows:
         return Rows(self.split.queries, self.corpus)
@@ -154,20 +158,20 @@ def evaluate(
     found["exact/"] = ExactIndex(corpus_vectors, device).search(query_vectors, config.retrieve)
     seconds["exact_s"] = perf_counter() - start
 
-    metrics: dict[str, float] = {}
+    measured: dict[str, float] = {}
     columns: dict[str, object] = {"query": split.queries}
     for prefix, (scores, ids) in found.items():
         judged = judge(ids, split.relevant, split.grades)
         values = per_query(judged, names(config.ks, config.retrieve))
-        metrics |= {prefix + name: mean for name, mean in means(values).items()}
+        measured |= {prefix + name: mean for name, mean in means(values).items()}
         for part, rows in parts.items():
             of_part = means({name: column[rows] for name, column in values.items()})
-            metrics |= {f"{part}/{prefix}{name}": mean for name, mean in of_part.items()}
+            measured |= {f"{part}/{prefix}{name}": mean for name, mean in of_part.items()}
         columns["n_relevant"] = judged.known
         columns[f"{prefix}rank"] = pd.arrays.IntegerArray(judged.first, judged.first == 0)
         columns |= {prefix + name: column for name, column in values.items()}
         columns |= {f"{prefix}passages": list(ids), f"{prefix}scores": list(scores)}
-    return Measured(metrics, pd.DataFrame(columns), seconds)
+    return Measured(measured, pd.DataFrame(columns), seconds)
 
 
 def _without_last(split: Split, parts: Mapping[str, Ids]) -> tuple[Split, dict[str, Ids]]:

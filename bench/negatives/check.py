@@ -57,7 +57,8 @@ def _mined(declaration: Mined, data: DataSet) -> None:
     if declaration.last > there:
         raise UserError(
             f"ranks up to {declaration.last} are needed, but {data.name} has {len(data.passages)} passages, "
-            f"up to {labelled} of them relevant to one query, so there are {there} ranks"
+            f"up to {labelled} of them relevant to one query, so there are {there} ranks; set strategy.last to at "
+            f"most {there}"
         )
 
 

@@ -32,6 +32,8 @@ def read(runs_dir: Path) -> Ledger:
     lies in another run's directory, one without a metric and a failed run are skipped and named. Raises
     :class:`UserError` when there is no such directory, and for a pack that is broken or of a later version.
     """
+    if runs_dir.is_file():
+        raise UserError(f"{runs_dir} is a file; give the directory that holds it as --runs-dir")
     if not runs_dir.is_dir():
         raise UserError(f"no runs at {runs_dir}: make some with `bench run`, or give their directory as --runs-dir")
     ledger = Ledger([], [], [])

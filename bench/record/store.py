@@ -55,9 +55,7 @@ class RunDirectory:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                raise RunLocked(
-                    f"{run.path}: another process is writing this run; wait for it, or change the seed"
-                ) from None
+                raise RunLocked(f"{run.path}: another process is writing this run; wait until it ends") from None
         try:
             yield run
         finally:

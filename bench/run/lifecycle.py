@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from bench.record.environment import environment, reset_peak_memory
 from bench.record.record import Record, now
 from bench.record.store import RunDirectory
 from bench.run.context import STANDALONE, ActiveRun, Pruned, RunContext
-from bench.run.pipeline import carry_out, evaluation_of, start
+from bench.run.pipeline import carry_out, evaluation_of, prepare, start
 from bench.track import make_tracker
 
 
@@ -45,8 +46,8 @@ def run(
     """Carry out one run, resume an interrupted one, or skip a finished one.
 
     ``command`` is kept in the record as what repeats it; ``force`` runs a finished one again; ``load`` may
-    keep the data for the next run. Raises :class:`UserError` for all that the person can mend; the record
-    then says ``failed``, and why.
+    keep the data for the next run. Raises :class:`UserError` for all that the person can mend; once the encoder is
+    loaded, the record then says ``failed``, and why.
     """
     device = resolve_device(config.device)
     with display or Display() as shown:
@@ -64,19 +65,15 @@ def run(
             tracker = make_tracker(config.track, config.root)
             active = ActiveRun(config, directory, tracker, shown, Cache(cache_dir()), context)
             begun = start(config, command, data, split, evaluation)
+            reset_peak_memory(str(device))
+            with _explain_memory(config, device):
+                prepared = prepare(active, data, device)  # an encoder that is not there leaves no record
             ok = False
             try:
                 _announce(active, begun, data)
-                reset_peak_memory(str(device))
-                record = carry_out(active, begun, data, evaluation, device)
+                with _explain_memory(config, device):
+                    record = carry_out(active, begun, prepared, evaluation)
                 ok = True
-            except torch.OutOfMemoryError as error:
-                told = UserError(
-                    f"{device} ran out of memory; set train.micro_batch (texts at once, now "
-                    f"{config.train.micro_batch or 'all of a batch'}), which leaves the result as it is"
-                )
-                directory.write_record(_ended(begun, "failed", device, str(told)))
-                raise told from error
             except Pruned:
                 directory.write_record(_ended(begun, "pruned", device))
                 directory.drop_checkpoints()
@@ -87,6 +84,18 @@ def run(
             finally:
                 tracker.finish(ok)
     return Outcome(record, directory.path)
+
+
+@contextmanager
+def _explain_memory(config: RunConfig, device: torch.device) -> Iterator[None]:
+    """Turn PyTorch's error of a full device into a :class:`UserError` that says which setting needs less."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"{device} ran out of memory; set train.micro_batch (texts at once, now "
+            f"{config.train.micro_batch or 'all of a batch'}), which leaves the result as it is"
+        ) from error
 
 
 def _announce(run: ActiveRun, begun: Record, data: DataSet) -> None:
@@ -124,5 +133,7 @@ def _final_split(data: DataSet, wanted: str) -> str:
     if wanted == "test" and "test" not in data.splits and "dev" in data.splits:
         return "dev"
     if wanted not in data.splits:
-        raise UserError(f"eval.split={wanted}: data set {data.name} has no such split{nearest(wanted, data.splits)}")
+        only_train = "; eval.split=train measures on the training queries" if set(data.splits) == {"train"} else ""
+        near = only_train or nearest(wanted, data.splits)
+        raise UserError(f"eval.split={wanted}: data set {data.name} has no such split{near}")
     return wanted

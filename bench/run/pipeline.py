@@ -45,9 +45,9 @@ class Evaluated:
     texts: int
 
 
-def carry_out(run: ActiveRun, started: Record, data: DataSet, evaluation: Evaluation, device: torch.device) -> Record:
-    """All steps of one run, from data to its finished record. ``started`` is the initial record."""
-    prepared = prepare(run, data, device)
+def carry_out(run: ActiveRun, started: Record, prepared: Prepared, evaluation: Evaluation) -> Record:
+    """All steps of one run, from :func:`prepare` to its finished record. ``started`` is the initial record."""
+    data = prepared.data
     cut = truncated(data, prepared.queries, prepared.passages)
     for told in warnings(cut, data.counts, run.config.encoder):
         log.warning(told)

@@ -1,4 +1,8 @@
-"""What an index is: its interface, its settings, the registry of engines, and the rules that every engine keeps."""
+"""What an index is: its interface, its settings, the registry of engines, and the rules that every engine keeps.
+
+A new engine calls :func:`checked` on its vectors and queries, :func:`check_k` before a search and :func:`best_first`
+on what it found; those keep the rules.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from pathlib import Path
@@ -39,6 +40,22 @@ class FileLocking:
         self._lock.release()
 
 
+def _mend(path: Path) -> None:
+    """Drop a last line that a crash left half-written. Raises :class:`UserError` for other damage."""
+    content = path.read_bytes() if path.exists() else b""
+    *lines, torn = content.split(b"\n")
+    for number, line in enumerate(lines, 1):
+        try:
+            json.loads(line)
+        except ValueError as error:
+            raise UserError(
+                f"{path}:{number}: not a JSON object ({error}); delete the file to search anew; finished runs are kept"
+            ) from error
+    if torn:
+        with path.open("r+b") as file:
+            file.truncate(len(content) - len(torn))
+
+
 def open_storage(url: str | None, directory: Path) -> BaseStorage:
     """The storage at ``url``, or the file ``trials.log`` in ``directory``.
 
@@ -52,6 +69,8 @@ def open_storage(url: str | None, directory: Path) -> BaseStorage:
         with explain_write_errors(path):
             directory.mkdir(parents=True, exist_ok=True)
             lock: Any = FileLocking(directory / ".lock")  # Optuna's own base class has a private name
+            with FileLock(directory / ".lock"):
+                _mend(path)
             return JournalStorage(JournalFileBackend(str(path), lock))
     warnings.filterwarnings("ignore", "Heartbeat of storage is supposed to be used with")  # ours beats beside `ask`
     tried = 0

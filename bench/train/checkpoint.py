@@ -27,6 +27,6 @@ def read(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise UserError(
-            f"{path}: not a readable checkpoint ({type(error).__name__}); remove it to train this run from the start"
+            f"{path}: not a readable checkpoint ({type(error).__name__}); delete it to start this run anew"
         ) from error
     return state

@@ -77,7 +77,7 @@ class Stepper:
         def loss_of(encoded: Encoded) -> tuple[AnyBatch, Loss]:
             batch = request.batch(encoded, self.around)
             observe(batch)
-            return batch, self.objective.strategy.loss(batch)
+            return batch, check_loss(self.objective.strategy, self.objective.strategy.loss(batch))
 
         size = self.micro_batch or max(1, request.texts)
         chunks = by_length(request.parts, size, slack=None if self.learner.encoder.packs else 1.5)
@@ -136,6 +136,16 @@ class Stepper:
         place[order] = np.arange(len(order))
         rows = torch.from_numpy(place).to(device)
         return Encoded(torch.cat([e.unit for e in encoded])[rows], torch.cat([e.raw for e in encoded])[rows])
+
+
+def check_loss(strategy: Strategy, loss: object) -> Loss:
+    """``loss`` itself. Raises ``TypeError`` naming the strategy unless it is a :class:`Loss` of one term an example."""
+    if not isinstance(loss, Loss):
+        raise TypeError(f"loss() of strategy {strategy.name} returned {type(loss).__name__}; return Loss(per_example)")
+    if loss.per_example.ndim != 1:
+        shape = list(loss.per_example.shape)
+        raise TypeError(f"loss() of strategy {strategy.name} has shape {shape}; return one term an example, [n]")
+    return loss
 
 
 def random_state(device: torch.device) -> list[Tensor]:

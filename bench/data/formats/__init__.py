@@ -11,6 +11,11 @@ from bench.data.formats.base import Format
 
 @cache
 def formats() -> tuple[Format, ...]:
-    """All formats of files, by the name of their module; the first that fits a path reads it."""
-    modules = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__)]
-    return tuple(module.FORMAT for module in modules if hasattr(module, "FORMAT"))
+    """All formats of files, by the name of their module. Raises ``TypeError`` for a module that defines none."""
+    found = []
+    for name in sorted({module.name for module in iter_modules(__path__)} - {"base", "hub"}):
+        module = import_module(f"{__name__}.{name}")
+        if not isinstance(getattr(module, "FORMAT", None), Format):
+            raise TypeError(f"{module.__name__} defines no FORMAT = Format(...), see bench/data/formats/base.py")
+        found.append(module.FORMAT)
+    return tuple(found)

@@ -1,4 +1,11 @@
-"""The contract of a data format: how it is recognised and read. A file adds one as ``FORMAT``."""
+"""The contract of a data format: how it is recognised and read. A file adds one as ``FORMAT``.
+
+``read(path)`` makes a :class:`~bench.data.validation.Problems` and a :class:`~bench.data.build.Builder`, reads lines
+with :mod:`bench.data.lines` (which reports broken ones with file and line), calls ``builder.corpus(text)`` for every
+passage *before* ``builder.pair(split, query, passage, (file, line))`` for every pair, and returns
+``builder.build(path)``, which raises :class:`~bench.errors.DataError` with all problems at once. Only one format may
+fit a path.
+"""
 
 from __future__ import annotations
 
