@@ -7,8 +7,23 @@ from typing import Any
 
 from bench.record.schema import RETRIEVAL, SCHEMAS
 from bench.record.serialize import as_override
-from reports.blocks import Block, Bullets, Cell, Code, Figure, Prose, Section, Table, amount, number, section, table
+from reports.blocks import (
+    Block,
+    Bullets,
+    Cell,
+    Code,
+    Figure,
+    Prose,
+    Section,
+    Table,
+    amount,
+    listed,
+    number,
+    section,
+    table,
+)
 
+MOST = 4  # rows that are named
 _COSTS = {
     "train_s": "train s",
     "mine_s": "mining s",
@@ -25,6 +40,7 @@ def study(told: Mapping[str, Any], picture: Figure | None = None) -> Section:
     notes = (*comparison["notes"], *failed)
     parts: list[Block | None] = [
         Prose(told["asks"]),
+        Prose(answer(comparison)),
         _trials(told),
         picture,
         _finals(told),
@@ -32,6 +48,17 @@ def study(told: Mapping[str, Any], picture: Figure | None = None) -> Section:
         section("Commands", Code(_commands(told)), folded=True),
     ]
     return Section(told["name"], tuple(part for part in parts if part is not None))
+
+
+def answer(comparison: Mapping[str, Any]) -> str:
+    """Which of the final rows is best, and whether the difference is significant."""
+    metric, (first, *others) = comparison["metric"], comparison["rows"]
+    if not others or not first["letters"]:
+        return "The final runs were not tested against each other."
+    if comparison["best"] == 0:
+        return f"Of the final runs, `{first['label']}` is significantly better than every other."
+    tied = [f"`{row['label']}`" for row in others if set(row["letters"]) & set(first["letters"])]
+    return f"`{first['label']}` has the highest {metric}; it is not significantly different from {listed(tied, MOST)}."
 
 
 def _trials(told: Mapping[str, Any]) -> Section | None:

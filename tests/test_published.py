@@ -7,15 +7,19 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
+from tiny import bench
+
 from bench.config.overrides import expand, resolve
 from bench.config.run import RunConfig
+from bench.record.ledger import read
 
-RESULTS = Path(__file__).parents[1] / "reports" / "results" / "2026-11"
+RESULTS = Path(__file__).parents[1] / "reports" / "results"
+EARLIER = RESULTS / "2026-11"
 
 
 def test_every_published_command_is_still_the_run_that_it_was() -> None:
     """``run_ids.tsv`` was written by the program that made the records: run id, fingerprint of the data, overrides."""
-    published = [line.split("\t") for line in (RESULTS / "run_ids.tsv").read_text(encoding="utf-8").splitlines()]
+    published = [line.split("\t") for line in (EARLIER / "run_ids.tsv").read_text(encoding="utf-8").splitlines()]
     assert len(published) > 250
     known: dict[tuple[str, ...], RunConfig] = {}
     for run_id, fingerprint, overrides in published:
@@ -27,8 +31,23 @@ def test_every_published_command_is_still_the_run_that_it_was() -> None:
 
 
 def test_every_command_of_the_published_pages_is_among_them() -> None:
-    known = {line.split("\t")[2] for line in (RESULTS / "run_ids.tsv").read_text(encoding="utf-8").splitlines()}
-    for page in (RESULTS / "report.md", *RESULTS.glob("studies/*/study.md")):
+    known = {line.split("\t")[2] for line in (EARLIER / "run_ids.tsv").read_text(encoding="utf-8").splitlines()}
+    for page in (EARLIER / "report.md", *EARLIER.glob("studies/*/study.md")):
         for command in re.findall(r"^bench run .*", page.read_text(encoding="utf-8"), re.MULTILINE):
             for single in expand(shlex.split(command)[2:]):
                 assert " ".join(map(shlex.quote, single)) in known, command
+
+
+def test_the_page_is_what_the_published_records_say(tmp_path: Path) -> None:
+    assert bench("report", "--runs-dir", str(RESULTS / "records"), "--out", str(tmp_path)) == 0
+    assert (tmp_path / "report.md").read_text(encoding="utf-8") == (RESULTS / "report.md").read_text(encoding="utf-8")
+    drawn = {path.name for path in (tmp_path / "figures").glob("*.png")}
+    assert drawn == {path.name for path in (RESULTS / "figures").glob("*.png")} != set()
+
+
+def test_every_published_record_has_the_id_of_its_command() -> None:
+    records = read(RESULTS / "records").records
+    assert records
+    for record in records:
+        (words,) = expand(shlex.split(record.command)[2:])
+        assert resolve(words).run_id(record.data["fingerprint"]) == record.run_id

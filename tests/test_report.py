@@ -21,6 +21,7 @@ from reports.blocks import Block, Section, Table
 from reports.comparison import main
 from reports.parts import parts
 from reports.report import build, text
+from reports.study import answer
 from reports.training import telemetry
 
 
@@ -235,3 +236,17 @@ def test_tuned_rows_of_a_study_stand_apart_from_those_of_published_settings(tmp_
     published, study = parts(records, tmp_path, "recall@1", {tuned.records[0].command: "showdown"})
     assert len(published.comparison.rows) == len(LEVELS) and "showdown" not in published.title
     assert study.records == tuned.records and study.title.endswith("(study showdown)")
+
+
+@pytest.mark.parametrize(
+    ("letters", "best", "expected"),
+    [
+        (["a", "b"], 0, "`x` is significantly better than every other"),
+        (["a", "ab", "b"], None, "`x` has the highest recall@1; it is not significantly different from `y`."),
+        (["", ""], None, "not tested against each other"),
+        (["a"], None, "not tested against each other"),
+    ],
+)
+def test_a_study_answers_whether_its_best_row_is_better(letters: list[str], best: int | None, expected: str) -> None:
+    rows = [{"label": label, "letters": own} for label, own in zip("xyz", letters, strict=False)]
+    assert expected in answer({"metric": "recall@1", "best": best, "rows": rows})

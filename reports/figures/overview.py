@@ -51,9 +51,11 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
         "dashed: before training",
         fontsize=8,
     )
-    drawing.alt = f"{panels[0][1].metric} of {len(labels)} strategies on {len(panels)} data sets; best: " + "; ".join(
+    where = "1 data set" if len(panels) == 1 else f"{len(panels)} data sets"
+    best = "; ".join(
         f"{title}: {rows[0].group.strategy} {rows[0].metrics[of.metric].mean:.1f}" for title, of, rows in panels
     )
+    drawing.alt = f"{panels[0][1].metric} of {len(labels)} strategies on {where}; best: {best}"
     return drawing
 
 
