@@ -103,6 +103,8 @@ def compare(
     from bench.compare.comparison import compare
     from bench.compare.per_query import of_runs
 
+    if isinstance(allow, str):
+        raise UserError(f"allow is a list of names; write [{allow!r}]")
     for name in allow:
         choice("allow", name, ASPECTS)
     return compare(_records(directory, words), of_runs(Path(directory)), metric, allow)
@@ -149,8 +151,8 @@ def _single(settings: Settings) -> tuple[str, ...]:
     """The words of one run. Raises :class:`UserError` for a sweep."""
     from bench.config.overrides import expand
 
-    if isinstance(settings, str):
-        raise UserError(f"settings are a mapping or a list of key=value words; write [{settings!r}]")
+    if isinstance(settings, str) or not isinstance(settings, Mapping | Sequence):
+        raise UserError(f"settings are a mapping or a list of key=value words, not {settings!r}")
     words = [_word(*pair) for pair in settings.items()] if isinstance(settings, Mapping) else list(settings)
     runs = list(expand(words))
     if len(runs) > 1:
@@ -160,6 +162,8 @@ def _single(settings: Settings) -> tuple[str, ...]:
 
 def _word(key: str, value: object) -> str:
     """A setting as a word of the command line; a text with special characters in quotes."""
+    if isinstance(value, Mapping):
+        raise UserError(f"settings are flat: write {', '.join(f'{key}.{name}' for name in value)} instead of {key!r}")
     if isinstance(value, str | Path):
         text = str(value)
         return f"{key}={text}" if _PLAIN.fullmatch(text) else "{}='{}'".format(key, text.replace("'", r"\'"))

@@ -57,6 +57,8 @@ def test_settings_that_cannot_be_are_refused() -> None:
     for settings, message in (
         (["seed=1,2"], "asks for 2 runs"),
         ("strategy=mnr", "a mapping or a list"),
+        (None, "a mapping or a list"),
+        ({"train": {"lr": 1}}, "write train.lr instead of 'train'"),
         ({"train.lrr": 1}, "did you mean 'train.lr'"),
         ({"strategy": "in_batch,mnr"}, "not registered"),
     ):

@@ -45,3 +45,11 @@ def test_the_ledger_names_what_it_leaves_out(tmp_path: Path) -> None:
     assert "good-0" in why[copied] and why[odd] == "is a directory; a record is a file"
     with pytest.raises(UserError, match="no runs at"):
         ledger.read(tmp_path / "nowhere")
+
+
+def test_a_single_run_and_a_file_are_not_taken_for_a_directory_of_runs(tmp_path: Path) -> None:
+    path = write(tmp_path, record(run_id="one"))
+    with pytest.raises(UserError, match="is a single run; give the directory of all runs"):
+        ledger.read(path.parent)
+    with pytest.raises(UserError, match="is a file; give the directory that holds it"):
+        ledger.read(path)

@@ -36,6 +36,8 @@ def read(runs_dir: Path) -> Ledger:
         raise UserError(f"{runs_dir} is a file; give the directory that holds it as --runs-dir")
     if not runs_dir.is_dir():
         raise UserError(f"no runs at {runs_dir}: make some with `bench run`, or give their directory as --runs-dir")
+    if (runs_dir / "record.json").is_file():
+        raise UserError(f"{runs_dir} is a single run; give the directory of all runs, {runs_dir.parent}")
     ledger = Ledger([], [], [])
     files = files_at(runs_dir)
     trials = _trials(files)
