@@ -32,6 +32,7 @@ Settings = Mapping[str, object] | Sequence[str]
 
 ROLES = ("query", "passage")
 _PLAIN = re.compile(r"[\w./:+@~-]+", re.ASCII)
+_QUOTE = re.compile(r"(\\*)('|\Z)")  # a backslash counts only before a quote, where it must stand twice
 
 
 def resolve(settings: Settings = ()) -> RunConfig:
@@ -166,14 +167,22 @@ def _word(key: str, value: object) -> str:
         raise UserError(f"settings are flat: write {', '.join(f'{key}.{name}' for name in value)} instead of {key!r}")
     if isinstance(value, str | Path):
         text = str(value)
-        return f"{key}={text}" if _PLAIN.fullmatch(text) else "{}='{}'".format(key, text.replace("'", r"\'"))
+        if _PLAIN.fullmatch(text) and text.lower() not in ("true", "false"):
+            return f"{key}={text}"
+        return f"{key}='{_QUOTE.sub(_escaped, text)}'"
     return f"{key}={as_override(value)}"
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return 2 * found[1] + found[2].replace("'", r"\'")
 
 
 def _records(directory: str | Path, words: Sequence[str]) -> list[Record]:
     from bench.compare.select import select
     from bench.record.ledger import read
 
+    if isinstance(words, str):
+        raise UserError(f"words is a list; write [{words!r}]")
     ledger = read(Path(directory))
     for path, why in ledger.skipped:
         warnings.warn(f"left out: {path}: {why}", stacklevel=3)

@@ -16,7 +16,6 @@ import tempfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -78,18 +77,20 @@ class Cache:
         if self.root is not None:
             try:
                 return _made(self.root / name, make)
+            except ConnectionError:
+                raise  # a closed pipe on the way, which the disk has nothing to do with
             except OSError as error:
                 if self.required:
                     with explain_write_errors(self.root / name):
                         raise
                 log.warning("cannot cache in %s (%s); set NEGBENCH_CACHE to a writable folder", self.root, error)
-        place = _temporary(os.getpid()) / name
+        place = _temporary() / name
         with explain_write_errors(place):
             return _made(place, make)
 
     def find(self, name: str) -> Entry | None:
         """The entry ``name``, or None if it is missing or damaged."""
-        roots = [self.root, _temporary(os.getpid())]
+        roots = [self.root, _own.get(os.getpid())]
         return next((found for root in roots if root and (found := _read(root / name))), None)
 
     def remove(self, name: str) -> None:
@@ -154,10 +155,14 @@ def _sum(file: Path) -> list[int]:
     return [size, checksum]
 
 
-@cache
-def _temporary(process: int) -> Path:
-    """A directory that is removed when this process ends; a forked one has another."""
-    with explain_write_errors(Path(tempfile.gettempdir())):
-        own = Path(tempfile.mkdtemp(prefix="negbench-"))
-    atexit.register(shutil.rmtree, own, ignore_errors=True)
-    return own
+_own: dict[int, Path] = {}  # the temporary directory of each process; a forked one has another
+
+
+def _temporary() -> Path:
+    """A directory that is removed when this process ends."""
+    process = os.getpid()
+    if process not in _own:
+        with explain_write_errors(Path(tempfile.gettempdir())):
+            _own[process] = Path(tempfile.mkdtemp(prefix="negbench-"))
+        atexit.register(shutil.rmtree, _own[process], ignore_errors=True)
+    return _own[process]

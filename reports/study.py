@@ -58,6 +58,8 @@ def answer(comparison: Mapping[str, Any]) -> str:
     if comparison["best"] == 0:
         return f"Of the final runs, `{first['label']}` is significantly better than every other."
     tied = [f"`{row['label']}`" for row in others if set(row["letters"]) & set(first["letters"])]
+    if not tied:
+        return f"Of the tested rows, `{first['label']}` is significantly better than every other. Some were not tested."
     return f"`{first['label']}` has the highest {metric}; it is not significantly different from {listed(tied, MOST)}."
 
 

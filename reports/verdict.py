@@ -178,7 +178,9 @@ def _times(row: StrategyRow, baseline: StrategyRow) -> str:
     if not (_texts(row) and _texts(baseline)):
         return ""
     ratio = _texts(row) / _texts(baseline)
-    return ", at the same cost" if abs(ratio - 1) < SAME_COST else f", at {ratio:.1f} times the texts encoded"
+    if abs(ratio - 1) < SAME_COST:
+        return ", at the same cost"
+    return f", at {_share(row, baseline)} of the cost" if ratio < 1 else f", at {ratio:.1f} times the texts encoded"
 
 
 def _share(cheaper: StrategyRow, row: StrategyRow) -> str:

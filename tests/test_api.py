@@ -49,7 +49,7 @@ def test_a_mapping_and_words_are_the_same_settings(tmp_path: Path) -> None:
     }  # fmt: skip
     assert api.resolve(mapped) == api.resolve(words)
     assert api.resolve({"train.max_steps": None}) == api.resolve()
-    for text in ("it's", 'say "x" = [1]', "a\\b", " lead", "{x}", "問い", ""):
+    for text in ("it's", 'say "x" = [1]', "a\\b", "a\\", "a\\'b", "\\\\'", "true", " lead", "{x}", "問い", ""):
         assert api.resolve({"encoder.query_prefix": text}).encoder.query_prefix == text
 
 

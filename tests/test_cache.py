@@ -114,3 +114,21 @@ def test_two_processes_started_together_make_it_once_and_both_have_it_whole(tmp_
     assert [process.returncode for process in both] == [0, 0]
     assert [words[-1] for words in told] == ["4950.0", "4950.0"]
     assert sum("made" in words for words in told) == 1
+
+
+def test_a_closed_pipe_while_an_entry_is_made_is_no_fault_of_the_disk(tmp_path: Path) -> None:
+    tried = []
+
+    def closed(place: Path) -> Mapping[str, Any]:
+        tried.append(place)
+        raise BrokenPipeError("stdout closed")
+
+    with pytest.raises(BrokenPipeError):
+        Cache(tmp_path).entry("a-1", closed)
+    assert len(tried) == 1
+
+
+def test_looking_makes_no_temporary_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert Cache(tmp_path / "cache").find("a-1") is None
+    assert not list(tmp_path.iterdir())

@@ -243,6 +243,7 @@ def test_tuned_rows_of_a_study_stand_apart_from_those_of_published_settings(tmp_
     [
         (["a", "b"], 0, "`x` is significantly better than every other"),
         (["a", "ab", "b"], None, "`x` has the highest recall@1; it is not significantly different from `y`."),
+        (["a", "b", ""], None, "Of the tested rows, `x` is significantly better than every other."),
         (["", ""], None, "not tested against each other"),
         (["a"], None, "not tested against each other"),
     ],

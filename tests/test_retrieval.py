@@ -11,7 +11,7 @@ import pytest
 from bench.data.dataset import Floats, Ids, Ragged, Split
 from bench.errors import UserError
 from bench.evaluate import EvalConfig, Measured, evaluate
-from bench.evaluate.recall_file import evaluate_file, write_file
+from bench.evaluate.recall_file import check_texts, evaluate_file, write_file
 from bench.search import IndexConfig, registered
 
 CORPUS, QUERIES = 300, 40
@@ -235,5 +235,5 @@ def test_a_malformed_file_is_told_with_its_line(tmp_path: Path, text: str, messa
 def test_a_text_the_format_cannot_hold_leaves_no_file(tmp_path: Path, text: str) -> None:
     path = tmp_path / "recall_result.txt"
     with pytest.raises(UserError, match="tab or a line break"):
-        write_file(path, ["q"], [text], np.array([[0]]), np.array([[1.0]], np.float32))
+        check_texts(["fine", text])
     assert not path.exists()

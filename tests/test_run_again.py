@@ -119,5 +119,19 @@ def test_every_run_of_a_sweep_is_checked_before_any_is_run(data: Path, tmp_path:
 
 
 def test_an_encoder_that_is_not_there_leaves_no_record(data: Path, tmp_path: Path) -> None:
-    assert bench(*words(data, tmp_path, encoder__name="nope")) == 2
+    assert bench(*words(data, tmp_path, encoder="nope")) == 2
     assert not list(tmp_path.glob("*/record.json"))
+
+
+def test_a_forced_run_that_cannot_start_leaves_the_finished_one(data: Path, tmp_path: Path) -> None:
+    import shutil
+
+    root, encoder = tmp_path / "runs", tmp_path / "encoder"
+    assert bench(*words(data, root)) == 0
+    shutil.copytree(only_run(root) / "model", encoder)
+    shutil.rmtree(only_run(root))
+    assert bench(*words(data, root, encoder=str(encoder))) == 0
+    finished = only_run(root)
+    shutil.rmtree(encoder)
+    assert bench(*words(data, root, encoder=str(encoder)), "--force") == 2
+    assert record_of(finished).status == "finished"

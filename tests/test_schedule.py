@@ -34,3 +34,7 @@ def test_matrices_decay_and_vectors_do_not() -> None:
     for name, parameter in encoder.named_parameters():
         vector = name.endswith("bias") or "LayerNorm" in name
         assert decay[id(parameter)] == (0.0 if vector else 0.3), name
+
+
+def test_beyond_the_end_the_rate_is_zero() -> None:
+    assert lr_at(90_000, 50_000, 1e-3, 0.1) == 0

@@ -139,3 +139,9 @@ def test_other_damage_of_the_log_is_named_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "trials.log").write_bytes(b"{}\n" + bytes(8) + b"\n")
     with pytest.raises(UserError, match=r"trials\.log:2: not a JSON object .*delete the file"):
         open_storage(None, tmp_path)
+
+
+def test_an_error_never_shows_the_password(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as raised:
+        open_storage("nosuch://me:pa/s@s@host/db", tmp_path)
+    assert "pa/s" not in str(raised.value) and "nosuch://me:***@host/db" in str(raised.value)

@@ -47,6 +47,11 @@ class RunConfig:
         if not self.runs_dir:
             raise UserError("runs_dir= is empty; name a directory, such as runs_dir=runs")
         self.index.check(self.eval.retrieve)
+        if self.train.trains and self.train.eval_every != 0 and self.train.eval_corpus < self.eval.retrieve:
+            raise UserError(
+                f"train.eval_corpus={self.train.eval_corpus} is smaller than eval.retrieve={self.eval.retrieve}; "
+                f"set train.eval_corpus to at least {self.eval.retrieve}"
+            )
         if self.train.stage_steps and self.train.max_steps:
             raise UserError("train.stage_steps and train.max_steps both set the end of training; give only one of them")
         if self.budget.declared and (self.train.max_steps or self.train.stage_steps):

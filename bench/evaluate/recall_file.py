@@ -12,19 +12,22 @@ from bench.data.dataset import Floats, Ids
 from bench.errors import UserError, at_least
 
 
+def check_texts(texts: Iterable[str]) -> None:
+    """Raise :class:`UserError` for a text that has a tab or a line break, which the format cannot hold."""
+    for text in texts:
+        if any(mark in text for mark in "\t\n\r"):
+            raise UserError(f"eval.recall_file=true: the file cannot hold a text with a tab or a line break: {text!r}")
+
+
 def write_file(path: Path, queries: Sequence[str], passages: Sequence[str], ids: Ids, scores: Floats) -> None:
     """Write a line ``query TAB passage TAB score`` for each of the ``ids`` and ``scores`` ``[Q, k]``.
 
-    ``ids`` are rows of ``passages``. The file appears whole or not at all. Raises :class:`UserError` for a
-    text that has a tab or a line break, which the format cannot hold.
+    ``ids`` are rows of ``passages``. The file appears whole or not at all. The texts must fit, see :func:`check_texts`.
     """
     with atomic_file(path) as file:
         for query, row, values in zip(queries, ids, scores, strict=True):
             for passage, score in zip(row, values, strict=True):
-                line = f"{query}\t{passages[passage]}\t{float(score)!r}"
-                if line.count("\t") != 2 or "\n" in line or "\r" in line:
-                    raise UserError(f"{path}: cannot hold a text with a tab or a line break: {line!r}")
-                file.write(f"{line}\n".encode())
+                file.write(f"{query}\t{passages[passage]}\t{float(score)!r}\n".encode())
 
 
 def evaluate_file(

@@ -22,7 +22,7 @@ from bench.evaluate.base import Evaluation, Measured, Rows
 from bench.evaluate.config import EvalConfig
 from bench.evaluate.hardest import hardest_queries
 from bench.evaluate.metrics import judge, means, names, per_query
-from bench.evaluate.recall_file import write_file
+from bench.evaluate.recall_file import check_texts, write_file
 from bench.record.schema import RETRIEVAL
 from bench.search import ExactIndex, IndexConfig, build
 
@@ -35,9 +35,10 @@ class Retrieval(Evaluation):
     """The queries of ``split``, which is ``name`` of ``data``, search the passages ``corpus`` (ids, in order).
 
     ``split.relevant`` counts passages within ``corpus``. ``parts`` names rows of the split to report beside the
-    whole. ``device`` is that of exact search; ``seed`` that of the index. Without ``final`` only exact search runs and
-    no query is kept in words. Raises :class:`UserError` when the corpus is too small for the settings or lacks a
-    relevant passage, when a part is empty, and when the package of the index's engine is not installed.
+    whole. ``device`` is that of exact search; ``seed`` that of the index. Without ``final`` only exact search runs
+    and no query is kept in words. Raises :class:`UserError` when the corpus is too small for the settings or lacks
+    a relevant passage, when a part is empty, when ``recall_file`` cannot hold a text, and when the package of the
+    index's engine is not installed.
     """
 
     data: DataSet
@@ -57,6 +58,9 @@ class Retrieval(Evaluation):
         check_task(self.split, self.parts, len(self.corpus), self.config.retrieve, self.data.name)
         if self.final:
             self.index.require()
+        if self.final and self.config.recall_file:
+            check_texts(self.data.queries[query] for query in self.split.queries)
+            check_texts(self.data.passages[passage] for passage in self.corpus)
 
     @classmethod
     def of(

@@ -1,4 +1,4 @@
-"""The id of a run: equal for runs with the same result, different otherwise."""
+"""The id of a run: equal for equal data and settings that decide the result. Weights count by name."""
 
 from __future__ import annotations
 

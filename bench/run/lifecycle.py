@@ -60,14 +60,14 @@ def run(
             if directory.finished and not force:
                 directory.drop_checkpoints()  # a kill may have come between the record and this
                 return Outcome(directory.read_record(), directory.path, skipped=True)
-            if force:
-                directory.clear()
             tracker = make_tracker(config.track, config.root)
             active = ActiveRun(config, directory, tracker, shown, Cache(cache_dir()), context)
             begun = start(config, command, data, split, evaluation)
             reset_peak_memory(str(device))
             with _explain_memory(config, device):
-                prepared = prepare(active, data, device)  # an encoder that is not there leaves no record
+                prepared = prepare(active, data, device)  # an encoder that is not there leaves everything as it is
+            if force:
+                directory.clear()
             ok = False
             try:
                 _announce(active, begun, data)

@@ -92,9 +92,9 @@ def train(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Trained
 
 
 def _on_dev(run: ActiveRun, prepared: Prepared) -> Callable[[], dict[str, float]] | None:
-    """The evaluation during training: some dev queries against a smaller corpus; None without a dev split."""
+    """The evaluation during training: some dev queries against a smaller corpus; None where it is never made."""
     config, data = run.config, prepared.data
-    if "dev" not in data.splits:
+    if "dev" not in data.splits or not config.train.trains or config.train.eval_every == 0:
         return None
     device, limits = str(prepared.encoder.device), config.train
     settings = replace(config.eval, max_corpus=None)

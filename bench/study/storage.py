@@ -100,4 +100,4 @@ def open_storage(url: str | None, directory: Path) -> BaseStorage:
 
 def _shown(url: str) -> str:
     """The URL without its password."""
-    return re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", url)
+    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)

@@ -22,9 +22,9 @@ def lr_at(step: float, total: float, lr: float, warmup: float) -> float:
     """Learning rate of ``step`` (from 0) of ``total``: linearly up over the warm-up, then linearly to zero.
 
     ``warmup`` below 1 is a share of ``total``, else a number of steps. The first step already learns. Both may
-    count anything else that training spends.
+    count anything else that training spends. Beyond ``total``, as after a last search for negatives, it is 0.
     """
     warm = int(warmup * total) if warmup < 1 else int(warmup)
     if step < warm:
         return lr * (step + 1) / (warm + 1)
-    return lr * (total - step) / max(1, total - warm)
+    return lr * max(0.0, total - step) / max(1, total - warm)

@@ -150,9 +150,11 @@ class Trainer:
             if not scaler.is_enabled():  # which meets such gradients now and then, and skips their step
                 self._stop_unless_finite("gradient", norm, done.step + 1)
             scaler.step(optimizer)
+            before_update = scaler.get_scale()
             scaler.update()
             optimizer.zero_grad()
-            table.unused_decay *= 1 - lr * config.weight_decay
+            if scaler.get_scale() >= before_update:  # else the step was skipped
+                table.unused_decay *= 1 - lr * config.weight_decay
             done.step += 1
             done.pairs += len(rows)
             done.texts = stepper.texts_encoded
