@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
 from difflib import get_close_matches
+from functools import cache
 from itertools import product
 from types import NoneType
 from typing import Any, cast, get_args, get_type_hints
@@ -34,6 +35,7 @@ DEFAULT_STRATEGY = "in_batch"
 _TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
 
 
+@cache
 def _schema() -> type:
     """What Hydra composes: the fields of :class:`RunConfig`, the strategy being a group."""
     kinds = get_type_hints(RunConfig)
@@ -148,6 +150,7 @@ def sources(config: RunConfig, overrides: Sequence[str]) -> list[tuple[str, Any,
     return rows
 
 
+@cache
 def _node(schema: type) -> DictConfig:
     """A dataclass as OmegaConf's typed tree, made writable: OmegaConf makes frozen dataclasses read-only."""
 
@@ -195,6 +198,7 @@ def _strategy(overrides: Sequence[str]) -> type[Strategy]:
         raise UserError(f"strategy={unknown}{where} is not registered{nearest(unknown, registered())}") from None
 
 
+@cache
 def _kinds(strategy: type[Strategy]) -> dict[str, Any]:
     """The type of every setting by its dotted key, the knobs being those of ``strategy``."""
 
