@@ -27,7 +27,6 @@ from bench.record.schema import RETRIEVAL
 from bench.search import ExactIndex, IndexConfig, build
 
 WORST = 50  # queries that are kept in words
-DEFINED = sha256(getsource(metrics).encode()).hexdigest()  # a changed definition of a metric is measured anew
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,8 @@ class Retrieval(Evaluation):
     @property
     def key(self) -> Any:
         reported = names(self.config.ks, self.config.retrieve)
-        return [self.schema.name, reported, DEFINED, self.name, asdict(self.config), asdict(self.index), self.seed]
+        definitions = sha256(getsource(metrics).encode()).hexdigest()  # a changed one is measured anew
+        return [self.schema.name, reported, definitions, self.name, asdict(self.config), asdict(self.index), self.seed]
 
     def texts(self) -> Rows:
         return Rows(self.split.queries, self.corpus)

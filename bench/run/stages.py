@@ -97,7 +97,7 @@ def _on_dev(run: ActiveRun, prepared: Prepared) -> Callable[[], dict[str, float]
     if "dev" not in data.splits or not config.train.trains or config.train.eval_every == 0:
         return None
     device, limits = str(prepared.encoder.device), config.train
-    settings = replace(config.eval, max_corpus=None)
+    settings = replace(config.eval, max_corpus=None, recall_file=False)  # the file is of the final split
     evaluation = evaluation_kind(data).of(data, "dev", settings, config.index, device, config.seed)
     dev = evaluation.subset(limits.eval_queries, limits.eval_corpus)
     rows = dev.texts()
