@@ -57,6 +57,7 @@ SETTINGS = {
     "index.ef_construction": ("50", "index.ef_construction", 50),
     "index.ef": ("80", "index.ef", 80),
     "index.threads": ("1", "index.threads", 1),
+    "index.build_threads": ("2", "index.build_threads", 2),
     "eval.ks": ("[1,5]", "eval.ks", (1, 5)),
     "eval.split": ("dev", "eval.split", "dev"),
     "seed": ("7", "seed", 7),

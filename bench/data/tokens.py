@@ -55,6 +55,12 @@ class Tokens:
         """The tokens of the given texts, end to end."""
         return self.ids[Ragged(self.offsets, np.arange(len(self.ids))).take(rows).values]
 
+    def distinct(self, rows: Ids) -> tuple[Ids, Ids]:
+        """Those of ``rows`` whose tokens no earlier one has, in order; [len(rows)] which of them each row equals."""
+        places: dict[bytes, int] = {}
+        place = np.array([places.setdefault(self[row].tobytes(), len(places)) for row in rows.tolist()], dtype=np.int64)
+        return rows[np.unique(place, return_index=True)[1]], place
+
 
 def tokenize(
     texts: Sequence[str],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from hashlib import sha256
 from inspect import getsource
 from pathlib import Path
@@ -12,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from bench.atomic import explain_write_errors
 from bench.data.dataset import DataSet, Floats, Ids, Split
 from bench.data.subset import subset_split
 from bench.errors import UserError
-from bench.evaluate import metrics
+from bench.evaluate import metrics, ties
 from bench.evaluate.base import Evaluation, Measured, Rows
 from bench.evaluate.config import EvalConfig
 from bench.evaluate.hardest import hardest_queries
@@ -79,7 +81,8 @@ class Retrieval(Evaluation):
     @property
     def key(self) -> Any:
         reported = names(self.config.ks, self.config.retrieve)
-        definitions = sha256(getsource(metrics).encode()).hexdigest()  # a changed one is measured anew
+        source = getsource(metrics) + getsource(ties)
+        definitions = sha256(source.encode()).hexdigest()  # a changed one is measured anew
         return [self.schema.name, reported, definitions, self.name, asdict(self.config), asdict(self.index), self.seed]
 
     def texts(self) -> Rows:
@@ -135,10 +138,12 @@ def evaluate(
     ``exact/...`` is measured: the evaluation to use in training.
 
     Metrics are ``recall@1``, ``hit@10``, ``mrr@10``, ``ndcg@10`` by the index, ``exact/recall@1`` ... by exact search,
-    ``dev_hard/recall@1`` and ``dev_hard/exact/recall@1`` over a part. Seconds are ``index_s`` to build the index,
-    ``search_s`` to search it, ``exact_s`` for the whole of exact search. Items have ``query`` (id), ``n_relevant``,
-    then of the index ``rank`` (of the first relevant passage, from 1; missing when none was retrieved), the metrics,
-    ``passages`` and ``scores`` (lists, best first), and the same of exact search under ``exact/...``.
+    ``dev_hard/recall@1`` and ``dev_hard/exact/recall@1`` over a part. Relevant passages rank last among passages of
+    equal score, see :mod:`bench.evaluate.ties`; counts say for how many queries that decides the rank (``tied``,
+    ``exact/tied``). Seconds are ``index_s`` to build the index, ``search_s`` to search it, ``exact_s`` for the whole of
+    exact search. Items have ``query`` (id), ``n_relevant``, then of the index ``rank`` (of the first relevant passage,
+    from 1; missing when none was retrieved), the metrics, ``passages`` and ``scores`` (lists, best first), and the same
+    of exact search under ``exact/...``.
 
     Raises :class:`UserError` when the corpus is too small for the settings or the relevant passages, when a
     part is empty, or when a vector is not finite.
@@ -152,20 +157,39 @@ def evaluate(
 
     found: dict[str, tuple[Floats, Ids]] = {}
     seconds: dict[str, float] = {}
+    deeper = min(config.retrieve + 1, len(corpus_vectors))  # one more shows whether a tie goes on beyond the last
     if by_index:
+        index.check(config.retrieve)
         start = perf_counter()
         searched = build(corpus_vectors, index, seed)
         built = perf_counter()
-        found[""] = searched.search(query_vectors, config.retrieve)
+        found[""] = searched.search(query_vectors, min(deeper, index.most))
         seconds |= {"index_s": built - start, "search_s": perf_counter() - built}
     start = perf_counter()
-    found["exact/"] = ExactIndex(corpus_vectors, device).search(query_vectors, config.retrieve)
+    found["exact/"] = ExactIndex(corpus_vectors, device).search(query_vectors, deeper)
     seconds["exact_s"] = perf_counter() - start
 
+    at_score = partial(_at_score, split, query_vectors, corpus_vectors)
+    return _measured(found, seconds, split, parts, config, at_score)
+
+
+def _measured(
+    found: Mapping[str, tuple[Floats, Ids]],
+    seconds: Mapping[str, float],
+    split: Split,
+    parts: Mapping[str, Ids],
+    config: EvalConfig,
+    at_score: ties.AtScore,
+) -> Measured:
+    """The measurements of the rankings ``found``, by the prefix of their names."""
     measured: dict[str, float] = {}
+    counts: dict[str, int] = {"items": len(split)}
     columns: dict[str, object] = {"query": split.queries}
     for prefix, (scores, ids) in found.items():
-        judged = judge(ids, split.relevant, split.grades)
+        scores, beyond = scores[:, : config.retrieve], scores[:, config.retrieve :]
+        ids = ids[:, : config.retrieve]
+        judged, tied = ties.relevant_last(judge(ids, split.relevant, split.grades), scores, beyond, at_score)
+        counts[f"{prefix}tied"] = int(tied.sum())
         values = per_query(judged, names(config.ks, config.retrieve))
         measured |= {prefix + name: mean for name, mean in means(values).items()}
         for part, rows in parts.items():
@@ -175,7 +199,18 @@ def evaluate(
         columns[f"{prefix}rank"] = pd.arrays.IntegerArray(judged.first, judged.first == 0)
         columns |= {prefix + name: column for name, column in values.items()}
         columns |= {f"{prefix}passages": list(ids), f"{prefix}scores": list(scores)}
-    return Measured(measured, pd.DataFrame(columns), seconds)
+    told = tuple(ties.warnings(counts["exact/tied"], len(split)))
+    return Measured(measured, pd.DataFrame(columns), seconds, counts=counts, warnings=told)
+
+
+def _at_score(split: Split, queries: Floats, corpus: Floats, rows: Ids, scores: Floats) -> NDArray[np.bool_]:
+    """[rows] whether a relevant passage of the query has the given one of ``scores``, equal as ties are."""
+    row = np.repeat(np.arange(len(rows)), split.relevant.lengths[rows])
+    own = np.einsum("rd,rd->r", queries[rows[row]], corpus[split.relevant.take(rows).values])
+    equal = np.abs(own - scores[row]) <= ties.TOLERANCE
+    if split.grades is not None:
+        equal &= split.grades[split.relevant.positions(rows)] > 0
+    return np.bincount(row[equal], minlength=len(rows)) > 0
 
 
 def _without_last(split: Split, parts: Mapping[str, Ids]) -> tuple[Split, dict[str, Ids]]:

@@ -20,6 +20,7 @@ from bench.model.precision import autocast
 from bench.model.prepared import Prepared
 from bench.progress import Task, unwatched
 
+REVISION = 2  # of what is kept
 TOKENS_AT_ONCE = {"cpu": 1 << 11, "cuda": 1 << 17}
 
 
@@ -33,10 +34,13 @@ def encode(
 ) -> Floats:
     """[n, d] unit vectors of the texts ``rows`` of ``tokens`` (all, by default), in that order.
 
-    Dropout is off during encoding and restored afterwards. ``progress`` gets the number of texts of each chunk.
+    Texts of equal tokens are encoded once, so their vectors are equal to the last bit. Dropout is off during encoding
+    and restored afterwards. ``progress`` gets the number of texts of each chunk.
     """
     rows = np.arange(len(tokens.lengths)) if rows is None else rows
+    rows, place = tokens.distinct(rows)
     lengths = tokens.lengths[rows]
+    times = np.bincount(place, minlength=len(rows))
     order = np.argsort(-lengths, kind="stable")  # longest first: too little memory shows at once
     vectors = np.empty((len(rows), encoder.dim), dtype=np.float32)
     budget = TOKENS_AT_ONCE.get(encoder.device.type, TOKENS_AT_ONCE["cuda"])
@@ -51,10 +55,10 @@ def encode(
                 vectors[chunk] = encoder(pack([(tokens, rows[chunk])])).unit.cpu().numpy()
                 begin += len(chunk)
                 if progress is not None:
-                    progress(len(chunk))
+                    progress(int(times[chunk].sum()))
     finally:
         encoder.train(training)
-    return vectors
+    return vectors if len(place) == len(rows) else vectors[place]
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def embed(
 
 def _key(prepared: Prepared, tokens: Tokens, rows: Ids) -> str:
     encoder = prepared.encoder
-    digest = hashlib.sha256(f"{weights_digest(encoder)} {encoder.pooling} {prepared.precision}".encode())
+    digest = hashlib.sha256(f"{REVISION} {weights_digest(encoder)} {encoder.pooling} {prepared.precision}".encode())
     digest.update(np.ascontiguousarray(tokens.lengths[rows], dtype="<i8").data)
     digest.update(np.ascontiguousarray(tokens.take(rows), dtype="<i4").data)
     return digest.hexdigest()[:24]

@@ -40,7 +40,8 @@ class Record:
     :func:`bench.train.telemetry.measure` over all steps, by stage where there are several) and ``warnings``;
     ``config`` the whole resolved configuration; ``command`` the shortest command that repeats the run;
     ``started`` and ``finished`` are UTC, ISO 8601; ``error`` says why a run failed; ``evaluation`` names the kind of
-    evaluation, see :mod:`bench.record.schema`.
+    evaluation, see :mod:`bench.record.schema`. ``items`` counts what was measured: ``items`` in all (of retrieval:
+    queries), and those for which a tie of scores decides the rank (``tied`` by the index, ``exact/tied``).
 
     Raises ``ValueError`` naming the field whose value is of the wrong kind.
     """
@@ -65,6 +66,7 @@ class Record:
     training: Mapping[str, Any] = field(default_factory=dict)
     error: str | None = None
     evaluation: str = "retrieval"
+    items: Mapping[str, int] = field(default_factory=dict)
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

@@ -54,6 +54,8 @@ def carry_out(run: ActiveRun, started: Record, prepared: Prepared, evaluation: E
     before = _before(run, prepared, evaluation) if run.config.eval.untrained else None
     trained = train(run, prepared, evaluation)
     after = evaluate(run, prepared, evaluation, "evaluate", kept=trained.steps == 0)
+    for told in after.measured.warnings:
+        log.warning(told)
     record = finish(started, run.config, prepared, trained, after, before, cut)
     keep(run, prepared, evaluation, after.measured, record)
     return record
@@ -151,7 +153,7 @@ def finish(
         "mine_texts": float(trained.mined.texts),
         "peak_memory_mb": peak_memory_mb(device),
     }
-    told = [*warnings(cut, prepared.data.counts, config.encoder), *trained.warnings]
+    told = [*warnings(cut, prepared.data.counts, config.encoder), *trained.warnings, *after.measured.warnings]
     return replace(
         started,
         status="finished",
@@ -162,6 +164,7 @@ def finish(
         cost=cost,
         environment={**environment(device), "precision": prepared.precision},
         selection=trained.selection,
+        items=after.measured.counts,
         training={"telemetry": trained.telemetry, "warnings": told},
     )
 

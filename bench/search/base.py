@@ -6,6 +6,7 @@ on what it found; those keep the rules.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -38,9 +39,10 @@ class IndexConfig:
 
     ``engine`` is a name of :func:`registered`. ``m`` links a node (twice as many on the lowest level),
     ``ef_construction`` and ``ef`` candidates held while building and while searching; exact search has no use for
-    these three. ``threads`` to build and search with; 0 is all cores, of which faiss and exact search take as many as
-    OMP_NUM_THREADS allows. With one thread, equal vectors and an equal seed build the same graph; with more, the graph
-    depends on the order in which the threads get there, and a recall may differ by a few queries between two builds.
+    these three. ``threads`` search; 0 is all cores, of which faiss and exact search take as many as OMP_NUM_THREADS
+    allows. They do not change what is found. ``build_threads`` build the graph, by default one: equal vectors and an
+    equal seed then build the same graph. With more (0 is all cores) the graph depends on the order in which the threads
+    get there, and a recall may differ by a few queries between two builds.
 
     Raises :class:`UserError` for an engine that is not known and for numbers out of range.
     """
@@ -50,6 +52,7 @@ class IndexConfig:
     ef_construction: int = 100
     ef: int = 100
     threads: int = 0
+    build_threads: int | None = None
 
     def __post_init__(self) -> None:
         choice("index.engine", self.engine, registered())
@@ -57,10 +60,22 @@ class IndexConfig:
         at_least("index.ef_construction", self.ef_construction, 1)
         at_least("index.ef", self.ef, 1)
         at_least("index.threads", self.threads, 0)
+        if self.build_threads is not None:
+            at_least("index.build_threads", self.build_threads, 0)
+
+    @property
+    def builders(self) -> int:
+        """Threads that build the graph; 0 is all cores."""
+        return 1 if self.build_threads is None else self.build_threads
+
+    @property
+    def most(self) -> int:
+        """The most passages that one search can return."""
+        return self.ef if _registry[self.engine].has_ef else sys.maxsize
 
     def check(self, k: int) -> None:
         """Raise :class:`UserError` when the engine has an ``ef`` and it is too small to return ``k`` passages."""
-        if _registry[self.engine].has_ef and self.ef < k:
+        if self.most < k:
             raise UserError(f"index.ef={self.ef} is smaller than k={k}; set index.ef to at least {k}")
 
     def require(self) -> None:

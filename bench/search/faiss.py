@@ -13,8 +13,8 @@ from bench.search.base import IndexConfig, best_first, check_k, checked, limited
 class FaissIndex:
     """HNSW over the inner product of ``vectors`` ``[P, d]``; ids are row numbers, scores are inner products.
 
-    ``seed`` draws the levels of the nodes. With ``config.threads == 1`` an equal seed gives an equal graph; with more
-    threads it does not. faiss keeps one number of threads for the process, which is restored after each call.
+    ``seed`` draws the levels of the nodes. With one thread that builds, an equal seed gives an equal graph; with
+    more threads it does not. faiss keeps one number of threads for the process, which is restored after each call.
     """
 
     def __init__(self, vectors: Floats, config: IndexConfig, seed: int) -> None:
@@ -25,7 +25,7 @@ class FaissIndex:
         self._graph.hnsw.efConstruction = config.ef_construction
         self._graph.hnsw.efSearch = config.ef
         self._graph.hnsw.rng = faiss.RandomGenerator(seed)
-        with _threads(config.threads):
+        with _threads(config.builders):
             self._graph.add(vectors)
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Ids]:

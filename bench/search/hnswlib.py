@@ -12,8 +12,8 @@ from bench.search.base import IndexConfig, best_first, check_k, checked, registe
 class HnswIndex:
     """HNSW over the inner product of ``vectors`` ``[P, d]``; ids are row numbers, scores are inner products.
 
-    ``seed`` draws the levels of the nodes. With ``config.threads == 1`` an equal seed gives an equal graph; with more
-    threads it does not.
+    ``seed`` draws the levels of the nodes. With one thread that builds, an equal seed gives an equal graph; with
+    more threads it does not.
     """
 
     def __init__(self, vectors: Floats, config: IndexConfig, seed: int) -> None:
@@ -25,7 +25,7 @@ class HnswIndex:
         self._graph.init_index(
             max_elements=self._size, M=config.m, ef_construction=config.ef_construction, random_seed=seed
         )
-        self._graph.add_items(vectors, np.arange(self._size), num_threads=self._threads)
+        self._graph.add_items(vectors, np.arange(self._size), num_threads=config.builders or -1)
         self._graph.set_ef(config.ef)
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Ids]:

@@ -13,7 +13,7 @@ class UsearchIndex:
     """HNSW over the inner product of ``vectors`` ``[P, d]``; ids are row numbers, scores are inner products.
 
     usearch takes no seed and always draws the same levels. Here ``seed`` decides the order in which the passages are
-    added, which changes the graph. With ``config.threads == 1`` an equal seed gives an equal graph; with
+    added, which changes the graph. With one thread that builds, an equal seed gives an equal graph; with
     more threads it does not.
     """
 
@@ -31,7 +31,7 @@ class UsearchIndex:
             expansion_search=config.ef,
         )
         order = np.random.default_rng(seed).permutation(self._size)
-        self._graph.add(order, vectors[order], threads=config.threads)
+        self._graph.add(order, vectors[order], threads=config.builders)
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         """See :class:`bench.search.Index`; also raises :class:`UserError` when ``ef`` is under ``k``."""
