@@ -53,7 +53,7 @@ def relevant_last(
     )
     goes_on = (scores[:, -1:] - beyond <= TOLERANCE).any(axis=1)
     settled = replace(judged, gains=np.where(goes_on[:, None] & (group == group[:, -1:]), 0.0, last))
-    decided = np.not_equal(settled.first, replace(judged, gains=first).first)
+    decided = np.asarray(settled.first != replace(judged, gains=first).first)
     unclear = np.flatnonzero(goes_on & (settled.first == 0))
     decided[unclear] = at_score(unclear, scores[unclear, -1])  # whichever of the group the engine returned
     return settled, decided
