@@ -51,7 +51,7 @@ def relevant_last(
     last, first = (
         np.take_along_axis(judged.gains, np.lexsort((sign * judged.gains, group), axis=1), axis=1) for sign in (1, -1)
     )
-    goes_on = (scores[:, -1:] - beyond <= TOLERANCE).any(axis=1)
+    goes_on = np.any(scores[:, -1:] - beyond <= TOLERANCE, axis=1)
     settled = replace(judged, gains=np.where(goes_on[:, None] & (group == group[:, -1:]), 0.0, last))
     decided = np.asarray(settled.first != replace(judged, gains=first).first)
     unclear = np.flatnonzero(goes_on & (settled.first == 0))
