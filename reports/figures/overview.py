@@ -47,7 +47,7 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
     axes[0].set_yticks(range(len(labels)), [*map(short, labels)])
     axes[0].set_ylim(len(labels) - 0.4, -0.6)
     figure.supxlabel(
-        f"{panels[0][1].metric}, percent, 95 % CI over seeds; blue: not significantly different from the best; "
+        f"{panels[0][1].metric}, percent, 95 % CI over seeds and queries; blue: not significantly different from the best; "
         "dashed: before training",
         fontsize=8,
     )

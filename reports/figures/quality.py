@@ -7,7 +7,7 @@ from reports.figures.style import ACCENT, FAINT, INK, OTHER, Drawing, framed, sh
 
 
 def forest(comparison: Comparison) -> Drawing:
-    """Mean and 95 % CI over seeds of every row; the untrained encoder is a dashed line."""
+    """Mean and 95 % CI over seeds and queries of every row; the untrained encoder is a dashed line."""
     metric, rows = comparison.metric, comparison.rows
     labels = [_lettered(row) for row in rows]
     figure, (axis,) = framed(0.23 * len(rows) + 0.9, labels)
@@ -29,11 +29,11 @@ def forest(comparison: Comparison) -> Drawing:
         axis.annotate("before training", at, (4, 0), textcoords="offset points", color=FAINT, fontsize=7)
     axis.set_yticks(range(len(rows)), labels)
     axis.set_ylim(len(rows) - 0.3, -0.7)
-    axis.set_xlabel(f"{metric}, percent: mean and 95 % CI over seeds; blue: not significantly different from the best")
+    axis.set_xlabel(f"{metric}, percent: mean and 95 % CI over seeds and queries; blue: not significantly different from the best")
     axis.grid(axis="x", alpha=0.25)
     first, last = rows[0], rows[-1]
     drawing.alt = (
-        f"{metric} of {len(rows)} rows with 95 % CI over seeds, from {first.group.label} at "
+        f"{metric} of {len(rows)} rows with 95 % CI over seeds and queries, from {first.group.label} at "
         f"{first.metrics[metric].mean:.1f} to {last.group.label} at {last.metrics[metric].mean:.1f}"
     )
     return drawing
