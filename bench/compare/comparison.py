@@ -26,9 +26,9 @@ PerQuery = Callable[[Record, str], tuple[Values, Values]]
 class StrategyRow:
     """One row of a comparison: a strategy with its settings.
 
-    ``metrics`` are over its seeds and queries, in percent; ``cost`` are means over seeds; ``before`` are the metrics of the
-    untrained encoder. Rows that share a letter of ``letters`` are not significantly different; a row without letters
-    was not tested.
+    ``metrics`` are over its seeds and queries, in percent; ``cost`` are means over seeds; ``before`` are the metrics of
+    the untrained encoder. Rows that share a letter of ``letters`` are not significantly different; a row without
+    letters was not tested.
     """
 
     group: SeedGroup
