@@ -21,7 +21,7 @@ def plain(value: float) -> str:
 
 
 def logarithmic(axis: Any, values: Sequence[float], wanted: Sequence[float] = ()) -> None:
-    """Make x logarithmic over positive ``values``, with plain labels at ``wanted`` if these fit, or else at round ones."""
+    """Make x logarithmic over positive ``values``, labelled at ``wanted`` if these fit, or else at round numbers."""
     low, high = min(values), max(values)
     more = max((high / low) ** 0.06, (NARROW * low / high) ** 0.5)
     low, high = low / more, high * more
