@@ -156,16 +156,16 @@ def _group(group: Part, against: str | None, figures: Path | None, answered: boo
     found = section(
         group.title,
         *([] if answered else _statements(group, against)),
-        shown.get("quality"),
         comparison.main(of),
         comparison.notes(of),
         comparison.settings(of),
+        section(f"{of.metric} of every row", shown.get("quality")),
         section("Which differences are significant", shown.get("pairs"), comparison.every_pair(of, folded=True)),
         section("Quality against cost", shown.get("cost"), training.cost(of)),
         section("Recall at larger cut-offs", shown.get("recall"), comparison.every_metric(of, folded=True)),
         section("Learning curves", shown.get("learning")),
-        training.negatives(of, shown.get("hardness")),
         comparison.index(of),
+        training.negatives(of, shown.get("hardness")),
         hardest_items(group),
         section("Files that could not be read", Bullets(tuple(unreadable))) if unreadable else None,
     )

@@ -72,8 +72,8 @@ def framed(
     from matplotlib.figure import Figure
 
     left, gap = EDGE + (widest(labels, SMALL) + 0.1 if labels else 0.42), 0.2
-    across = min(across, len(titles))
     down = -(-len(titles) // across)
+    across = -(-len(titles) // down)
     width = (WIDE - left - right - gap * (across - 1)) / across
     heads = [wrapped(title, width, SMALL) for title in titles]
     top = max(text_height(head, SMALL) for head in heads) + 0.1

@@ -63,11 +63,10 @@ def _chosen(sets: Iterable[Sequence[float]], place: Callable[[float], float], wi
         return fits([*map(place, ticks)], [*map(plain, ticks)], SIZE, width)
 
     alone: Sequence[float] = ()
-    for ticks in sets:
+    for ticks in ([tick for tick in found if fit([tick])] for found in sets):  # without those at the very edge
         if 1 < len(ticks) <= MOST and fit(ticks):
             return ticks
-        single = [tick for tick in ticks if fit([tick])]
-        alone = [min(single, key=lambda tick: abs(place(tick) - width / 2))] if single else alone
+        alone = [min(ticks, key=lambda tick: abs(place(tick) - width / 2))] if ticks else alone
     return alone
 
 
