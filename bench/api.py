@@ -97,7 +97,7 @@ def compare(
 
     ``words`` choose runs (``["data=medquad", "strategy=in_batch,mnr"]``), ``metric`` is by default the evaluation's
     headline, ``allow`` names what may differ: ``data``, ``encoder``, ``evaluation``, ``budget``. The comparison has
-    ``rows`` by falling metric with intervals over seeds, the tested ``pairs``, and ``best``, the place of the row that
+    ``rows`` by falling metric with 95 % CI, the tested ``pairs``, and ``best``, the place of the row that
     is significantly better than every other, or None. Raises :class:`UserError` for runs that cannot be compared.
     """
     from bench.compare.comparability import ASPECTS

@@ -136,7 +136,7 @@ def compare(
     runs_dir: RunsDir = Path("runs"),
     out: Annotated[Path | None, typer.Option(help="Write into this file instead.")] = None,
 ) -> None:
-    """Compare finished runs: 95 % CI over seeds, which differences are significant, and costs."""
+    """Compare finished runs: 95 % CI over seeds and queries, which differences are significant, and costs."""
     from bench.commands.compare import compare as command
 
     command(words or [], runs_dir, metric, [name for name in allow.split(",") if name], every_pair, out)

@@ -18,8 +18,9 @@ _COSTS = {
     "peak_memory_mb": "peak MB",
 }
 NOTES = (
-    "Metrics are in percent; `sd` and `95 % CI` are over seeds. Rows that share a letter are not significantly "
-    f"different (p ≤ {LEVEL:.2f} is significant; paired test over queries and seeds, corrected for all pairs by Holm). "
+    "Metrics are in percent; `sd` is over seeds, `95 % CI` over seeds and queries. Rows that share a letter are not "
+    f"significantly different (p ≤ {LEVEL:.2f} is significant; paired test over queries and seeds, corrected for all "
+    "pairs by Holm). Rows of the same queries can be significantly different although their intervals overlap. "
     "The best row is bold only if it is significantly better than every other row. `untrained` is the encoder "
     "before training. Seconds and memory depend on the machine and on what else ran on it; `texts encoded` counts "
     "training and mining and does not."
@@ -166,7 +167,7 @@ def every_metric(comparison: Comparison, folded: bool = False) -> Section | None
         ]
         for row in comparison.rows
     ]
-    note = Prose("Mean ± sd [95 % CI] over seeds; for parts of the split the mean alone.")
+    note = Prose("Mean ± sd over seeds [95 % CI over seeds and queries]; for parts of the split the mean alone.")
     return section("All metrics", note, table(["strategy", *whole, *parts], rows), folded=folded)
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 
-from reports.blocks import Block, Figure, Section
+from reports.blocks import Block, Figure, Section, Table
 from reports.figures.style import ACCENT, FAINT, INK, PAPER
 
 _PAGE = Path(__file__).parent / "page"
 _CODE = re.compile(r"`([^`]+)`")
+NARROW = 6  # columns of a table that fits into half a wide page
 _THEME = {INK: "var(--ink)", PAPER: "none", FAINT: "var(--faint)", ACCENT: "var(--accent)"}
 
 
@@ -46,9 +47,16 @@ def _inline(svg: str, alt: str) -> str:
     svg = svg[svg.index("<svg") :]
     for colour, by in _THEME.items():
         svg = svg.replace(colour, by)
-    width = re.search(r'width="([\d.]+)pt"', svg)
-    shown = f'style="min-width:{0.75 * float(width[1]):.0f}px" ' if width else ""
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" {shown}', 1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1)
+
+
+def _narrow(section: Section) -> bool:
+    """Whether the section can stand beside another on a wide page: no wide table, no part, and not text alone."""
+    open_ = [block for block in section.blocks if not (isinstance(block, Section) and block.folded)]
+    tables = [block for block in open_ if isinstance(block, Table)]
+    shown = any(isinstance(block, Figure | Table) for block in open_)
+    fits = all(len(table.header) <= NARROW for table in tables)
+    return shown and fits and not any(isinstance(block, Section) for block in open_)
 
 
 def _marked(text: str) -> Markup:
@@ -64,6 +72,7 @@ def _anchor(title: str) -> str:
 def _environment() -> Environment:
     found = Environment(loader=FileSystemLoader(_PAGE), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     found.filters["marked"] = _marked
+    found.tests["narrow"] = _narrow
     return found
 
 

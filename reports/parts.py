@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -12,7 +13,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-from bench.compare.comparability import comparable, distinguish
+from bench.compare.comparability import ASPECTS, comparable, distinguish
 from bench.compare.comparison import Comparison, compare
 from bench.compare.per_query import of_runs
 from bench.compare.seed_groups import group
@@ -78,14 +79,18 @@ class Part:
 
 
 def parts(
-    records: Iterable[Record], root: Path, metric: str | None = None, asked: Mapping[str, str] | None = None
+    records: Iterable[Record],
+    root: Path,
+    metric: str | None = None,
+    studies: Mapping[str, Collection[str]] | None = None,
 ) -> list[Part]:
     """One part for each group of comparable records; parts with the most tested rows come first.
 
-    ``asked`` names studies by the commands of their final runs. Those runs make parts of their own, titled with the
-    study, so that tuned rows are not compared with published settings. Where not every run of a group has ``metric``,
-    the group is compared by the first metric that all have, and a note says so. Raises :class:`UserError` when no run
-    has ``metric``.
+    ``studies`` are the commands of the final runs of each study. Those runs make parts of their own, titled with the
+    study, so that tuned rows are not compared with published settings. A study whose runs differ in encoder, evaluation
+    or budget is one part, since that is its question. Where not every run of a group has ``metric``, the group is
+    compared by the first metric that all have, and a note says so. Raises :class:`UserError` when no run has
+    ``metric``.
     """
     records = list(records)
     if not records:
@@ -94,39 +99,63 @@ def parts(
     if not any(record.metrics.get(metric) is not None for record in records):
         known = sorted({name for record in records for name in record.metrics})
         raise UserError(f"no run has the metric {metric!r}; there is {', '.join(known)}")
-    by_title: dict[str, list[Comparison]] = {}
-    of_studies = asked or {}
-    alone = [part for same in comparable(records) for part in group(same, lambda r: r.command in of_studies).values()]
+    plain, wide = _groups(records, studies or {})
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of it is NumPy and reading files
-        found = list(pool.map(partial(_compare, root=root, metric=metric), alone))
-    for compared in found:
-        by_title.setdefault(tables.title(compared), []).append(compared)
-    made = []
-    for alikes in by_title.values():
-        apart = distinguish([[row.group.records[0] for row in c.rows] for c in alikes])
-        for one, what in zip(alikes, apart, strict=True):
-            made.append(Part(" ".join(filter(None, [what, _studies(one, of_studies)])), "", one, root))
+        found = list(pool.map(partial(_compare, root=root, metric=metric), [same for _, same in [*plain, *wide]]))
+    made = [Part(told, "", one, root) for (told, _), one in zip(wide, found[len(plain) :], strict=True)]
+    for alike in group(zip(plain, found, strict=False), lambda of: tables.title(of[1])).values():
+        apart = distinguish([[row.group.records[0] for row in compared.rows] for _, compared in alike])
+        for ((told, _), compared), what in zip(alike, apart, strict=True):
+            made.append(Part(" ".join(filter(None, [what, told])), "", compared, root))
     made.sort(key=lambda g: (-sum(bool(row.letters) for row in g.comparison.rows), -len(g.records), g.title))
     named: dict[str, Part] = {}
     for of in made:
-        plain = _slug(of.records[0].data["name"])
-        name = next(name for name in chain([plain], (f"{plain}-{n}" for n in count(2))) if name not in named)
+        slug = _slug(of.records[0].data["name"])
+        name = next(name for name in chain([slug], (f"{slug}-{n}" for n in count(2))) if name not in named)
         named[name] = replace(of, name=name)
     return list(named.values())
 
 
+Told = tuple[str, list[Record]]
+"""The studies that made these runs, in words (empty where they are of none), and the runs."""
+
+
+def _groups(records: Sequence[Record], studies: Mapping[str, Collection[str]]) -> tuple[list[Told], list[Told]]:
+    """The runs of each part: comparable ones, and those of each study that are not comparable on purpose."""
+    wide: list[Told] = []
+    whole: set[str] = set()
+    for name, commands in studies.items():
+        made = group((r for r in records if r.command in commands), lambda r: str(r.data["fingerprint"]))
+        for same in (same for same in made.values() if len(comparable(same)) > 1):
+            wide.append((name, same))
+            whole |= {record.run_id for record in same}
+    asked = {command: _plain(name) for name, commands in studies.items() for command in commands}
+    left = comparable(record for record in records if record.run_id not in whole)
+    alike = [same for of in left for same in group(of, lambda r: r.command in asked).values()]
+    often = Counter(_plain(name) for name, _ in wide)
+    return (
+        [(_told(same, asked), same) for same in alike],
+        [(f"study {name if often[_plain(name)] > 1 else _plain(name)}", same) for name, same in wide],
+    )
+
+
+def _plain(study: str) -> str:
+    """The name of a study's file: its directory's without data and digits."""
+    return study.rsplit("-", 2)[0]
+
+
 def _compare(records: Sequence[Record], root: Path, metric: str | None) -> Comparison:
     chosen = _metric(records, metric)
-    compared = compare(records, of_runs(root), chosen)
+    compared = compare(records, of_runs(root), chosen, tuple(ASPECTS))
     if chosen == metric:
         return compared
     note = f"compared by {chosen}, since not all of these runs have {metric}"
     return replace(compared, notes=(note, *compared.notes))
 
 
-def _studies(of: Comparison, asked: Mapping[str, str]) -> str:
-    """The studies that made these rows, in words; empty when a row is of no study."""
-    names = {asked.get(record.command) for row in of.rows for record in row.group.records}
+def _told(records: Sequence[Record], asked: Mapping[str, str]) -> str:
+    """The studies that made these runs, in words; empty when one is of no study."""
+    names = {asked.get(record.command) for record in records}
     found = sorted(name for name in names if name is not None)
     return "" if None in names else f"stud{'y' if len(found) == 1 else 'ies'} {listed(found, MOST)}"
 

@@ -1,7 +1,8 @@
-"""Where the numbers of a report come from: data, software, devices, and the records that were left out."""
+"""Where the numbers of a report come from: data, software, devices, warnings, and the records that were left out."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from bench.record.record import Record
 from reports.blocks import Bullets, Cell, Section, amount, section, table
 from reports.parts import Part
 
+MOST = 20  # warnings that are listed
 _COUNTS = {
     "corpus": "passages",
     "train_pairs": "training pairs",
@@ -18,13 +20,14 @@ _COUNTS = {
 
 
 def provenance(groups: Sequence[Part], skipped: Iterable[tuple[Path, str]]) -> Section | None:
-    """Data sets by fingerprint, the environment of the runs, and the records that were left out."""
+    """Data sets by fingerprint, the environment of the runs, their warnings, and the records that were left out."""
     records = [record for group in groups for record in group.records]
     left_out = tuple(f"`{path}`: {why}" for path, why in skipped)
     return section(
         "Provenance",
         _data(records),
         Bullets(_environment(records)) if records else None,
+        _warnings(records),
         section("Records left out", Bullets(left_out)) if left_out else None,
     )
 
@@ -44,6 +47,20 @@ def _data(records: Sequence[Record]) -> Section | None:
         for (fingerprint, data), count in zip(found.items(), runs, strict=True)
     ]
     return section("Data", table(["data set", "fingerprint", *_COUNTS.values(), "runs"], rows, words=2))
+
+
+def _warnings(records: Sequence[Record]) -> Section | None:
+    """Each warning that a run gave, once, with the number of runs that gave it; the most frequent come first."""
+    told = Counter(warning for record in records for warning in dict.fromkeys(_listed(record)))
+    items = [f"{text} ({count} of {len(records)} runs)" for text, count in told.most_common(MOST)]
+    if (more := len(told) - MOST) > 0:
+        items.append(f"{more} more; they stand in the records under `training.warnings`")
+    return section("Warnings", Bullets(tuple(items))) if items else None
+
+
+def _listed(record: Record) -> list[str]:
+    warnings = record.training.get("warnings")
+    return [text for text in warnings if isinstance(text, str)] if isinstance(warnings, list) else []
 
 
 def _environment(records: Sequence[Record]) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from reports.hardest import hardest_items
 from reports.parts import Part, parts
 from reports.provenance import provenance
 from reports.study import study
-from reports.verdict import glance, verdict
+from reports.verdict import glance, recommended, verdict
 
 TITLE = "Which negatives?"
 _TABLE: tuple[str, ...] = (
@@ -44,9 +44,9 @@ _TABLE: tuple[str, ...] = (
     "lower.",
 )
 _READING: tuple[str, ...] = (
-    "Each part below compares runs with equal data, encoder, evaluation and budget, and begins with a recommendation. "
+    "Each part below compares runs with equal data, encoder, evaluation and budget. "
     "A part titled with a study has that study's settings, tuned where it searched. Do not compare rows of different "
-    "parts.",
+    "parts. A study that varies the encoder or the evaluation has a part of its own, whose rows differ in that.",
     "Rows that share a letter are not significantly different by a paired test over queries and seeds.",
     "Rows differ in the strategy: its negatives, its loss and its settings, such as the scale (see `Settings`). Every "
     "row unfolds to the command that repeats it.",
@@ -77,15 +77,14 @@ def build(
     """
     known, unreadable = _studies(root)
     asked = {
-        command: told["name"].rsplit("-", 2)[0]  # without data and digits
+        told["name"]: {command for row in told["comparison"]["rows"] for command in row["commands"]}
         for told, _ in known
-        for row in told["comparison"]["rows"]
-        for command in row["commands"]
     }
     found = parts(ledger.records, root, metric, asked)
+    answered = {part.name for part in _answered(found)}
     written: list[Callable[[], Written]] = [
         partial(_front, found, against, figures),
-        *(partial(_group, group, against, figures) for group in found),
+        *(partial(_group, group, against, figures, group.name in answered) for group in found),
         *(partial(_study, told, frame, figures) for told, frame in known),
     ]
     made, saved = zip(*_each(written), strict=True)
@@ -123,40 +122,50 @@ def _each(parts: Sequence[Callable[[], Written]]) -> list[Written]:
         return [done.result() for done in [pool.submit(part) for part in parts]]
 
 
+def _answered(found: Sequence[Part]) -> list[Part]:
+    """The parts whose statements stand in front and therefore not in the part: none where a table stands there."""
+    tested = [part for part in found if part.comparison.pairs]
+    return [] if len(tested) > 1 else tested or list(found)
+
+
 def _front(found: Sequence[Part], against: str | None, figures: Path | None) -> Written:
     """The recommendation of each part as a row of a table, or of a single part as statements."""
     if not found:
         return section("Verdict", Prose("There is no finished run.")), {}
+    if answered := _answered(found):
+        parts = [Section(part.title, tuple(_statements(part, against))) for part in answered]
+        return section("Verdict", *parts, Bullets(_READING)), {}
     with styled():
-        drawings = {"overview": overview([(g.short, g.comparison) for g in found])} if figures else {}
+        drawings = {"overview": overview([(part.short, part.comparison) for part in found])} if figures else {}
     drawn, saved = _saved(drawings, figures)
-    tested = [group for group in found if group.comparison.pairs]
-    if len(tested) > 1:
-        answer: list[Block] = [glance([(group.title, group.comparison) for group in tested], against)]
-        reading = _TABLE + _READING
-    else:
-        answer = [Section(g.title, (Bullets(verdict(g.comparison, against)),)) for g in tested or found]
-        reading = _READING
-    return section("Verdict", *answer, drawn.get("overview"), Bullets(reading)), saved
+    tested = [(part.title, part.comparison) for part in found if part.comparison.pairs]
+    table = glance(tested, against)
+    return section("Verdict", table, drawn.get("overview"), Bullets(_TABLE + _READING)), saved
 
 
-def _group(group: Part, against: str | None, figures: Path | None) -> Written:
+def _statements(part: Part, against: str | None) -> list[Block]:
+    """The recommendation, its evidence and cost, and the commands that it recommends."""
+    commands = recommended(part.comparison)
+    return [Bullets(verdict(part.comparison, against)), *([commands] if commands else [])]
+
+
+def _group(group: Part, against: str | None, figures: Path | None, answered: bool = False) -> Written:
     of, unreadable = group.comparison, group.unreadable()
     drawn = _saved(_drawings(group) if figures else {}, figures)
     shown = {name.removeprefix(f"{group.name}-"): figure for name, figure in drawn[0].items()}
     found = section(
         group.title,
-        Bullets(verdict(of, against)),
-        shown.get("quality"),
+        *([] if answered else _statements(group, against)),
         comparison.main(of),
         comparison.notes(of),
         comparison.settings(of),
+        section(f"{of.metric} of every row", shown.get("quality")),
         section("Which differences are significant", shown.get("pairs"), comparison.every_pair(of, folded=True)),
         section("Quality against cost", shown.get("cost"), training.cost(of)),
         section("Recall at larger cut-offs", shown.get("recall"), comparison.every_metric(of, folded=True)),
         section("Learning curves", shown.get("learning")),
-        training.negatives(of, shown.get("hardness")),
         comparison.index(of),
+        training.negatives(of, shown.get("hardness")),
         hardest_items(group),
         section("Files that could not be read", Bullets(tuple(unreadable))) if unreadable else None,
     )

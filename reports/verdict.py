@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.compare.comparison import LEVEL, Comparison, StrategyRow
 from bench.compare.statistics import Pair
-from reports.blocks import Cell, Table, amount, listed, number, table
+from reports.blocks import Cell, Code, Row, Table, amount, listed, number, table
 from reports.comparison import p_value
 
 MOST = 4  # strategies that are named
@@ -25,8 +25,16 @@ def verdict(comparison: Comparison, against: str | None = None) -> tuple[str, ..
     return _instruction(comparison, against), _evidence(comparison, against), _cost(comparison)
 
 
+def recommended(comparison: Comparison) -> Code | None:
+    """The command that repeats the first row, and that of the cheapest tied one; None when nothing could be tested."""
+    if not comparison.pairs:
+        return None
+    rows = [row for row in (comparison.rows[0], _cheaper(comparison)) if row is not None]
+    return Code(tuple(line for row in rows for line in (f"# {row.group.label}", *row.group.commands)))
+
+
 def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) -> Table:
-    """One line for each titled comparison: its best row, the difference from the baseline, the cost.
+    """One line for each titled comparison: its best row, the difference from the baseline, the cost, the command.
 
     Every comparison must have been tested.
     """
@@ -40,7 +48,7 @@ def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) 
         "texts encoded",
         "cheapest statistically tied",
     ]
-    body = []
+    body: list[Row] = []
     for title, of in found:
         first, pair, cheaper = of.rows[0], _difference(of, against), _cheaper(of)
         value = first.metrics[of.metric].mean
@@ -54,15 +62,14 @@ def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) 
                 Cell(p_value(pair), pair.adjusted, "significant" if significant else "not significant"),
                 number(_exact(of, pair), 1, sign=True),
             ]
-        body.append(
-            [
-                title,
-                Cell(f"{first.group.label} ({value:.1f})", value, of.metric, strong=of.best == 0),
-                *tested,
-                amount(first.cost.get("texts_encoded")),
-                Cell(f"{cheaper.group.label} ({_texts(cheaper):,.0f})", _texts(cheaper)) if cheaper else Cell("none"),
-            ]
-        )
+        cells = [
+            Cell(title),
+            Cell(f"{first.group.label} ({value:.1f})", value, of.metric, strong=of.best == 0),
+            *tested,
+            amount(first.cost.get("texts_encoded")),
+            Cell(f"{cheaper.group.label} ({_texts(cheaper):,.0f})", _texts(cheaper)) if cheaper else Cell("none"),
+        ]
+        body.append(Row(tuple(cells), first.group.commands))
     return table(header, body, words=3)
 
 
@@ -207,7 +214,8 @@ def _untested(comparison: Comparison) -> tuple[str, ...]:
         if enough
         else "a test needs at least two strategies with at least two seeds each"
     )
-    highest = f"The highest {metric} is {best.metrics[metric].mean:.1f}, of {_named(best)}."
+    price = f" ({_texts(best):,.0f} texts encoded)" if _texts(best) else ""
+    highest = f"The highest {metric} is {best.metrics[metric].mean:.1f}, of {_named(best)}{price}."
     return (f"No recommendation, because nothing could be tested: {why}. {highest}",)
 
 

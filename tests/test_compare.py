@@ -250,3 +250,36 @@ def test_a_row_whose_ranks_contradict_its_record_is_noted_and_not_tested(
     assert bench("compare", "--runs-dir", str(runs_dir)) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert f"mnr is not tested: {path.parent / 'ranks.parquet'}: its mean recall@1 is" in out
+
+
+def test_two_equal_seeds_have_an_interval_and_the_note_says_that_there_are_two() -> None:
+    runs = Runs({"mnr": 0.5, "mined_hard": 0.7}, seeds=(1, 2)).add(Runs({"in_batch": 0.6}, seeds=(1,)))
+    first, second = (record for record in runs.records if record.strategy == "mnr")
+    runs.values[second.run_id] = runs.values[first.run_id]
+    runs.records[runs.records.index(second)] = replace(second, metrics=first.metrics)
+    found = runs.compare()
+    row = next(row for row in found.rows if row.group.strategy == "mnr").metrics["recall@1"]
+    assert row.sd == 0 and row.low is not None and row.high is not None
+    by_queries = 1.96 * np.std(runs.values[first.run_id]) / np.sqrt(QUERIES)
+    assert (row.high - row.low) / 2 == pytest.approx(by_queries, rel=0.02)
+    assert [note for note in found.notes if "two seeds" in note and "mnr" in note and "mined_hard" in note]
+    assert [note for note in found.notes if note.startswith("one seed") and note.endswith("in_batch")]
+
+
+@pytest.mark.parametrize(
+    ("counts", "known"), [({"test_queries": 1000}, True), ({}, False), ({"test_queries": "?"}, False)]
+)
+def test_where_values_of_queries_are_missing_their_number_bounds_the_interval(
+    counts: dict[str, Any], known: bool
+) -> None:
+    data = {"name": "faq", "fingerprint": "f00d", "counts": counts}
+    records = [run("mnr", seed, metrics={"recall@1": 50.0, "hard/recall@1": 50.0}, data=data) for seed in (1, 2)]
+
+    def gone(record: Record, metric: str) -> tuple[Values, Values]:
+        raise UserError("its ranks are gone")
+
+    (row,) = compare(records, gone).rows
+    assert (row.metrics["recall@1"].low is not None) == known
+    assert row.metrics["hard/recall@1"].low is None, "nobody knows how many queries a part has"
+    if known:
+        assert row.metrics["recall@1"].high == pytest.approx(50 + 1.96 * 50 / np.sqrt(1000), abs=0.02)

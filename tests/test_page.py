@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed"),
 ]
 
-SIZES = {"phone": 380, "desk": 1440}
+SIZES = {"phone": 390, "desk": 1440}
 LEVELS = {f"strategy_with_a_long_name_{n}": 0.4 + n / 40 for n in range(12)}
 
 
@@ -77,6 +77,39 @@ def test_it_fits_and_can_be_read(opened: Any, size: str, scheme: str) -> None:
     assert (luminance(paper) < 0.1) == (scheme == "dark")
     texts = page.locator("figure svg text").first
     assert contrast_of(texts, paper) > 4.5
+
+
+def test_on_a_phone_only_tables_scroll_and_figures_can_be_read(opened: Any) -> None:
+    page = opened(SIZES["phone"])
+    page.evaluate("for (const d of document.querySelectorAll('details')) d.open = true")
+    beyond = page.evaluate("""() => [...document.querySelectorAll('body *')]
+        .filter(e => !e.closest('.wide, svg') && e.getBoundingClientRect().right > innerWidth + 0.5)
+        .map(e => e.outerHTML.slice(0, 80))""")
+    assert not beyond
+    assert page.evaluate("[...document.querySelectorAll('.wide')].some(e => e.scrollWidth > e.clientWidth)")
+    for box in page.locator("figure, pre").all():
+        assert box.evaluate("e => e.scrollWidth <= e.clientWidth")
+    sizes = page.evaluate("""() => [...document.querySelectorAll('figure svg')].flatMap(svg => {
+        const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+        return [...svg.querySelectorAll('text')].map(t => scale * parseFloat(getComputedStyle(t).fontSize));
+    })""")
+    assert len(sizes) > 50 and min(sizes) >= 6, "pixels of the page, of which a telephone has two or three each"
+
+
+def test_a_wide_page_is_used(opened: Any) -> None:
+    """Most of the height has something right of three fifths of the width, and no line is too long."""
+    page = opened(SIZES["desk"])
+    boxes = page.evaluate("""() => [...document.querySelectorAll('main svg, main table, main li, main pre, main p')]
+        .filter(e => !e.closest('details:not([open])') && !e.parentElement.closest('svg'))
+        .map(e => e.getBoundingClientRect()).filter(b => b.width)
+        .map(b => [b.left, b.right, b.top, b.bottom])""")
+    right = 0.6 * SIZES["desk"]
+    heights = {int(y) for _, _, top, bottom in boxes for y in range(int(top), int(bottom))}
+    used = {y for _, end, top, bottom in boxes if end > right + 60 for y in range(int(top), int(bottom))}
+    assert len(used) >= 0.7 * len(heights)
+    assert max(end for _, end, _, _ in boxes) > 0.9 * SIZES["desk"]
+    lines = page.evaluate("[...document.querySelectorAll('main p, main li')].map(e => e.getBoundingClientRect().width)")
+    assert max(lines) <= 62 * 16, "no line is too long to read"
 
 
 def test_a_click_sorts_and_another_turns_it_round(opened: Any) -> None:

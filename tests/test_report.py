@@ -17,7 +17,7 @@ from tiny import bench
 
 from bench.record.ledger import read
 from bench.record.store import RunDirectory
-from reports.blocks import Block, Section, Table
+from reports.blocks import Block, Code, Section, Table
 from reports.comparison import main
 from reports.parts import parts
 from reports.report import build, text
@@ -29,6 +29,13 @@ def every(blocks: tuple[Block, ...] | list[Section], kind: type) -> list[Any]:
     """All blocks of a kind, at any depth."""
     found = [block for block in blocks if isinstance(block, kind)]
     return found + [b for block in blocks if isinstance(block, Section) for b in every(block.blocks, kind)]
+
+
+def named(runs: Runs, name: str) -> Runs:
+    """The runs with ids of their own."""
+    runs.records = [replace(record, run_id=f"{name}-{record.run_id}") for record in runs.records]
+    runs.values = {f"{name}-{run_id}": values for run_id, values in runs.values.items()}
+    return runs
 
 
 # Which runs stand together
@@ -224,6 +231,22 @@ def test_the_hardest_queries_stand_with_what_was_retrieved(runs_dir: Path) -> No
     assert others.text in ("0%", "50%", "100%")
 
 
+def test_each_warning_stands_once_with_its_number_of_runs(runs_dir: Path) -> None:
+    ledger = read(runs_dir)
+    told: list[Any] = [
+        ["12 texts were cut"],
+        ["12 texts were cut", "12 texts were cut", "a tie decides 3 queries"],
+        5,
+        [7],
+    ]
+    rest = ledger.records[len(told) :]
+    warned = [replace(r, training={"warnings": w}) for r, w in zip(ledger.records, told, strict=False)]
+    shown = " ".join(text(build(replace(ledger, records=[*warned, *rest]), runs_dir)).split())
+    assert f"- 12 texts were cut (2 of {len(ledger.records)} runs)" in shown
+    assert f"- a tie decides 3 queries (1 of {len(ledger.records)} runs)" in shown
+    assert shown.count("12 texts were cut") == 1
+
+
 def test_a_baseline_that_does_not_exist_is_refused(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench("report", "--runs-dir", str(runs_dir), "--against", "in_bach") == 2
     assert "did you mean 'in_batch'" in capsys.readouterr().err
@@ -233,9 +256,50 @@ def test_tuned_rows_of_a_study_stand_apart_from_those_of_published_settings(tmp_
     tuned = Runs({"in_batch": 0.9}, knobs={"scale": 7.0}, command="bench run strategy=in_batch strategy.scale=7")
     records = [*Runs(LEVELS).records, *tuned.records]
     assert len(parts(records, tmp_path, "recall@1")) == 1
-    published, study = parts(records, tmp_path, "recall@1", {tuned.records[0].command: "showdown"})
+    published, study = parts(records, tmp_path, "recall@1", {"showdown-faq-1": {tuned.records[0].command}})
     assert len(published.comparison.rows) == len(LEVELS) and "showdown" not in published.title
     assert study.records == tuned.records and study.title.endswith("(study showdown)")
+
+
+def test_a_study_whose_settings_are_not_comparable_is_one_part(tmp_path: Path) -> None:
+    """Nine settings of the index are nine evaluations, and one question."""
+    grid = [(m, ef) for m in (8, 32, 100) for ef in (50, 100, 400)]
+    studied = named(Runs(LEVELS), "plain")
+    for number, (m, ef) in enumerate(grid):
+        one = named(Runs({"mnr": 0.3 + number / 20}), f"m{m}-ef{ef}")
+        for record in one.records:
+            config = {**record.config, "index": {"m": m, "ef": ef}}
+            studied.records.append(replace(record, config=config, command=f"bench run index.m={m} index.ef={ef}"))
+        studied.values |= one.values
+    studied.write(tmp_path)
+    commands = {record.command for record in studied.records if "index" in record.command}
+    assert len(parts(studied.records, tmp_path)) == 1 + len(grid), "without the study nobody knows that it is one"
+    twice = {"hnsw-faq-1": commands, "hnsw-faq-2": commands}
+    assert len({part.title for part in parts(studied.records, tmp_path, studies=twice)}) == 3
+    found = parts(studied.records, tmp_path, studies={"hnsw-faq-1": commands})
+    assert sorted(part.title for part in found) == ["faq, test: minilm-l3", "faq, test: minilm-l3 (study hnsw)"]
+    (part,) = (part for part in found if part.what)
+    assert {row.group.label for row in part.comparison.rows} == {f"mnr m={m} ef={ef}" for m, ef in grid}
+    assert all(row.letters and row.group.seeds == (1, 2, 3) for row in part.comparison.rows)
+    assert [note for note in part.comparison.notes if note.startswith("evaluation differs")]
+
+
+def test_a_report_of_one_part_states_its_recommendation_once(runs_dir: Path) -> None:
+    shown = " ".join(text(build(read(runs_dir), runs_dir)).split())
+    (statement,) = re.findall(r"(?:Use|No clear winner:) `mined_hard`", shown)
+    assert statement and "```sh # mined_hard bench run strategy=mined_hard seed=1,2,3 ```" in shown
+
+
+def test_where_parts_are_several_each_says_what_it_recommends_with_its_command(tmp_path: Path) -> None:
+    for name, levels in {"faq": LEVELS, "other": {"mnr": 0.3, "in_batch": 0.7}}.items():
+        named(Runs(levels, data={"name": name, "fingerprint": name, "counts": {}}), name).write(tmp_path)
+    verdicts, *rest = build(read(tmp_path), tmp_path).sections
+    (glanced,) = (block for block in verdicts.blocks if isinstance(block, Table))
+    assert {row.commands for row in glanced.rows} == {
+        ("bench run strategy=mined_hard seed=1,2,3",),
+        ("bench run strategy=in_batch seed=1,2,3",),
+    }
+    assert [sum(isinstance(block, Code) for block in part.blocks) for part in rest[:2]] == [1, 1]
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ def test_a_run_without_any_metric_is_left_out_and_named(runs_dir: Path) -> None:
 def test_a_dollar_in_a_name_is_a_dollar(tmp_path: Path) -> None:
     data = {"name": "a $_$ b", "fingerprint": "f", "counts": {}}
     runs = Runs(LEVELS, data=data).write(tmp_path / "runs")
+    Runs(LEVELS, seeds=(4, 5), data={**data, "fingerprint": "g"}).write(runs)  # a second part
     write(read(runs), runs, tmp_path / "out")
     assert "a $_$ b" in (tmp_path / "out" / "figures" / "overview.svg").read_text()
 

@@ -38,7 +38,7 @@ def simulated(
     ]
 
 
-def test_the_interval_is_student_s() -> None:
+def test_without_queries_the_interval_is_student_s() -> None:
     values = [61.2, 63.9, 60.4, 62.2]
     found = interval(values)
     low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
@@ -47,8 +47,49 @@ def test_the_interval_is_student_s() -> None:
 
 
 def test_one_seed_has_no_interval() -> None:
-    found = interval([61.2])
+    found = interval([61.2], 1000)
     assert (found.n, found.mean, found.sd, found.low, found.high) == (1, 61.2, None, None, None)
+
+
+def covered(rng: np.random.Generator, seeds: int, queries: int, seed: float) -> tuple[bool, bool]:
+    """Whether the interval of one simulated row contains its true recall, and whether its seeds are equal.
+
+    A query is answered where its ease, the run's quality and noise add up to more than zero.
+    """
+    ease, quality, noise = rng.normal(0, 1, queries), rng.normal(0, seed, (seeds, 1)), 0.4
+    hits = 100.0 * (0.4 + ease + quality + rng.normal(0, noise, (seeds, queries)) > 0)
+    truth = 100 * stats.norm.cdf(0.4 / np.sqrt(1 + seed**2 + noise**2))
+    values = hits.mean(1).tolist()
+    found = interval(values, per_query=hits.mean(0))
+    bound = interval(values, queries=queries)
+    assert found.low is not None and found.high is not None and bound.low is not None and bound.high is not None
+    assert bound.low <= found.low + 1e-9 and bound.high >= found.high - 1e-9, "the bound is never narrower"
+    return bool(found.low <= truth <= found.high), len(set(values)) == 1
+
+
+@pytest.mark.parametrize("seed", [0.0, 0.03, 0.1, 0.3])
+@pytest.mark.parametrize(("seeds", "queries"), [(2, 100), (2, 1000), (3, 300), (5, 300)])
+def test_the_interval_contains_the_true_value(seeds: int, queries: int, seed: float) -> None:
+    """Seeds may matter not at all, less than queries, or more."""
+    rng = np.random.default_rng(5)
+    assert np.mean([covered(rng, seeds, queries, seed)[0] for _ in range(600)]) >= 0.93
+
+
+def test_equal_seeds_have_an_interval_that_contains_the_true_value() -> None:
+    rng = np.random.default_rng(6)
+    found = [contained for contained, equal in (covered(rng, 2, 60, 0.0) for _ in range(4000)) if equal]
+    assert len(found) > 300
+    assert np.mean(found) >= 0.93
+
+
+@pytest.mark.parametrize("value", [0.0, 50.0, 100.0])
+@pytest.mark.parametrize("queries", [2, 20, 1500])
+def test_no_interval_of_known_queries_is_a_point(value: float, queries: int) -> None:
+    for found in (interval([value] * 2, queries), interval([value] * 3, per_query=np.full(queries, value))):
+        assert found.low is not None and found.high is not None
+        assert 0 <= found.low <= value <= found.high <= 100
+        assert found.high - found.low > 100 / (2 * queries), "half a query at least"
+    assert interval([value] * 2).low is None, "nothing is known of the queries"
 
 
 def test_holm_is_the_step_down_rule() -> None:

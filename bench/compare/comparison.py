@@ -10,7 +10,7 @@ from string import ascii_letters
 import numpy as np
 
 from bench.compare.comparability import refuse_incomparable
-from bench.compare.seed_groups import SeedGroup, seed_groups
+from bench.compare.seed_groups import SeedGroup, group, seed_groups
 from bench.compare.statistics import RESAMPLES, Interval, Pair, Values, interval, paired
 from bench.errors import UserError
 from bench.record.record import Metrics, Record
@@ -26,9 +26,9 @@ PerQuery = Callable[[Record, str], tuple[Values, Values]]
 class StrategyRow:
     """One row of a comparison: a strategy with its settings.
 
-    ``metrics`` are over its seeds, in percent; ``cost`` are means over them; ``before`` are the metrics of the
-    untrained encoder. Rows that share a letter of ``letters`` are not significantly different; a row without letters
-    was not tested.
+    ``metrics`` are over its seeds and queries, in percent; ``cost`` are means over seeds; ``before`` are the metrics of
+    the untrained encoder. Rows that share a letter of ``letters`` are not significantly different; a row without
+    letters was not tested.
     """
 
     group: SeedGroup
@@ -93,11 +93,11 @@ def compare(
         notes.append(f"runs that repeat a seed of their row: {again}; the latest run of each seed counts")
     rows = [_row(cell, metric) for cell in found]
     rows.sort(key=lambda row: (row.metrics[metric].n < 2, -row.metrics[metric].mean))  # rows of one seed come last
-    alone = [row.group.label for row in rows if row.metrics[metric].n < 2]
-    if alone:
-        notes.append(f"one seed, so no interval and no test: {', '.join(alone)}")
+    notes += _few_seeds(rows, metric)
     tested, values, untested = _values(rows, per_query, metric)
     notes += untested
+    for place, of_row in zip(tested, values, strict=True):
+        rows[place] = _by_query(rows[place], metric, of_row)
     pairs = paired(values, resamples=resamples)
     if pairs:
         rows = [rows[place] for place in tested] + [row for place, row in enumerate(rows) if place not in tested]
@@ -112,12 +112,36 @@ def _row(cell: SeedGroup, metric: str) -> StrategyRow:
     if any(record.metrics.get(metric) is None for record in cell.records):
         known = sorted({name for record in cell.records for name in record.metrics})
         raise UserError(f"{cell.label} has no metric {metric!r}; there is {', '.join(known)}")
+    measured = _over([record.metrics for record in cell.records])
     return StrategyRow(
         cell,
-        {name: interval(values) for name, values in _over([r.metrics for r in cell.records]).items()},
+        {name: interval(found, _queries(cell.records[0], name)) for name, found in measured.items()},
         {name: mean(values) for name, values in _over([r.cost for r in cell.records]).items()},
         {name: mean(values) for name, values in _over([r.baseline_metrics or {} for r in cell.records]).items()},
     )
+
+
+def _by_query(row: StrategyRow, metric: str, values: Values) -> StrategyRow:
+    """The row with the interval of ``metric`` from its per-query values [seeds, Q] instead of their number."""
+    recorded = _over([record.metrics for record in row.group.records])[metric]
+    return replace(row, metrics={**row.metrics, metric: interval(recorded, per_query=values.mean(0))})
+
+
+def _queries(record: Record, metric: str) -> int | None:
+    """How many queries the metric is a mean of; None where the record does not say."""
+    known = record.data["counts"].get(f"{record.split}_queries")
+    of_part = "/" in record.evaluation_schema.plain(metric)
+    return known if isinstance(known, int) and not of_part else None
+
+
+def _few_seeds(rows: Sequence[StrategyRow], metric: str) -> list[str]:
+    """Notes on the rows whose interval is missing or uncertain because they have one seed or two."""
+    said = {
+        1: "one seed, so no interval and no test",
+        2: "two seeds, which say little about the spread over seeds, so the interval is wide",
+    }
+    by_count = group(rows, lambda row: row.metrics[metric].n)
+    return [f"{text}: {', '.join(row.group.label for row in by_count[n])}" for n, text in said.items() if n in by_count]
 
 
 def _over(measured: Sequence[Metrics]) -> dict[str, list[float]]:

@@ -1,4 +1,4 @@
-"""Is a difference between strategies significant? Intervals over seeds, and a paired test over queries and seeds.
+"""Is a difference between strategies significant? Intervals and a paired test, both over queries and seeds.
 
 There are two sources of chance: the sample of queries, and the seeds of the runs. A test over queries alone would
 judge these particular models, not the strategies. A test over seeds alone would ignore that other queries could rank
@@ -16,7 +16,7 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 Values = NDArray[np.float64]
 
@@ -29,7 +29,7 @@ SPARE = 40  # resamples for each pair, so that the smallest corrected p stays we
 
 @dataclass(frozen=True)
 class Interval:
-    """Mean, sample standard deviation and 95 % CI of one metric over ``n`` seeds, in the metric's unit.
+    """Mean, sample standard deviation over ``n`` seeds, and 95 % CI over seeds and queries of one metric, in percent.
 
     With one seed there is neither a deviation nor an interval.
     """
@@ -41,14 +41,38 @@ class Interval:
     high: float | None
 
 
-def interval(values: Sequence[float], level: float = 0.95) -> Interval:
-    """Student's t interval of the mean of ``values``, one a seed."""
+def interval(
+    values: Sequence[float], queries: int | None = None, per_query: Values | None = None, level: float = 0.95
+) -> Interval:
+    """The interval of the mean of ``values`` (percent, one a seed), which covers the sampling of seeds and of queries.
+
+    ``per_query`` ``[Q]`` are the values of single queries, averaged over seeds; where they are not known, their number
+    ``queries`` gives a bound. Student's t reach over seeds and the normal reach over queries are independent, so they
+    add as squares. Where neither is given, the interval covers seeds alone, and equal seeds have none.
+    """
     n, mean = len(values), float(np.mean(values))
     if n < 2:
         return Interval(n, mean, None, None, None)
-    sd = float(np.std(values, ddof=1))
-    reach = float(stdtrit(n - 1, (1 + level) / 2)) * sd / n**0.5
-    return Interval(n, mean, sd, mean - reach, mean + reach)
+    sd, tail = float(np.std(values, ddof=1)), (1 + level) / 2
+    reach = float(stdtrit(n - 1, tail)) * sd / n**0.5
+    queries = queries if per_query is None else len(per_query)
+    if queries:
+        reach = float(np.hypot(reach, ndtri(tail) * (_query_variance(mean, queries, per_query) / queries) ** 0.5))
+    if not reach:
+        return Interval(n, mean, sd, None, None)
+    return Interval(n, mean, sd, max(0.0, mean - reach), min(100.0, mean + reach))
+
+
+def _query_variance(mean: float, queries: int, per_query: Values | None) -> float:
+    """Variance of a single query's value, in percent squared, never zero.
+
+    Two queries at 0 and two at 100 are added (Agresti and Coull 1998), because a sample of equal queries does not show
+    that all are equal. Without the values it is the largest variance that values of this mean can have.
+    """
+    if per_query is not None:
+        return float(np.var(np.append(per_query, (0.0, 0.0, 100.0, 100.0)), ddof=1))
+    centre = (mean * queries + 200.0) / (queries + 4)
+    return centre * (100.0 - centre)
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import fill
 
 from bench.compare.comparison import Comparison, StrategyRow
-from reports.figures.style import ACCENT, FAINT, INK, Drawing, framed, short
+from reports.figures.layout import framed
+from reports.figures.quality import reached
+from reports.figures.scales import linear
+from reports.figures.style import ACCENT, FAINT, INK, Drawing, short
 
 MOST = 6  # panels
+ACROSS = 3  # panels beside each other
 LEAST = 3  # tested rows that make a panel
 
 
@@ -26,9 +29,14 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
         for place, row in enumerate(rows):
             ranks.setdefault(row.group.strategy, []).append(place / len(rows))
     labels = sorted(ranks, key=lambda label: sum(ranks[label]) / len(ranks[label]))
-    figure, axes = framed(0.2 * len(labels) + 1.45, [*map(short, labels)], bottom=0.5, top=0.65, panels=len(panels))
+    note = (
+        f"{panels[0][1].metric}, percent: mean and 95 % CI over seeds and queries. Blue: not significantly different "
+        "from the best. Dashed: before training."
+    )
+    names = [*map(short, labels)]
+    figure, axes = framed(0.2 * len(labels), names, [title for title, _, _ in panels], ACROSS, ticks=0.25, note=note)
     drawing = Drawing(figure, "")
-    for axis, (title, of, rows) in zip(axes, panels, strict=True):
+    for axis, (_, of, rows) in zip(axes, panels, strict=True):
         tied = [of.rows[place] for place in of.leaders]
         for row in rows:
             value = row.metrics[of.metric]
@@ -41,16 +49,8 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
         before = of.rows[0].before.get(of.metric)
         if before is not None:
             axis.axvline(before, color=FAINT, ls="--", lw=1)
-        axis.set_title(fill(title, 96 // len(panels), break_long_words=False), fontsize=7)
+        linear(axis, [*reached(rows, of.metric), *([] if before is None else [before])])
         axis.grid(axis="x", alpha=0.25)
-        axis.tick_params(axis="x", labelsize=7.5)
-    axes[0].set_yticks(range(len(labels)), [*map(short, labels)])
-    axes[0].set_ylim(len(labels) - 0.4, -0.6)
-    figure.supxlabel(
-        f"{panels[0][1].metric}, percent, 95 % CI over seeds; blue: not significantly different from the best; "
-        "dashed: before training",
-        fontsize=8,
-    )
     where = "1 data set" if len(panels) == 1 else f"{len(panels)} data sets"
     best = "; ".join(
         f"{title}: {rows[0].group.strategy} {rows[0].metrics[of.metric].mean:.1f}" for title, of, rows in panels

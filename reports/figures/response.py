@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from textwrap import fill
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from reports.figures.style import Drawing
+from reports.figures.layout import SMALL, fits, framed, legend_below, size_of, widest
+from reports.figures.scales import linear, logarithmic, plain_y
+from reports.figures.style import Drawing, short
 
 _NO_SETTING = ("strategy", "number", "state", "value", "started", "ended")
+ACROSS = 2  # panels beside each other
+TALL = 1.9  # inches of a panel
+MOST = 20  # characters of a choice
 
 
 def response(trials: pd.DataFrame, told: Mapping[str, Any]) -> Drawing | None:
@@ -22,50 +26,51 @@ def response(trials: pd.DataFrame, told: Mapping[str, Any]) -> Drawing | None:
     settings = [column for column in map(str, trials) if column not in _NO_SETTING and complete[column].nunique() > 1]
     if not settings:
         return None
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    columns = min(3, len(settings))
-    rows = -(-len(settings) // columns)
-    figure = Figure(figsize=(3.6 * columns + 0.6, 2.9 * rows + 0.7), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
     measure = told["selected_by"] or told["comparison"]["metric"]
+    strategies = sorted(map(str, complete.strategy.unique()))
+    named = [*map(short, strategies)] if len(strategies) > 1 else []
+    words = [short(choice, MOST) for setting in settings for choice in _choices(complete[setting])]
+    note = f"{measure}, percent, of every trial." + (" A ring marks the best." if told["selected_by"] else "")
+    titles = [setting.removeprefix("strategy.") for setting in settings]
+    ticks = 0.25 + widest(words, SMALL)  # words may stand upright
+    figure, axes = framed(TALL, titles=titles, across=ACROSS, ticks=ticks, note=note, legend=named)
     drawing = Drawing(figure, f"{measure} of {len(complete)} trials against {', '.join(settings)}: {told['asks']}")
-    for axis, setting in zip(axes.flat, settings, strict=False):
-        for number, (strategy, of_strategy) in enumerate(complete.groupby("strategy")):
-            shown = of_strategy.dropna(subset=[setting])
+    for axis, setting in zip(axes, settings, strict=True):
+        choices = _choices(complete[setting])
+        for number, strategy in enumerate(strategies):
+            shown = complete[complete.strategy == strategy].dropna(subset=[setting])
             if shown.empty:
                 continue
-            numeric = pd.api.types.is_numeric_dtype(shown[setting])
-            x = shown[setting].to_list() if numeric else shown[setting].map(str).to_list()
-            y = shown.value.to_list()
-            axis.scatter([], [], color=f"C{number}", label=str(strategy))
-            for at, value in zip(x, y, strict=True):
-                dot = axis.scatter([at], [value], s=22, color=f"C{number}", alpha=0.85)
-                drawing.hint(dot, f"{strategy}: {setting}={at}, {measure} {value:.2f}")
-            if not numeric:
-                axis.tick_params(axis="x", rotation=20)
-            if told["selected_by"] is None:
-                continue
-            best = y.index(max(y))
-            axis.scatter([x[best]], [y[best]], s=90, facecolors="none", edgecolors=f"C{number}")
-        if setting in told["logarithmic"]:
-            axis.set_xscale("log")
-            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-            axis.xaxis.set_major_formatter("{x:g}")
-            axis.xaxis.set_minor_formatter(NullFormatter())
-        axis.set_xlabel(setting.removeprefix("strategy."))
+            given, y = shown[setting].to_list(), shown.value.to_list()
+            x = [choices.index(str(value)) for value in given] if choices else given
+            for at, value, said in zip(x, y, given, strict=True):
+                dot = axis.scatter([at], [value], s=18, color=f"C{number % 10}", alpha=0.85)
+                drawing.hint(dot, f"{strategy}: {setting}={said}, {measure} {value:.2f}")
+            if told["selected_by"] is not None:
+                best = y.index(max(y))
+                axis.scatter([x[best]], [y[best]], s=75, facecolors="none", edgecolors=f"C{number % 10}")
+        if choices:
+            _named(axis, [short(choice, MOST) for choice in choices])
+        else:
+            numbers = [*map(float, complete[setting].dropna())]
+            (logarithmic if setting in told["logarithmic"] else linear)(axis, numbers, wanted=numbers)
+        plain_y(axis)
         axis.grid(alpha=0.25)
-    for axis in axes.flat[len(settings) :]:
-        axis.set_visible(False)
-    for row in axes:
-        row[0].set_ylabel(f"{measure}, percent")
-    if complete.strategy.nunique() > 1:
-        named = {
-            label: handle
-            for axis in axes.flat
-            for handle, label in zip(*axis.get_legend_handles_labels(), strict=False)
-        }
-        figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=4, frameon=False)
-    figure.suptitle(fill(told["asks"], 52 * columns), fontsize=10)
+    handles = [axes[0].scatter([], [], s=18, color=f"C{number % 10}") for number in range(len(named))]
+    legend_below(figure, handles, named)
     return drawing
+
+
+def _choices(values: pd.Series) -> list[str]:
+    """The words that a setting had, in order of appearance; none where it had numbers."""
+    numeric = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    return [] if numeric else [*dict.fromkeys(map(str, values.dropna()))]
+
+
+def _named(axis: Any, words: Sequence[str]) -> None:
+    """Label the places of ``words``, upright where they do not fit beside each other."""
+    axis.set_xlim(-0.5, len(words) - 0.5)
+    width, _ = size_of(axis)
+    places = [(n + 0.5) / len(words) * width for n in range(len(words))]
+    level = fits(places, words, SMALL, width)
+    axis.set_xticks(range(len(words)), words, fontsize=SMALL, rotation=0 if level else 90)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import escape
@@ -16,9 +16,8 @@ from bench.atomic import explain_write_errors
 # Colours that a page with a dark side replaces by its own, so each is used for one thing only.
 PAPER, INK, FAINT = "#fffffe", "#1f2429", "#8a9199"
 ACCENT, OTHER = "#1769aa", "#b0b6bc"
-WIDE = 7.4  # inches
 LONGEST = 42  # characters of a label
-DPI = 130
+DPI = 150
 
 
 @dataclass
@@ -36,25 +35,12 @@ class Drawing:
         self.hints[name] = text
 
 
-def short(label: str) -> str:
-    """A label cut to ``LONGEST`` characters."""
-    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
-
-
-def framed(
-    height: float, labels: Sequence[str] = (), bottom: float = 0.45, top: float = 0.1, panels: int = 1
-) -> tuple[Any, list[Any]]:
-    """A figure of ``height`` inches with ``panels`` axes beside each other, and room for ``labels`` at the left.
-
-    The room is estimated, because measuring it with matplotlib takes longer than drawing.
-    """
-    from matplotlib.figure import Figure
-
-    left = 0.15 + 0.074 * max(map(len, labels)) if labels else 0.6
-    figure = Figure(figsize=(WIDE, height))
-    axes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
-    figure.subplots_adjust(left / WIDE, bottom / height, 0.985, 1 - top / height, wspace=0.08)
-    return figure, list(axes)
+def short(label: str, most: int = LONGEST) -> str:
+    """A label cut to ``most`` characters in its middle, because the ends distinguish it from its neighbours."""
+    if len(label) <= most:
+        return label
+    end = most // 3
+    return f"{label[: most - end - 1]}…{label[-end:]}"
 
 
 @contextmanager
@@ -69,8 +55,11 @@ def styled() -> Iterator[None]:
         "font.size": 9,
         "axes.spines.top": False,
         "axes.spines.right": False,
-        "axes.titlesize": 9,
+        "axes.titlesize": 8,
         "axes.titlelocation": "left",
+        "axes.labelsize": 8,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
         "legend.frameon": False,
         "figure.facecolor": PAPER,
         "axes.facecolor": "none",
@@ -90,9 +79,6 @@ def save(drawing: Drawing, name: str, directory: Path) -> str:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     figure, buffer = drawing.figure, io.StringIO()
-    if (layout := figure.get_layout_engine()) is not None:
-        layout.execute(figure)
-        figure.set_layout_engine("none")  # once for both
     with matplotlib.rc_context({"svg.hashsalt": name}):  # ids that do not change, and differ between pictures
         FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
     svg = buffer.getvalue()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from textwrap import fill
 from typing import Any
 
 import numpy as np
 
 from bench.compare.comparison import Comparison
 from bench.record.record import Record
+from reports.figures.layout import framed, legend_below
 from reports.figures.quality import few
-from reports.figures.style import ACCENT, OTHER, Drawing, framed, short
+from reports.figures.scales import linear, plain_y
+from reports.figures.style import ACCENT, OTHER, Drawing, short
 
 Histories = Callable[[Record], Sequence[Mapping[str, Any]]]
 Measure = Callable[[Mapping[str, Any]], float | None]
@@ -30,9 +31,11 @@ def learning(comparison: Comparison, histories: Histories) -> Drawing | None:
     lines = [_averaged(row, measured) for row in events]
     if not any(len(steps) > 1 for steps, _ in lines):
         return None
-    figure, (axis,) = framed(3.5, top=0.35)
-    drawing = Drawing(figure, "")
+    what = f"{measure}, percent" if on_dev else "cosine of the positive minus that of the hardest negative"
     shown = few(comparison)
+    named = [short(comparison.rows[place].group.label) for place in shown if len(lines[place][0]) > 1]
+    figure, (axis,) = framed(2.6, titles=[f"{what}, by optimiser step"], ticks=0.25, legend=named)
+    drawing = Drawing(figure, "")
     for place, ((steps, values), row) in enumerate(zip(lines, comparison.rows, strict=True)):
         if len(steps) < 2:
             continue
@@ -46,11 +49,10 @@ def learning(comparison: Comparison, histories: Histories) -> Drawing | None:
             zorder=3 if bright else 1,
         )
         drawing.hint(line, f"{row.group.label}: from {values[0]:.3g} to {values[-1]:.3g}")
-    what = f"{measure}, percent" if on_dev else "cosine of the positive minus that of the hardest negative"
-    axis.set_xlabel("optimiser steps")
-    axis.set_ylabel(what)
+    linear(axis, [step for steps, _ in lines if len(steps) > 1 for step in (steps[0], steps[-1])])
+    plain_y(axis)
     axis.grid(alpha=0.25)
-    axis.legend(fontsize=7.5, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=6, columnspacing=1.2)
+    legend_below(figure, *axis.get_legend_handles_labels())
     drawing.alt = f"Learning curves of {len(comparison.rows)} rows: {what}, by optimiser step, averaged over seeds"
     return drawing
 
@@ -83,18 +85,14 @@ def hardness(comparison: Comparison, telemetry: Sequence[Mapping[str, float]]) -
         return None
     rows = comparison.rows
     labels = [short(row.group.label) for row in rows]
-    figure, axes = framed(0.2 * len(rows) + 0.9, labels, bottom=0.3, top=0.5, panels=len(panels))
+    figure, axes = framed(0.2 * len(rows) + 0.05, labels, [*panels.values()], across=2)
     drawing = Drawing(figure, "")
     for axis, (name, title) in zip(axes, panels.items(), strict=True):
         for place, (row, told) in enumerate(zip(rows, telemetry, strict=True)):
             if name in told:
                 (bar,) = axis.barh(place, told[name], color=ACCENT, height=0.62)
                 drawing.hint(bar, f"{row.group.label}: {title} {told[name]:.3g}")
-        axis.set_title(fill(title, 88 // len(panels)), fontsize=7.5)
+        linear(axis, [0.0, *(told[name] for told in telemetry if name in told)])
         axis.grid(axis="x", alpha=0.25)
-        axis.tick_params(axis="x", labelsize=7)
-        axis.locator_params(axis="x", nbins=3)
-    axes[0].set_yticks(range(len(rows)), labels)
-    axes[0].set_ylim(len(rows) - 0.4, -0.6)
     drawing.alt = f"For each of {len(rows)} rows: {', '.join(panels.values())}"
     return drawing
