@@ -14,7 +14,7 @@ ONE := OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) TOKENIZERS_PARALLEL
 
 # A small task: 1,500 pairs, passages of 32 tokens, a search among 3,000. It needs nearly every package that is
 # installed, because the embedded data set is made from their docstrings.
-SMALL := data.max_train=1500 data.max_corpus=4500 encoder.max_query_tokens=32 encoder.max_passage_tokens=32 \
+SMALL := data.max_train=1500 data.max_corpus=5000 encoder.max_query_tokens=32 encoder.max_passage_tokens=32 \
 	train.eval_every=0 eval.max_corpus=3000
 demo: $(VENV)/installed-demo
 	@echo "Are all passages of the batch better negatives (in_batch), or only the hardest (hardest_neg)?"
