@@ -17,9 +17,9 @@ ONE := OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) TOKENIZERS_PARALLEL
 SMALL := data.max_train=1500 data.max_corpus=5000 encoder.max_query_tokens=32 encoder.max_passage_tokens=32 \
 	train.eval_every=0 eval.max_corpus=3000
 demo: $(VENV)/installed-demo
-	@echo "Are all passages of the batch better negatives (in_batch), or only the hardest (hardest_neg)?"
+	@echo "Are the other passages of the batch better negatives (in_batch), or a random passage (random_pairwise)?"
 	@echo "Training both, one seed each, on 1,500 pairs of the embedded data set: about a minute."
-	$(ONE) $(BIN)/bench run strategy=in_batch,hardest_neg $(SMALL) track=none runs_dir=runs/demo
+	$(ONE) $(BIN)/bench run strategy=in_batch,random_pairwise $(SMALL) track=none runs_dir=runs/demo
 	@$(BIN)/bench compare --runs-dir runs/demo | sed -n '/Which to use/,$$p'
 	@echo
 	@echo "Next, on your own data (README: Your own data), with three seeds, so that the difference is tested:"

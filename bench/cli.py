@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(
     no_args_is_help=True,
-    help="Inspect data sets before training on them.",
+    help="Inspect data sets before training on them, or get a published one.",
     epilog="Example: bench data inspect path/to/my_data",
 )
 app.add_typer(data_app, name="data")
@@ -252,6 +252,22 @@ def inspect_data(
 
     if not inspect(name, encoder):
         raise typer.Exit(2)
+
+
+@data_app.command("get", epilog="Example: bench data get medquad --out data/medquad")
+def get_data(
+    name: Annotated[
+        str, typer.Argument(help="medquad, finqa10k, arxiv or classical.", autocompletion=completion.gettable)
+    ],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write into this directory; by default NAME.")] = None,
+    source: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The source, if it is on this machine already.")
+    ] = None,
+) -> None:
+    """Make a data set of the published pages from its public source, and check that it is the published one."""
+    from bench.commands.data import get
+
+    get(name, out or Path(name), source)
 
 
 def main(arguments: list[str] | None = None) -> Any:
