@@ -192,6 +192,7 @@ def _records(directory: str | Path, words: Sequence[str]) -> list[Record]:
 def _encoder(encoder: str | Path | EncoderConfig) -> EncoderConfig:
     """The configuration that belongs to an encoder's weights."""
     from bench.model.config import EncoderConfig
+    from bench.record.store import RunDirectory
 
     if isinstance(encoder, EncoderConfig):
         return encoder
@@ -204,6 +205,8 @@ def _encoder(encoder: str | Path | EncoderConfig) -> EncoderConfig:
             known = {f.name for f in fields(EncoderConfig)} & recorded.keys()
             # The layers were chosen when the weights were saved.
             return EncoderConfig(**{**{name: recorded[name] for name in known}, "name": str(model), "layers": None})
+    if (place / "record.json").is_file() and not (place / "config.json").is_file():
+        raise UserError(RunDirectory(place.parent, place.name).without_weights())
     if place.is_dir():
         return _described(EncoderConfig(str(place)), place)
     return EncoderConfig(str(encoder))

@@ -12,6 +12,7 @@ import typer
 
 from bench.commands import completion
 from bench.commands.ending import reporting_errors
+from bench.commands.groups import RunsDir, new_app, records_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,23 +22,12 @@ app = typer.Typer(
 )
 data_app = typer.Typer(
     no_args_is_help=True,
-    help="Inspect data sets before training on them.",
+    help="Inspect data sets before training on them, or get a published one.",
     epilog="Example: bench data inspect path/to/my_data",
 )
 app.add_typer(data_app, name="data")
-new_app = typer.Typer(
-    no_args_is_help=True,
-    help="Create a file of your own to start from.",
-    epilog="Example: bench new strategy soft_hinge",
-)
 app.add_typer(new_app, name="new")
-
-records_app = typer.Typer(
-    no_args_is_help=True, help="Publish records.", epilog="Example: bench records pack data=medquad --out records"
-)
 app.add_typer(records_app, name="records")
-
-RunsDir = Annotated[Path, typer.Option(help="The directory of the runs, or of their pack.")]
 
 
 def _words(what: str) -> Any:
@@ -237,35 +227,19 @@ def list_registered(
         list_strategies(markdown)
 
 
-@new_app.command("strategy", epilog="Example: bench new strategy soft_hinge")
-def new_strategy(name: Annotated[str, typer.Argument(help="Lower-case letters, digits and _.")]) -> None:
-    """Write a working strategy that passes the tests, as a start for your own."""
-    from bench.commands.new import new_strategy
-
-    for path in new_strategy(name):
-        print(path)
-    print(f"next: bench run strategy={name}; in a checkout, also pytest tests/test_strategies.py -k {name}")
-    print("and: bench list --markdown > docs/strategies.md")
-
-
-@records_app.command("pack", epilog="Example: bench records pack data=medquad --out reports/results/records")
-def pack_records(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Write the pack into this directory.")],
-    words: Annotated[
+@app.command(epilog="Example: bench clean --yes")
+def clean(
+    kinds: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[RUN_ID|KEY=VALUE]...",
-            help="Which runs; all finished ones by default.",
-            autocompletion=completion.words,
-        ),
+        typer.Argument(metavar="[KIND]...", help="checkpoints, trials, wandb or weights; by default all but the last."),
     ] = None,
-    studies: Annotated[bool, typer.Option("--studies", help="Pack every study, with its final runs.")] = False,
-    runs_dir: RunsDir = Path("runs"),
+    runs_dir: Annotated[Path, typer.Option(help="The directory of the runs.")] = Path("runs"),
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what there is.")] = False,
 ) -> None:
-    """Pack finished runs into one small file that report and compare read like the runs: no texts, no weights."""
-    from bench.commands.records import pack
+    """Say what runs have left on the disk, and free it with --yes. Records are always kept."""
+    from bench.commands.clean import clean as command
 
-    pack(words or [], runs_dir, out, studies)
+    command(kinds or [], runs_dir, yes)
 
 
 @data_app.command("inspect", epilog="Example: bench data inspect path/to/my_data")
@@ -278,6 +252,22 @@ def inspect_data(
 
     if not inspect(name, encoder):
         raise typer.Exit(2)
+
+
+@data_app.command("get", epilog="Example: bench data get medquad --out data/medquad")
+def get_data(
+    name: Annotated[
+        str, typer.Argument(help="medquad, finqa10k, arxiv or classical.", autocompletion=completion.gettable)
+    ],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write into this directory; by default NAME.")] = None,
+    source: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The source, if it is on this machine already.")
+    ] = None,
+) -> None:
+    """Make a data set of the published pages from its public source, and check that it is the published one."""
+    from bench.commands.data import get
+
+    get(name, out or Path(name), source)
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -10,6 +10,12 @@ class UserError(Exception):
     """An error that the user can fix. The message says what is wrong, where, and what to do."""
 
 
+def install(extra: str = "") -> str:
+    """The command that installs what the optional part ``extra`` of ``pyproject.toml`` needs, from a checkout."""
+    part = f"[{extra}]" if extra else ""
+    return f'`pip install -e ".{part}"` in the checkout of negbench'
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'a' or 'b'?"`` for a misspelt name; a list of all known names when none is similar."""
     names = sorted(known)

@@ -21,7 +21,7 @@ def verdict(comparison: Comparison, against: str | None = None) -> tuple[str, ..
     itself the best, the difference is from the next row. When nothing could be tested, one statement says why.
     """
     if not comparison.pairs:
-        return _untested(comparison)
+        return _untested(comparison, against)
     return _instruction(comparison, against), _evidence(comparison, against), _cost(comparison)
 
 
@@ -201,8 +201,8 @@ def _texts(row: StrategyRow) -> float:
     return row.cost.get("texts_encoded") or 0.0
 
 
-def _untested(comparison: Comparison) -> tuple[str, ...]:
-    """What can be said when nothing could be tested."""
+def _untested(comparison: Comparison, against: str | None) -> tuple[str, ...]:
+    """What can be said when nothing could be tested: the highest row, its difference and its price."""
     rows, metric = comparison.rows, comparison.metric
     best = max(rows, key=lambda row: row.metrics[metric].mean)
     if len(rows) == 1:
@@ -212,11 +212,16 @@ def _untested(comparison: Comparison) -> tuple[str, ...]:
     why = (
         "the values of single queries cannot be used"
         if enough
-        else "a test needs at least two strategies with at least two seeds each"
+        else "a test needs at least two strategies with at least two seeds each (seed=1,2,3)"
     )
-    price = f" ({_texts(best):,.0f} texts encoded)" if _texts(best) else ""
-    highest = f"The highest {metric} is {best.metrics[metric].mean:.1f}, of {_named(best)}{price}."
-    return (f"No recommendation, because nothing could be tested: {why}. {highest}",)
+    others = [row for row in rows if row is not best]
+    baseline = next((row for row in others if row.group.strategy == against), others[0])
+    gain = best.metrics[metric].mean - baseline.metrics[metric].mean
+    return (
+        f"No recommendation, because nothing could be tested: {why}. Until then start with {_named(best)}: it has the "
+        f"highest {metric}, {best.metrics[metric].mean:.1f}, {gain:+.1f} points over {_named(baseline)}"
+        f"{_times(best, baseline)}.",
+    )
 
 
 def _named(row: StrategyRow) -> str:

@@ -20,6 +20,8 @@ class ANCE(Strategy):
     batch, ``-log( exp(s c_ip) / sum_j exp(s c_ij) )``. Negatives are drawn from the ``last`` highest-ranked
     passages that are not labelled relevant.
 
+    A run of at most ``refresh`` steps mines once, before its first step.
+
     Source: ANCE (Xiong et al. 2021). The search is synchronous here: training waits for it. PaddleNLP's
     version (hinge, margin 0.3, top 500, no published result) takes the five lowest of the top 500, ranks 496
     to 500, and does not exclude the positive.
@@ -30,7 +32,7 @@ class ANCE(Strategy):
     scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="sentence-transformers MNR scale, for ce")
     n: int = knob(1, low=1, high=7, log=True, least=1, source="PaddleNLP: one negative a triplet")
     last: int = knob(200, low=20, high=500, log=True, least=1, source="ANCE: top 200; PaddleNLP: 500")
-    refresh: int = knob(100, low=25, high=400, log=True, least=1, source="ANCE: every 5,000 to 10,000 steps")
+    refresh: int = knob(100, low=25, high=400, log=True, least=1, source="this project; ANCE: 5,000 to 10,000")
 
     def __post_init__(self) -> None:
         super().__post_init__()

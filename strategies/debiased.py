@@ -22,11 +22,13 @@ class Debiased(Strategy):
     negative is false, and ``exp(-s)`` is the smallest value that ``g`` can have over cosines. ``t = 0`` is
     :class:`strategies.mnr.MultipleNegativesRanking`.
 
-    Source: Chuang et al. 2020, "Debiased Contrastive Learning" (prior 0.1, temperature 0.5 for images).
+    Source: Chuang et al. 2020, "Debiased Contrastive Learning" (prior 0.1, temperature 0.5 for images). That prior
+    belongs to a scale of 2. With the default scale of 20 most queries that are ranked well have no loss, so tune
+    the two together.
     """
 
     scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="sentence-transformers MNR scale")
-    prior: float = knob(0.1, low=0.0, high=0.2, least=0, source="Chuang et al. tau_plus")
+    prior: float = knob(0.1, low=0.0, high=0.2, least=0, source="Chuang et al. tau_plus, for scale 2")
 
     def __post_init__(self) -> None:
         super().__post_init__()

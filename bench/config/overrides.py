@@ -32,6 +32,7 @@ from strategies.chain import JOIN
 SHORTHAND = {"data": "data.name", "encoder": "encoder.name"}
 STAGES = "stages="
 DEFAULT_STRATEGY = "in_batch"
+_OWN = ("runs_dir=", "track=", "keep=")  # of the person who runs it, and no part of what is run
 _TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
 
 
@@ -80,7 +81,7 @@ def _chained(word: str) -> str:
 
 def command_line(overrides: Sequence[str]) -> str:
     """The shortest command that repeats a run with these overrides on this machine."""
-    return " ".join(["bench", "run", *(_quoted(w) for w in overrides if not w.startswith(("runs_dir=", "track=")))])
+    return " ".join(["bench", "run", *(_quoted(word) for word in overrides if not word.startswith(_OWN))])
 
 
 def _quoted(word: str) -> str:

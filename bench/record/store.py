@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
@@ -99,6 +100,11 @@ class RunDirectory:
             return self.read_record().status == "finished"
         except (FileNotFoundError, UserError):
             return False
+
+    def without_weights(self) -> str:
+        """What is to be said, and done, when somebody asks for the weights of this finished run, which it lacks."""
+        place = "" if self.root == Path("runs") else f" {quote(f'runs_dir={self.root}')}"
+        return f"{self.path} kept no weights; `{self.read_record().command}{place} keep=all --force` makes them again"
 
     def clear(self) -> None:
         """Delete all files of the run, to repeat it. The lock is kept."""

@@ -18,14 +18,16 @@ class Pruned(Exception):
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a run is part of: W&B's group (by default the strategy) and job type, and its watcher.
+    """What a run is part of: W&B's group (by default the strategy) and job type, its watcher, and if it was chosen.
 
     ``watch`` is called with the step and the metrics of each dev evaluation in training, and may raise :class:`Pruned`.
+    ``keep=best`` keeps the weights of a run that is ``chosen``: not those of a trial.
     """
 
     group: str | None = None
     job_type: str = "train"
     watch: Callable[[int, dict[str, float]], None] = lambda step, metrics: None
+    chosen: bool = True
 
 
 STANDALONE = RunContext()
@@ -41,3 +43,8 @@ class ActiveRun:
     display: Display
     cache: Cache
     context: RunContext = STANDALONE
+
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether the run leaves its weights behind."""
+        return self.config.keep == "all" or (self.config.keep == "best" and self.context.chosen)

@@ -172,8 +172,9 @@ def finish(
 def keep(run: ActiveRun, prepared: Prepared, evaluation: Evaluation, measured: Measured, record: Record) -> None:
     """Write the files of the run, the record last, and log the results to the tracker."""
     directory, tracker = run.directory, run.tracker
-    with explain_write_errors(directory.model):
-        save(prepared.encoder, directory.model)
+    if run.keeps_weights:
+        with explain_write_errors(directory.model):
+            save(prepared.encoder, directory.model)
     directory.write_items(measured.items, evaluation.schema.items_file)
     directory.write_hardest(measured.hardest)
     evaluation.write_files(measured, directory.path)
@@ -182,18 +183,20 @@ def keep(run: ActiveRun, prepared: Prepared, evaluation: Evaluation, measured: M
     directory.write_record(record)
     files = [directory.path / name for name in ("record.json", "hardest.json")]
     facts: dict[str, Any] = {"fingerprint": prepared.data.fingerprint, **record.metrics}
-    tracker.results(directory.model, files, facts)
+    tracker.results(directory.model if run.keeps_weights else None, files, facts)
     directory.drop_checkpoints()
 
 
 def _weights(source: str, config: RunConfig) -> Path:
     """The directory that ``train.init_from`` names: a run's weights, or any directory.
 
-    Raises :class:`UserError` when it does not exist, or when the run has another encoder than the configuration:
-    the record would otherwise name an encoder that was not trained.
+    Raises :class:`UserError` when it does not exist, when the run kept no weights, or when it has another encoder than
+    the configuration: the record would otherwise name an encoder that was not trained.
     """
     run = RunDirectory(config.root, source)
     if not run.model.is_dir():
+        if run.finished:
+            raise UserError(f"train.init_from={source}: {run.without_weights()}")
         if not Path(source).is_dir():
             raise UserError(
                 f"train.init_from={source}: there is no such finished run in {config.root}, and no such directory"

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from bench.data.dataset import Floats, Ids
-from bench.errors import UserError, at_least, choice
+from bench.errors import UserError, at_least, choice, install
 
 
 class Index(Protocol):
@@ -91,14 +91,14 @@ B = TypeVar("B", bound=Builder)
 class Engine:
     """A kind of index under its ``name``. ``make(vectors, config, seed)`` builds one of vectors ``[P, d]``.
 
-    ``package`` is what it imports, if anything, and ``install`` what pip calls that. ``has_ef`` tells whether
-    ``config.ef`` bounds what a search can return.
+    ``package`` is what it imports, if anything, and ``extra`` the optional part of negbench that brings it. ``has_ef``
+    tells whether ``config.ef`` bounds what a search can return.
     """
 
     name: str
     make: Builder
     package: str | None = None
-    install: str = ""
+    extra: str = ""
     has_ef: bool = True
 
     @property
@@ -113,14 +113,14 @@ class Engine:
                 import_module(self.package)
             except ImportError as error:
                 raise UserError(
-                    f'index.engine={self.name} needs the package {self.package}: pip install "{self.install}"'
+                    f"index.engine={self.name} needs the package {self.package}: {install(self.extra)}"
                 ) from error
 
 
 _registry: dict[str, Engine] = {}
 
 
-def register(name: str, package: str | None = None, install: str = "", has_ef: bool = True) -> Callable[[B], B]:
+def register(name: str, package: str | None = None, extra: str = "", has_ef: bool = True) -> Callable[[B], B]:
     """Decorator of a class or function ``make(vectors, config, seed)``: the engine ``name``, see :class:`Engine`.
 
     Raises ``ValueError`` when the name is taken.
@@ -129,7 +129,7 @@ def register(name: str, package: str | None = None, install: str = "", has_ef: b
     def add(make: B) -> B:
         if name in _registry:
             raise ValueError(f"two engines of search are called {name!r}")
-        _registry[name] = Engine(name, make, package, install, has_ef)
+        _registry[name] = Engine(name, make, package, extra, has_ef)
         return make
 
     return add

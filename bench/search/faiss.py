@@ -9,7 +9,7 @@ from bench.data.dataset import Floats, Ids
 from bench.search.base import IndexConfig, best_first, check_k, checked, limited, register, too_few
 
 
-@register("faiss", package="faiss", install="negbench[cpu]")
+@register("faiss", package="faiss", extra="cpu")
 class FaissIndex:
     """HNSW over the inner product of ``vectors`` ``[P, d]``; ids are row numbers, scores are inner products.
 

@@ -8,7 +8,7 @@ from bench.data.dataset import Floats, Ids
 from bench.search.base import IndexConfig, best_first, check_k, checked, register, too_few
 
 
-@register("hnswlib", package="hnswlib", install="hnswlib")
+@register("hnswlib", package="hnswlib")
 class HnswIndex:
     """HNSW over the inner product of ``vectors`` ``[P, d]``; ids are row numbers, scores are inner products.
 

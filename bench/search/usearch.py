@@ -8,7 +8,7 @@ from bench.data.dataset import Floats, Ids
 from bench.search.base import IndexConfig, best_first, check_k, checked, register, too_few
 
 
-@register("usearch", package="usearch", install="negbench[usearch]")
+@register("usearch", package="usearch", extra="usearch")
 class UsearchIndex:
     """HNSW over the inner product of ``vectors`` ``[P, d]``; ids are row numbers, scores are inner products.
 

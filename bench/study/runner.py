@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic, sleep
 from typing import Any
 
@@ -84,7 +84,12 @@ class StudyRunner:
         arms = [self._arm(start, sweep) for start, sweep in zip(starts, sweeps, strict=True)]
         if not any(arm.finals for arm in arms):
             raise UserError("no trial finished: " + "; ".join(f"{a.strategy}: {a.why}" for a in arms))
-        finals = [line for arm in arms for words_of in arm.finals.values() for line in self._seeded(words_of)]
+        finals = [
+            (line, what == "best")
+            for arm in arms
+            for what, words_of in arm.finals.items()
+            for line in self._seeded(words_of)
+        ]
         return arms, self._final(finals)
 
     def _left(self, sweeps: Sequence[StrategyTrials]) -> int:
@@ -185,9 +190,9 @@ class StudyRunner:
 
         if q.protocol == "search":
             self._searched(self._runs(start, values))
-        context = (
-            RunContext(self.name, "trial") if several or q.protocol == "grid" else RunContext(self.name, "trial", watch)
-        )
+        context = RunContext(self.name, "trial", chosen=False)
+        if not several and q.protocol == "search":
+            context = replace(context, watch=watch)
         with heartbeat(self.storage, sweep.study.study_name, trial.number):
             for place, seed in enumerate(q.seeds):
                 try:
@@ -262,15 +267,15 @@ class StudyRunner:
             raise Impossible(error) from error
         return self.services.execute(config, line, context)
 
-    def _final(self, lines: Sequence[Sequence[str]]) -> list[Record]:
-        """The final runs; a run that another process has locked is left to that process."""
+    def _final(self, lines: Sequence[tuple[Sequence[str], bool]]) -> list[Record]:
+        """The final runs, each with whether it was chosen; one that another process has locked is left to it."""
         found: dict[int, Record] = {}
         while len(found) < len(lines):
             done = len(found)
-            for place, line in enumerate(lines):
+            for place, (line, chosen) in enumerate(lines):
                 if place not in found:
                     with suppress(RunLocked):
-                        found[place] = self._execute(line, RunContext(self.name, "final"))
+                        found[place] = self._execute(line, RunContext(self.name, "final", chosen=chosen))
             if len(found) == done:
                 sleep(WAIT_S)
         return [found[place] for place in range(len(lines))]

@@ -26,7 +26,7 @@ from strategies import find
 from studies.base import Dimension, StudySpec
 
 _ENDS = ("budget.", "train.max_steps", "train.stage_steps", "train.epochs")
-_NO_PART = ("runs_dir=", "track=", "mining.", "device=", "train.save_every=", "train.log_every=")
+_NO_PART = ("runs_dir=", "track=", "keep=", "mining.", "device=", "train.save_every=", "train.log_every=")
 
 
 def run_study(name: str, given: Sequence[str], options: Options, services: Services) -> tuple[Path, dict[str, Any]]:

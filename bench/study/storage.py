@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import IntegrityError
 
 from bench.atomic import explain_write_errors
-from bench.errors import UserError
+from bench.errors import UserError, install
 
 HEARTBEAT_S = 10
 ATTEMPTS = 5
@@ -85,7 +85,7 @@ def open_storage(url: str | None, directory: Path) -> BaseStorage:
         except ImportError as error:
             extra = "mysql" if url.startswith("mysql") else "postgres"
             raise UserError(
-                f"storage={_shown(url)}: {error}; pip install 'negbench[{extra}]' has a driver "
+                f"storage={_shown(url)}: {error}; {install(extra)} brings a driver "
                 "(postgresql+psycopg://..., mysql+pymysql://...)"
             ) from error
         except Exception as error:  # SQLAlchemy's and the drivers' own

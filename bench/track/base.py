@@ -39,8 +39,8 @@ class Tracker:
     def data(self, name: str, facts: Mapping[str, Any]) -> None:
         """Log the run's data set by its fingerprint and counts, without any text."""
 
-    def results(self, model: Path, files: Sequence[Path], facts: Mapping[str, Any]) -> None:
-        """Log the run's weights, which stay in the directory ``model``, and the ``files`` of its evaluation."""
+    def results(self, model: Path | None, files: Sequence[Path], facts: Mapping[str, Any]) -> None:
+        """Log the run's weights, which stay in the directory ``model`` if kept, and the ``files`` of its evaluation."""
 
     def finish(self, ok: bool) -> None:
         """End the run, as failed unless ``ok``."""
@@ -79,7 +79,7 @@ class Guarded(Tracker):
     def data(self, name: str, facts: Mapping[str, Any]) -> None:
         self._guard(lambda t: t.data(name, facts))
 
-    def results(self, model: Path, files: Sequence[Path], facts: Mapping[str, Any]) -> None:
+    def results(self, model: Path | None, files: Sequence[Path], facts: Mapping[str, Any]) -> None:
         self._guard(lambda t: t.results(model, files, facts))
 
     def finish(self, ok: bool) -> None:

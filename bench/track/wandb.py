@@ -88,15 +88,16 @@ class WandbTracker(Tracker):
         # Offline W&B takes no input: the data set is then one more thing that the run has logged.
         (self._run.use_artifact if self.mode == "online" else self._run.log_artifact)(artifact)
 
-    def results(self, model: Path, files: Sequence[Path], facts: Mapping[str, Any]) -> None:
+    def results(self, model: Path | None, files: Sequence[Path], facts: Mapping[str, Any]) -> None:
         import wandb
 
-        weights = wandb.Artifact(f"{self._run.id}-model", type="model", metadata=serialize(facts))
-        weights.add_reference(model.resolve().as_uri(), checksum=False)
+        if model is not None:
+            weights = wandb.Artifact(f"{self._run.id}-model", type="model", metadata=serialize(facts))
+            weights.add_reference(model.resolve().as_uri(), checksum=False)
+            self._run.log_artifact(weights)
         evaluation = wandb.Artifact(f"{self._run.id}-evaluation", type="evaluation", metadata=serialize(facts))
         for file in files:
             evaluation.add_file(str(file), policy="mutable")
-        self._run.log_artifact(weights)
         self._run.log_artifact(evaluation)
 
     def finish(self, ok: bool) -> None:

@@ -12,7 +12,7 @@ from bench.data.build import Builder
 from bench.data.dataset import DataSet
 from bench.data.lines import is_text
 from bench.data.validation import Problems
-from bench.errors import UserError
+from bench.errors import UserError, install
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def _load(source: str) -> Mapping[str, Any]:
     try:
         import datasets
     except ImportError as error:
-        raise UserError(f'{source} needs the package datasets: pip install "negbench[hub]"') from error
+        raise UserError(f"{source} needs the package datasets: {install('hub')}") from error
     name, _, config = source.removeprefix(PREFIX).partition(":")
     try:
         loaded: Mapping[str, Any] = datasets.load_dataset(name, config or None)
