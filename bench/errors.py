@@ -30,3 +30,10 @@ def at_least(key: str, value: float, lowest: float) -> None:
     """Raise :class:`UserError` when the number ``value`` of setting ``key`` is under ``lowest``."""
     if value < lowest:
         raise UserError(f"{key}={value} must be at least {lowest}")
+
+
+def at_most(key: str, value: float, highest: float) -> None:
+    """Raise :class:`UserError` when the number ``value`` of setting ``key`` is over ``highest``."""
+    if value > highest:
+        given = f"{value}"
+        raise UserError(f"{key}={given if len(given) <= 40 else f'{given[:20]}...'} must be at most {highest:,}")

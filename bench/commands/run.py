@@ -15,7 +15,6 @@ from rich.table import Table
 from bench.commands.output import console, show_logs
 from bench.errors import UserError
 from bench.record.record import Record
-from bench.record.serialize import as_override
 
 if TYPE_CHECKING:
     from bench.run.lifecycle import Outcome
@@ -101,13 +100,14 @@ def _percent(value: float | None) -> str:
 def print_config(overrides: Sequence[str]) -> None:
     """Print every setting, its value and its origin, for each run of a sweep."""
     from bench.config.overrides import expand, resolve, sources
+    from bench.config.words import written
 
     for words in expand(overrides):
         table = Table(box=None, pad_edge=False)
         for column in ("setting", "value", "from"):
             table.add_column(column, overflow="fold")
         for key, value, origin in sources(resolve(words), words):
-            table.add_row(key, as_override(value), origin)
+            table.add_row(key, written(value), origin)
         console().print(table)
 
 

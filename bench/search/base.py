@@ -16,7 +16,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from bench.data.dataset import Floats, Ids
-from bench.errors import UserError, at_least, choice
+from bench.errors import UserError, at_least, at_most, choice
+from bench.setting import Name
 
 
 class Index(Protocol):
@@ -45,7 +46,7 @@ class IndexConfig:
     Raises :class:`UserError` for an engine that is not known and for numbers out of range.
     """
 
-    engine: str = "hnswlib"
+    engine: Name = "hnswlib"
     m: int = 100
     ef_construction: int = 100
     ef: int = 100
@@ -57,6 +58,10 @@ class IndexConfig:
         at_least("index.ef_construction", self.ef_construction, 1)
         at_least("index.ef", self.ef, 1)
         at_least("index.threads", self.threads, 0)
+        at_most("index.m", self.m, 10_000)  # what hnswlib allows
+        at_most("index.ef_construction", self.ef_construction, 10**6)
+        at_most("index.ef", self.ef, 10**6)
+        at_most("index.threads", self.threads, 1024)
 
     def check(self, k: int) -> None:
         """Raise :class:`UserError` when the engine has an ``ef`` and it is too small to return ``k`` passages."""
