@@ -10,6 +10,19 @@ class UserError(Exception):
     """An error that the user can fix. The message says what is wrong, where, and what to do."""
 
 
+_LONG = 100  # characters of a word that a message shows
+
+
+def short(word: str) -> str:
+    """A word for a message, and not all of a long one."""
+    return word if len(word) <= _LONG else f"{word[:_LONG]}... ({len(word):,} characters)"
+
+
+def shown(word: str) -> str:
+    """:func:`short` in quotes."""
+    return repr(short(word))
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'a' or 'b'?"`` for a misspelt name; a list of all known names when none is similar."""
     names = sorted(known)
@@ -35,5 +48,4 @@ def at_least(key: str, value: float, lowest: float) -> None:
 def at_most(key: str, value: float, highest: float) -> None:
     """Raise :class:`UserError` when the number ``value`` of setting ``key`` is over ``highest``."""
     if value > highest:
-        given = f"{value}"
-        raise UserError(f"{key}={given if len(given) <= 40 else f'{given[:20]}...'} must be at most {highest:,}")
+        raise UserError(f"{key}={short(f'{value}')} must be at most {highest:,}")

@@ -13,8 +13,8 @@ from types import NoneType
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from bench.config.run import RunConfig
-from bench.config.words import is_text, is_union, parsed, quoted, settings, short, shown, text, value
-from bench.errors import UserError, nearest
+from bench.config.words import is_text, is_union, literal, parsed, quoted, settings, short, shown, text
+from bench.errors import UserError, nearest, short, shown
 from bench.record.identity import flat
 from strategies import Strategy, find, registered
 
@@ -95,7 +95,7 @@ def _typed(key: str, word: str, kind: Any) -> Any:
     """The value of a setting of type ``kind`` from its word. Raises :class:`UserError` for a word of another type."""
     if is_text(kind):
         return text(key, word, kind)
-    return _checked(key, word, value(key, word), kind)
+    return _checked(key, word, literal(key, word), kind)
 
 
 def _checked(key: str, word: str, value: Any, kind: Any) -> Any:

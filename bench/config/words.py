@@ -14,14 +14,13 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from bench.config.run import RunConfig
-from bench.errors import UserError
+from bench.errors import UserError, short, shown
 from bench.record.serialize import as_override
 from bench.setting import NAME
 from strategies.chain import JOIN
 
 SHORTHAND = {"data": "data.name", "encoder": "encoder.name"}
 _STAGES = "stages="
-_LONG = 100  # characters of a word that a message shows
 
 _IN_QUOTES = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _QUOTED = re.compile(_IN_QUOTES, re.DOTALL)
@@ -65,7 +64,7 @@ def text(key: str, value: str, kind: Any) -> str | None:
     return re.sub(rf"(\\+)({mark}|\Z)", lambda found: "\\" * (len(found[1]) // 2) + found[2], inner)
 
 
-def value(key: str, word: str) -> Any:
+def literal(key: str, word: str) -> Any:
     """The number, switch, text or list that one value of :func:`parsed` stands for."""
     return _override(f"{key}={word}").value()
 
@@ -80,16 +79,6 @@ def written(value: object) -> str:
 def quoted(value: str) -> str:
     """A text in quotes, as any setting takes it; the inverse of :func:`text`."""
     return f"'{_QUOTE.sub(lambda found: 2 * found[1] + found[2].replace(chr(39), chr(92) + chr(39)), value)}'"
-
-
-def short(word: str) -> str:
-    """A word for a message, and not all of a long one."""
-    return word if len(word) <= _LONG else f"{word[:_LONG]}... ({len(word):,} characters)"
-
-
-def shown(word: str) -> str:
-    """:func:`short` in quotes."""
-    return repr(short(word))
 
 
 @cache
