@@ -6,7 +6,6 @@ Whatever a person can mend raises :class:`bench.errors.UserError`, whose message
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -14,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError, choice
-from bench.record.serialize import as_override
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,8 +29,6 @@ Settings = Mapping[str, object] | Sequence[str]
 """Settings as ``{"strategy": "mnr", "train.lr": 1e-4}``, or as the command line has them: ``["strategy=mnr"]``."""
 
 ROLES = ("query", "passage")
-_PLAIN = re.compile(r"[\w./:+@~-]+", re.ASCII)
-_QUOTE = re.compile(r"(\\*)('|\Z)")  # a backslash counts only before a quote, where it must stand twice
 
 
 def resolve(settings: Settings = ()) -> RunConfig:
@@ -162,19 +158,12 @@ def _single(settings: Settings) -> tuple[str, ...]:
 
 
 def _word(key: str, value: object) -> str:
-    """A setting as a word of the command line; a text with special characters in quotes."""
+    """A setting as a word of the command line."""
+    from bench.config.words import written
+
     if isinstance(value, Mapping):
         raise UserError(f"settings are flat: write {', '.join(f'{key}.{name}' for name in value)} instead of {key!r}")
-    if isinstance(value, str | Path):
-        text = str(value)
-        if _PLAIN.fullmatch(text) and text.lower() not in ("true", "false"):
-            return f"{key}={text}"
-        return f"{key}='{_QUOTE.sub(_escaped, text)}'"
-    return f"{key}={as_override(value)}"
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return 2 * found[1] + found[2].replace("'", r"\'")
+    return f"{key}={written(str(value) if isinstance(value, Path) else value)}"
 
 
 def _records(directory: str | Path, words: Sequence[str]) -> list[Record]:

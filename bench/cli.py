@@ -85,8 +85,11 @@ def run(
         raise typer.Exit(2)
 
 
-@app.command(epilog="Example: bench report --runs-dir runs --out reports/results/mine")
+@app.command(epilog="Example: bench report data=medquad --out reports/results/mine")
 def report(
+    words: Annotated[
+        list[str] | None, _words("Which runs, by any setting; a comma list allows several values.")
+    ] = None,
     runs_dir: RunsDir = Path("runs"),
     metric: Annotated[
         str | None,
@@ -102,10 +105,10 @@ def report(
         Path | None, typer.Option(help="Write report.html, report.md and figures/ into this directory instead.")
     ] = None,
 ) -> None:
-    """Report all finished runs: recommendations, tables with tests and costs, figures, and published results."""
+    """Report finished runs: recommendations, tables with tests and costs, figures, and published results."""
     from bench.commands.report import report as command
 
-    command(runs_dir, out, metric, against)
+    command(words or [], runs_dir, out, metric, against)
 
 
 @app.command(epilog="Example: bench compare data=medquad strategy=in_batch,mined_hard,mnr train.max_steps=100")

@@ -16,6 +16,19 @@ def install(extra: str = "") -> str:
     return f'`pip install -e ".{part}"` in the checkout of negbench'
 
 
+_LONG = 100  # characters of a word that a message shows
+
+
+def short(word: str) -> str:
+    """A word for a message, and not all of a long one."""
+    return word if len(word) <= _LONG else f"{word[:_LONG]}... ({len(word):,} characters)"
+
+
+def shown(word: str) -> str:
+    """:func:`short` in quotes."""
+    return repr(short(word))
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'a' or 'b'?"`` for a misspelt name; a list of all known names when none is similar."""
     names = sorted(known)
@@ -36,3 +49,9 @@ def at_least(key: str, value: float, lowest: float) -> None:
     """Raise :class:`UserError` when the number ``value`` of setting ``key`` is under ``lowest``."""
     if value < lowest:
         raise UserError(f"{key}={value} must be at least {lowest}")
+
+
+def at_most(key: str, value: float, highest: float) -> None:
+    """Raise :class:`UserError` when the number ``value`` of setting ``key`` is over ``highest``."""
+    if value > highest:
+        raise UserError(f"{key}={short(f'{value}')} must be at most {highest:,}")

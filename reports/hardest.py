@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from bench.compare.per_query import of_runs
@@ -25,7 +23,7 @@ def hardest_items(group: Part) -> Section | None:
     if run.evaluation_schema is not RETRIEVAL:
         return None
     try:
-        worst = _checked(RunDirectory(group.root, run.run_id))[:SHOWN]
+        worst = RunDirectory(group.root, run.run_id).read_hardest()[:SHOWN]
     except UserError as error:
         return section("Hardest queries", Prose(str(error)), folded=True)
     if not worst:
@@ -48,20 +46,6 @@ def hardest_items(group: Part) -> Section | None:
     )
     header = ["query", "labelled passage", "retrieved first", "rank", "solved by others"]
     return section("Hardest queries", Prose(note), table(header, body, words=3), folded=True)
-
-
-def _checked(directory: RunDirectory) -> list[dict[str, Any]]:
-    """The hardest queries that a run kept. Raises :class:`UserError` when a field is missing or of another type."""
-    found = directory.read_hardest()
-    try:
-        for query in found:
-            whole = isinstance(query["query"], str) and isinstance(query["row"], int) and "rank" in query
-            texts = [*query["relevant"], *(passage["text"] for passage in query["retrieved"])]
-            if not (whole and query["retrieved"] and all(isinstance(text, str) for text in texts)):
-                raise ValueError("a query lacks fields or has others")
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{directory.path / 'hardest.json'} is broken ({type(error).__name__}: {error})") from error
-    return found
 
 
 def _found(group: Part, run: Record) -> np.ndarray:

@@ -18,7 +18,7 @@ from bench.compare.comparison import Comparison, compare
 from bench.compare.per_query import of_runs
 from bench.compare.seed_groups import group
 from bench.errors import UserError
-from bench.record.files import files_at
+from bench.record.files import FileError, files_at
 from bench.record.record import Record
 from reports import comparison as tables
 from reports.blocks import listed
@@ -57,25 +57,24 @@ class Part:
         return [record for row in self.comparison.rows for record in row.group.records]
 
     @cached_property
-    def _histories(self) -> dict[str, Sequence[Mapping[str, Any]] | None]:
-        """The events of every run by its id; None for a run whose file is broken."""
-        found: dict[str, Sequence[Mapping[str, Any]] | None] = {}
+    def _histories(self) -> dict[str, Sequence[Mapping[str, Any]] | FileError]:
+        """The events of every run by its id, or why they cannot be read."""
+        found: dict[str, Sequence[Mapping[str, Any]] | FileError] = {}
         for record in self.records:
             try:
-                events: list[Any] = files_at(self.root).history(record.run_id)
-            except UserError:
-                events = [None]
-            found[record.run_id] = events if all(isinstance(event, dict) for event in events) else None
+                found[record.run_id] = files_at(self.root).history(record.run_id)
+            except FileError as error:
+                found[record.run_id] = error
         return found
 
     def history(self, record: Record) -> Sequence[Mapping[str, Any]]:
         """The events of a run; empty when its history is broken (see :meth:`unreadable`)."""
-        return self._histories[record.run_id] or ()
+        events = self._histories[record.run_id]
+        return () if isinstance(events, FileError) else events
 
     def unreadable(self) -> list[str]:
         """Messages for histories that exist and cannot be read; the records do not depend on them."""
-        broken = [run for run, events in self._histories.items() if events is None]
-        return [f"`{self.root / run / 'history.jsonl'}` is broken" for run in broken]
+        return [f"`{e.path}`: {e.why}" for e in self._histories.values() if isinstance(e, FileError)]
 
 
 def parts(

@@ -19,10 +19,15 @@ _COUNTS = {
 }
 
 
-def provenance(groups: Sequence[Part], skipped: Iterable[tuple[Path, str]]) -> Section | None:
-    """Data sets by fingerprint, the environment of the runs, their warnings, and the records that were left out."""
+def provenance(
+    groups: Sequence[Part], skipped: Iterable[tuple[Path, str]], failed: Iterable[Record] = ()
+) -> Section | None:
+    """Data sets by fingerprint, the runs' environment and warnings, and the files and failed runs that were left out."""
     records = [record for group in groups for record in group.records]
-    left_out = tuple(f"`{path}`: {why}" for path, why in skipped)
+    left_out = (
+        *(f"`{path}`: {why}" for path, why in skipped),
+        *(f"`{record.run_id}` failed: {record.error or 'no reason recorded'}" for record in failed),
+    )
     return section(
         "Provenance",
         _data(records),

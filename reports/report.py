@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -11,13 +10,13 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from bench.atomic import explain_write_errors, write_atomic
-from bench.record.files import files_at
-from bench.record.ledger import STUDY_SCHEMA, Ledger
+from bench.record.files import FileError, files_at
+from bench.record.ledger import Ledger
+from bench.record.study import StudyResult, read_result, read_trials
 from reports import comparison, gate, html, markdown, training
 from reports.blocks import Block, Bullets, Figure, Prose, Section, section
 from reports.figures.matrix import matrix
@@ -72,14 +71,14 @@ def build(
 ) -> Report:
     """The report of the runs of ``ledger``, which lie under ``root``, and of the studies there.
 
+    A study is reported when a final run of it is in the ledger.
     ``against`` is the baseline strategy that differences are stated against. Figures are drawn only where ``figures``
     names a directory for them.
     """
-    known, unreadable = _studies(root)
-    asked = {
-        told["name"]: {command for row in told["comparison"]["rows"] for command in row["commands"]}
-        for told, _ in known
-    }
+    commands = {record.command for record in ledger.records}
+    studies, unreadable = _studies(root)
+    known = [(told, frame) for told, frame in studies if commands & set(_finals(told))]
+    asked = {told["name"]: set(_finals(told)) for told, _ in known}
     found = parts(ledger.records, root, metric, asked)
     answered = {part.name for part in _answered(found)}
     written: list[Callable[[], Written]] = [
@@ -92,7 +91,7 @@ def build(
         *made[: 1 + len(found)],
         section("Studies", *made[1 + len(found) :]),
         gate.gate(found),
-        provenance(found, [*ledger.skipped, *unreadable]),
+        provenance(found, [*ledger.skipped, *unreadable], ledger.failed),
     ]
     return Report([part for part in sections if part is not None], {k: v for of in saved for k, v in of.items()})
 
@@ -194,26 +193,24 @@ def _saved(drawings: Drawings, figures: Path | None) -> tuple[dict[str, Figure],
         return blocks, {name: save(drawing, name, figures) for name, drawing in there.items() if figures}
 
 
-def _studies(root: Path) -> tuple[list[tuple[dict[str, Any], pd.DataFrame]], list[tuple[Path, str]]]:
+def _studies(root: Path) -> tuple[list[tuple[StudyResult, pd.DataFrame]], list[tuple[Path, str]]]:
     """The results of the studies under ``root``, and those that cannot be read with the reason."""
     found, skipped = [], []
     files = files_at(root)
     for name in files.names("studies/*/study.json"):
-        path = root / name
+        directory = name.removesuffix("/study.json")
         try:
-            told = json.loads(files.read(name))
-            frame = pd.read_parquet(files.source(name.replace("study.json", "trials.parquet")))
-        except (ValueError, OSError) as error:
-            skipped.append((path, f"cannot be read: {error}"))
-            continue
-        if isinstance(told, dict) and told.get("schema") == STUDY_SCHEMA and "comparison" in told:
-            found.append((told, frame))
-        else:
-            skipped.append((path, "was written by another version; run the study's command to write it again"))
+            found.append((read_result(files, directory), read_trials(files, directory)))
+        except FileError as error:
+            skipped.append((error.path, error.why))
     return found, skipped
 
 
-def _study(told: dict[str, Any], frame: pd.DataFrame, figures: Path | None) -> Written:
+def _finals(told: StudyResult) -> list[str]:
+    return [command for row in told["comparison"]["rows"] for command in row["commands"]]
+
+
+def _study(told: StudyResult, frame: pd.DataFrame, figures: Path | None) -> Written:
     with styled():
         drawings = {told["name"]: response(frame, told)} if figures else {}
     blocks, pictures = _saved(drawings, figures)

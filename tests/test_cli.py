@@ -280,7 +280,7 @@ def test_print_config_shows_every_run_and_runs_none(
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [row[1] for row in rows if row and row[0] == "seed"] == ["1", "2"]
     assert ["seed", "2", "command", "line"] in rows
-    assert ["encoder.query_prefix", "[ask]", ":x:", "command", "line"] in rows
+    assert ["encoder.query_prefix", "'[ask]", ":x:", "'", "command", "line"] in rows
     assert ["eval.ks", "[1,5]", "command", "line"] in rows
     assert ["train.init_from", "null", "default"] in rows
     assert not (tmp_path / "runs").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import fields
 from itertools import product
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.config.overrides import expand, rebuild, resolve, sources
+from bench.config.overrides import command_line, expand, rebuild, resolve, sources
 from bench.config.run import RunConfig
 from bench.errors import UserError
 from bench.record.identity import flat
@@ -131,12 +132,38 @@ def test_a_bare_group_takes_a_path_or_an_id(key: str, path: str) -> None:
     assert value(resolve([f"{key}='{path}'"]), f"{key}.name") == path
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
-@given(st.text(st.characters(codec="utf-8", exclude_characters="'\\$\n\r", exclude_categories=["C"]), min_size=1))
-def test_any_quoted_path_arrives_and_survives_expansion(path: str) -> None:
-    (once,) = expand([f"data='{path}'"])
-    assert resolve(once).data.name == path
-    assert next(expand(once)) == once
+# Texts
+
+
+@pytest.mark.parametrize(
+    "given_",
+    [
+        "Represent this sentence, for searching: ",
+        ' leading: (and = more) {x} [y] "z" it\'s ~ * $HOME ${x} \\ #',
+        "Instruct: find it\nQuery: ",
+        "query:question,positive:answer",
+        "'tis, the season",
+        "glob(*)",
+        "",
+    ],
+)
+def test_a_text_is_taken_whole(given_: str) -> None:
+    words = [f"encoder.query_prefix={given_}", f"data.path={given_}"]
+    (once,) = expand(words)
+    assert resolve(once).encoder.query_prefix == resolve(once).data.path == given_
+    assert resolve(shlex.split(command_line(once))[2:]) == resolve(words)
+
+
+def test_every_text_in_quotes_is_a_sweep_and_null_is_none() -> None:
+    runs = [resolve(run) for run in expand(["encoder.query_prefix='a, b: ', \"it's\"", "data.path=null"])]
+    assert [run.encoder.query_prefix for run in runs] == ["a, b: ", "it's"]
+    assert [run.data.path for run in runs] == [None, None]
+    assert resolve(["data.path='null'"]).data.path == "null"
+
+
+@pytest.mark.parametrize("path", ["2024_01", "007", "1e3", "true", "~/x", "a(b)", "a = b", "${x}"])
+def test_a_name_is_no_number_and_needs_no_quotes(path: str) -> None:
+    assert resolve([f"data={path}"]).data.name == path
 
 
 # Errors
@@ -196,8 +223,46 @@ def test_any_quoted_path_arrives_and_survives_expansion(path: str) -> None:
         (["strategy"], "not an override"),
         (["+seed=1"], "adding and deleting"),
         (["~seed=1"], "adding and deleting"),
-        (["data=a(b"], "put quotes"),
-        (["runs_dir=~/runs"], "put quotes"),
+        (["eval.ks=[1"], "put quotes"),
+        (["data=a,"], "empty name"),
+        (["data="], "empty name"),
+        (["data=a\0b"], "not valid UTF-8"),
+        (["data=a\udc80b"], "not valid UTF-8"),
+        (["data=a\nb"], "control character"),
+        (["encoder.query_prefix=null"], "not a text"),
+        (["train.lr=${seed}"], "references"),
+        (["strategy.margin='${seed}'"], "references"),
+        (["seed=glob(*)"], "only comma sweeps"),
+        (["seed=choice(1,2)"], "only comma sweeps"),
+        (["seed=sort(2,1)"], "only comma sweeps"),
+        (["seed=shuffle(1,2)"], "only comma sweeps"),
+        (["seed=int(1)"], "only comma sweeps"),
+        (["seed@train=1"], "adding and deleting"),
+        (["++seed=1"], "adding and deleting"),
+        (["="], "no setting ''"),
+        (["=="], "cannot be parsed"),
+        ([""], "not an override"),
+        (["sëed=1"], "cannot be parsed"),
+        ([f"seed={'9' * 5000}"], r"^'seed=9+\.\.\. \(5,005 characters\)' cannot be parsed"),
+        ([f"eval.ks={'[' * 5000}"], "cannot be parsed"),
+        ([f"train.lr=1{'0' * 400}"], r"^train\.lr=10+\.\.\. \(401 characters\) is not a number$"),
+        (
+            [f"train.batch_size=1{'0' * 400}"],
+            r"^train\.batch_size=10+\.\.\. \(401 characters\) must be at most 2,147,483,647",
+        ),
+        (["seed=1e3"], "not a whole number"),
+        (["train.max_steps=1e9"], "not a whole number"),
+        (["train.lr=1e400"], "not a finite number"),
+        (["budget.seconds=1e308"], r"^budget\.seconds=1e\+308 must be at most 1,000,000,000,000$"),
+        (["index.m=1000000000"], "at most 10,000"),
+        (["index.ef=1099511627776"], "at most 1,000,000"),
+        (["index.threads=100000"], "at most 1,024"),
+        (["eval.ks=[1,4611686018427387904]", "eval.retrieve=4611686018427387904", "index.engine=exact"], "at most"),
+        (["encoder.output_dim=1000000000000"], "at most 65,536"),
+        (["encoder.max_query_tokens=1099511627776"], "at most 2,147,483,647"),
+        (["encoder.layers=[1099511627776]"], "at most 2,147,483,647"),
+        (["mining.memory_mb=1152921504606846976"], "at most 2,147,483,647"),
+        (["strategy=queue", "strategy.size=1099511627776"], "at most 2,147,483,647"),
     ],
     ids=str,
 )

@@ -52,8 +52,26 @@ def test_a_missing_field_is_named(field: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"metrics": {"recall@1": "high"}}, "metrics="),
-        ({"metrics": {"recall@1": True}}, "metrics="),
+        ({"metrics": {"recall@1": "high"}}, r"metrics\.recall@1='high' is not a number"),
+        ({"metrics": {"recall@1": True}}, r"metrics\.recall@1=True is not a number"),
+        ({"metrics": {"recall@1": 300}}, r"metrics\.recall@1=300 is not a percentage from 0 to 100"),
+        ({"baseline_metrics": {"recall@1": -5}}, r"baseline_metrics\.recall@1=-5 is not a percentage"),
+        ({"metrics": {"recall@1": 10**400}}, r"metrics\.recall@1 is not a number of 64 bits"),
+        ({"cost": {"train_s": -1.0}}, r"cost\.train_s=-1\.0 is not a number from 0"),
+        ({"cost": {"train_s": 1e308}}, r"cost\.train_s=1e\+308 is not a number from 0"),
+        ({"seed": -1}, "seed=-1 is not a whole number from 0"),
+        ({"seed": 2**70}, "seed is not a number of 64 bits"),
+        ({"started": "yesterday"}, "started='yesterday' is not a time"),
+        ({"finished": ""}, "finished='' is not a time"),
+        ({"command": "rm -rf /"}, "command='rm -rf /' is not a command of bench run"),
+        ({"command": "bench run 'data=x"}, "is not a command of bench run"),
+        ({"data": {"name": "x", "fingerprint": "f", "counts": {"passages": "ten"}}}, r"data\.counts\.passages='ten'"),
+        ({"data": {"name": "x", "fingerprint": "f", "counts": {"passages": -10}}}, r"passages=-10 is not a count"),
+        ({"config": {"train": []}}, r"config\.train=\[\] is not a mapping"),
+        ({"config": {"train": {"batch_size": "x"}}}, r"config\.train\.batch_size='x' is not a whole number"),
+        ({"training": {"telemetry": {"active": "often"}}}, r"training\.telemetry\.active='often' is not a number"),
+        ({"selection": {"steps": "many"}}, r"selection\.steps='many' is not a whole number or nothing"),
+        ({"environment": {"packages": 5}}, r"environment\.packages=5 is not a mapping or nothing"),
         ({"data": {"name": "x", "counts": {}}}, r"data\.fingerprint"),
         ({"schema": 99}, "schema=99"),
         ({"colour": "red"}, "unknown field colour"),
@@ -63,6 +81,13 @@ def test_a_record_of_another_kind_is_refused(changes: dict[str, Any], told: str)
     tree = {**json.loads(record().to_json()), **changes}
     with pytest.raises(RecordError, match=told):
         Record.from_json(json.dumps(tree), Path("record.json"))
+
+
+@pytest.mark.parametrize("value", ["1e400", "-1e400", "[" * 100 + "]" * 100, "[" * 10**5 + "]" * 10**5])
+def test_what_json_allows_and_no_run_writes_is_refused(value: str) -> None:
+    text = record().to_json().replace('"scale": 30.0', f'"scale": {value}')
+    with pytest.raises(RecordError, match=r"^a/record\.json: (knobs\.scale|broken)"):
+        Record.from_json(text, Path("a/record.json"))
 
 
 def test_every_prefix_of_a_record_is_told_from_the_whole() -> None:

@@ -87,7 +87,7 @@ def test_records_histories_and_values_are_exactly_those_of_the_runs(trained: Pat
 
 
 def test_values_that_are_no_round_numbers_come_back_as_they_were(tmp_path: Path) -> None:
-    values = np.array([100 / 3, 200 / 3, 0.1 + 0.2, 5e-324, 1e300, 100.0])
+    values = np.array([100 / 3, 200 / 3, 0.1 + 0.2, 5e-324, 99.99999999999999, 100.0])
     record = run("mnr", 1, metrics={"recall@1": float(values.mean())})
     with RunDirectory.open(tmp_path / "runs", record.run_id) as directory:
         directory.write_items(pd.DataFrame({"query": np.arange(6), "recall@1": values}), "ranks.parquet")
@@ -216,11 +216,15 @@ def test_a_pack_that_cannot_be_read_is_one_line(
     assert out == "" and len(err.splitlines()) == 1 and message in err, err
 
 
-def test_a_broken_file_of_a_run_is_named_before_anything_is_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_broken_file_of_a_run_is_named_and_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = Runs(LEVELS).write(tmp_path / "runs")
-    next(runs.glob("mnr*/ranks.parquet")).write_bytes(b"PAR1")
-    assert bench("records", "pack", "--runs-dir", str(runs), "--out", str(tmp_path / "out")) == 2
-    assert "ranks.parquet cannot be packed" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+    broken = next(runs.glob("mnr*/ranks.parquet"))
+    broken.write_bytes(b"PAR1")
+    torn = next(runs.glob("in_batch*/record.json")).with_name("history.jsonl")
+    torn.write_text("{\n")
+    assert bench("records", "pack", "--runs-dir", str(runs), "--out", str(tmp_path / "out")) == 0
+    told = capsys.readouterr().err
+    assert f"left out: {broken}: cannot be read" in told and f"left out: {torn}:1: not a JSON object" in told
+    names = archive.unarchive(tmp_path / "out" / archive.NAME)
+    kept = {name.split("/")[0] for name in names if name.endswith(".parquet")}
+    assert kept == {path.name for path in runs.iterdir()} - {broken.parent.name}

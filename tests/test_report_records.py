@@ -38,7 +38,7 @@ def test_files_of_another_shape_are_told_and_the_rest_is_reported(
         (place / "history.jsonl").write_text("5\n")
     assert bench("report", "--runs-dir", str(runs_dir)) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "hardest.json is broken" in shown and "history.jsonl` is broken" in shown and "| mined_hard" in shown
+    assert "hardest.json: " in shown and "history.jsonl:1`: " in shown and "| mined_hard" in shown
 
 
 @pytest.mark.parametrize("text_", ["[]", '{"schema": 1}', "null", "{"])

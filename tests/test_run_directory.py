@@ -39,7 +39,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_a_cleared_run_is_as_new_and_still_held(tmp_path: Path) -> None:
     with RunDirectory.open(tmp_path, "r") as run:
         run.append_history({"step": 1})
-        run.write_record(record())
+        run.write_record(record(run_id="r"))
         for folder in (run.model, run.checkpoints):
             folder.mkdir()
             (folder / "weights").write_text("w")
@@ -157,3 +157,27 @@ def test_a_broken_line_of_history_has_a_place(tmp_path: Path) -> None:
         file.write("{broken\n{}\n")
     with pytest.raises(UserError, match=r"history\.jsonl:2: "):
         run.history()
+
+
+def test_the_record_of_another_run_is_not_this_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with RunDirectory.open(tmp_path, "r") as run:
+        run.write_record(record(run_id="s"))
+        assert not run.finished
+        assert "is the record of run s" in caplog.text
+
+
+def test_a_broken_record_is_told_and_not_finished(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with RunDirectory.open(tmp_path, "r") as run:
+        (run.path / "record.json").write_bytes(b"")
+        assert not run.finished
+        assert "broken or half-written record" in caplog.text
+
+
+def test_a_directory_in_the_place_of_the_record_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    (tmp_path / "r" / "record.json").mkdir(parents=True)
+    with (
+        pytest.raises(UserError, match="is a directory, where the record is written"),
+        RunDirectory.open(tmp_path, "r"),
+    ):
+        pass
+    assert not RunDirectory(tmp_path, "r").held

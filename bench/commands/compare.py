@@ -24,7 +24,7 @@ def compare(
     from bench.compare.comparability import ASPECTS
     from bench.compare.comparison import compare
     from bench.compare.per_query import of_runs
-    from bench.compare.select import select
+    from bench.compare.select import fitting, select
     from bench.record.ledger import read
     from reports.blocks import Bullets, Section
     from reports.comparison import render
@@ -40,7 +40,10 @@ def compare(
         print(f"left out: {more} more; bench report lists them", file=sys.stderr)
     if ledger.searched:
         print(f"left out: {len(ledger.searched)} trials of studies' searches", file=sys.stderr)
-    compared = compare(select(ledger.records, words), of_runs(runs_dir), metric, allowed)
+    chosen = select(ledger.records, words)
+    if failed := len(fitting(ledger.failed, *words)):
+        print(f"left out: {failed} failed runs; bench report lists them", file=sys.stderr)
+    compared = compare(chosen, of_runs(runs_dir), metric, allowed)
     advice = Section("Which to use", (Bullets(verdict(compared, against="in_batch")),))
     text = as_markdown([render(compared, everything), advice]) + "\n"
     if out is None:

@@ -34,7 +34,9 @@ def pack(words: Sequence[str], runs_dir: Path, out: Path, studies: bool) -> None
         print(f"left out: study {name}: {what}", file=sys.stderr)
     if next(out.glob("*/record.json"), None) is not None:
         raise UserError(f"{out} is a directory of runs, which a pack would hide; give another --out")
-    content = packed(files, chosen.values(), complete)
+    content, damaged = packed(files, chosen.values(), complete)
+    for place, why in damaged:
+        print(f"left out: {place}: {why}", file=sys.stderr)
     with explain_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     path = out / archive.NAME
@@ -52,6 +54,7 @@ def _chosen(ledger: Ledger, words: Sequence[str], runs_dir: Path) -> list[Record
     for run_id in ids:
         if run_id not in known:
             why = next((why for path, why in ledger.skipped if path.parent.name == run_id), None)
+            why = "the run failed" if any(record.run_id == run_id for record in ledger.failed) else why
             raise UserError(
                 f"{runs_dir / run_id} cannot be packed: {why}"
                 if why

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from bench.commands.ending import message
 from bench.commands.output import console, show_logs
-from bench.errors import UserError
+from bench.errors import UserError, short
 from bench.record.record import Record
-from bench.record.serialize import as_override
 
 if TYPE_CHECKING:
     from bench.run.lifecycle import Outcome
@@ -53,8 +53,8 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
             if suite is None:
                 raise
             failed += 1
-            if isinstance(error, UserError):
-                print(f"bench: {' '.join(words)}: {error}", file=sys.stderr)
+            if (told := message(error)) is not None:
+                print(f"bench: {' '.join(words)}: {told}", file=sys.stderr)
             else:  # a bug: print the traceback, and continue with the other runs
                 print(f"bench: {' '.join(words)}:", file=sys.stderr)
                 traceback.print_exc()
@@ -103,13 +103,14 @@ def _percent(value: float | None) -> str:
 def print_config(overrides: Sequence[str]) -> None:
     """Print every setting, its value and its origin, for each run of a sweep."""
     from bench.config.overrides import expand, resolve, sources
+    from bench.config.words import written
 
     for words in expand(overrides):
         table = Table(box=None, pad_edge=False)
         for column in ("setting", "value", "from"):
             table.add_column(column, overflow="fold")
         for key, value, origin in sources(resolve(words), words):
-            table.add_row(key, as_override(value), origin)
+            table.add_row(key, written(value), origin)
         console().print(table)
 
 
@@ -125,14 +126,19 @@ def repeat(identity: str, overrides: Sequence[str]) -> bool:
     given = dict(word.split("=", 1) for word in next(iter(expand(overrides))))
     if other := given.keys() - {"runs_dir", "track"}:
         raise UserError(f"--again repeats a run exactly; it takes only runs_dir and track, not {min(other)}")
-    root = resolve(overrides).root
+    asked = resolve(overrides)
+    root = asked.root
     try:
         recorded = RunDirectory(root, identity).read_record()
     except FileNotFoundError:
-        raise UserError(f"there is no record of {identity} in {root}; give its directory as runs_dir=DIR") from None
+        raise UserError(
+            f"there is no record of {short(identity)} in {root}; give its directory as runs_dir=DIR"
+        ) from None
+    if recorded.run_id != identity:
+        raise UserError(f"{root / identity / 'record.json'} is the record of run {recorded.run_id}")
     if recorded.status != "finished":
         raise UserError(f"{identity} is {recorded.status}; only a finished run can be repeated")
-    config = rebuild(dict(recorded.config))
+    config = rebuild(recorded.config)
     data = load(config.data)
     if data.fingerprint != recorded.data["fingerprint"]:
         raise UserError(
@@ -142,10 +148,10 @@ def repeat(identity: str, overrides: Sequence[str]) -> bool:
     start = config.train.init_from
     if start is not None and (root / start / "model").is_dir():
         config = replace(config, train=replace(config.train, init_from=str(root / start / "model")))
-    config = replace(config, runs_dir=str(root / "again"), track=given.get("track", "none"))
+    config = replace(config, runs_dir=str(root / "again"), track=asked.track if "track" in given else "none")
     outcome = run(config, recorded.command, force=True, display=Display(), load=lambda _: data)
     show([recorded, outcome.record])
     repeatable = recorded.evaluation_schema.repeatable(recorded.metrics)
-    equal = all(outcome.record.metrics[name] == recorded.metrics[name] for name in repeatable)
+    equal = all(outcome.record.metrics.get(name) == recorded.metrics[name] for name in repeatable)
     print(f"{outcome.path}: exact-search metrics are {'equal' if equal else 'NOT equal'} to the recorded ones")
     return equal

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bench.compare.seed_groups import SeedGroup, differences, group
+from bench.compare.select import separating
 from bench.errors import UserError
 from bench.record.record import Record
 from bench.record.serialize import canonical
@@ -99,10 +100,18 @@ def refuse_incomparable(cells: Sequence[SeedGroup], allowed: Sequence[str]) -> l
             if len(ways) > MOST:
                 lines.append(f"  {name}: and {len(ways) - MOST} more")
         lines.append(
-            f"select runs that agree (data=..., strategy=..., any key=value), or pass --allow {','.join(refused)}"
+            f"select runs that agree ({_example(cells, next(iter(refused)))}), or pass --allow {','.join(refused)}"
         )
         raise UserError("\n".join(lines))
     return [f"{name} differs{_ways(ways)}" for name, ways in found.items()]
+
+
+def _example(cells: Sequence[SeedGroup], aspect: str) -> str:
+    """Words that each select runs which agree in an aspect."""
+    records = [record for cell in cells for record in cell.records]
+    ways = [found[0] for found in group(map(ASPECTS[aspect], records), canonical).values()]
+    words = separating(ways, records)[:MOST]
+    return f"such as {' or '.join(map(_short, words))}" if words else "data=..., strategy=..., any key=value"
 
 
 def _ways(ways: Sequence[tuple[str, list[str]]]) -> str:

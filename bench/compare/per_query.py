@@ -24,19 +24,20 @@ def of_runs(root: Path) -> PerQuery:
         schema = record.evaluation_schema
         name = f"{record.run_id}/{schema.items_file}"
         path = root / name
-        import pyarrow.parquet as parquet
-
         try:
-            table = parquet.ParquetFile(files.source(name)).read(columns=[schema.item, metric], use_threads=False)
+            table = files.table(name, [schema.item, metric])
         except FileNotFoundError:
             raise UserError(f"{path}, which holds the values of single items, is missing") from None
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}, which holds the values of single items, cannot be read ({error})") from error
         if metric not in table.column_names:
             raise UserError(f"{path}: has no values of {metric} for single items; choose a metric of the whole split")
-        values = np.asarray(table[metric].to_numpy(), dtype=np.float64)
+        if schema.item not in table.column_names:
+            raise UserError(f"{path}: has no column {schema.item}; run it again with --force")
+        try:
+            values = np.asarray(table[metric].to_numpy(), dtype=np.float64)
+        except (ValueError, TypeError):
+            raise UserError(f"{path}: its values of {metric} are no numbers; run it again with --force") from None
         recorded = record.metrics.get(metric)
-        if recorded is not None and not np.isclose(values.mean(), recorded, atol=1e-6):
+        if recorded is not None and len(values) and not np.isclose(values.mean(), recorded, atol=1e-6):
             raise UserError(
                 f"{path}: its mean {metric} is {values.mean():.4f}, but the record says {recorded:.4f}; "
                 "one of the two files was changed, so run it again with --force"

@@ -12,7 +12,8 @@ from bench.record.record import Record
 from bench.record.serialize import as_override, canonical
 
 _LENGTH = ("train.epochs", "train.max_steps", "train.stage_steps")
-_SEED = re.compile(r" seed=\d+\b")
+_SHELL_WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|\\.|[^\s'"\\])+""")
+_SEED = re.compile(r"seed=\d+")
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -38,8 +39,12 @@ class SeedGroup:
     @property
     def commands(self) -> tuple[str, ...]:
         """The shell commands that repeat the runs; commands that differ only in the seed are joined."""
-        found = group(self.records, lambda record: _SEED.sub("", record.command))
+        found = group(self.records, lambda record: _without_seed(record.command))
         return tuple(f"{line} seed={','.join(str(record.seed) for record in same)}" for line, same in found.items())
+
+
+def _without_seed(command: str) -> str:
+    return " ".join(word for word in _SHELL_WORD.findall(command) if not _SEED.fullmatch(word))
 
 
 def seed_groups(records: Iterable[Record]) -> list[SeedGroup]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 
 from bench.errors import UserError, nearest
@@ -21,7 +21,7 @@ def select(records: Iterable[Record], words: Sequence[str]) -> list[Record]:
     """
     left = list(records)
     for text in words:
-        key, sign, values = text.partition("=")
+        key, sign, _ = text.partition("=")
         if key == "runs_dir":
             raise UserError(f"{text}: give the directory of the records as --runs-dir")
         if not sign:
@@ -29,14 +29,35 @@ def select(records: Iterable[Record], words: Sequence[str]) -> list[Record]:
         known = {name for record in left for name in _settings(record)}
         if left and key not in known:
             raise UserError(f"no record has the setting {key!r}{nearest(key, known)}")
-        wanted = [values] if values.startswith("[") else values.split(",")
-        same = {_plain(value) for value in wanted}
-        kept = [record for record in left if same & set(map(_plain, _settings(record).get(key, _UNSET)))]
+        kept = fitting(left, text)
         if left and not kept:
             there = sorted({value for record in left for value in _settings(record).get(key, _UNSET)})
             raise UserError(f"no record has {text}; there is {', '.join(there)}")
         left = kept
     return left
+
+
+def fitting(records: Iterable[Record], *words: str) -> list[Record]:
+    """The records that fit all of ``words``, as :func:`select` chooses them; they may be none."""
+    left = list(records)
+    for text in words:
+        key, _, values = text.partition("=")
+        whole = {values, *([values] if values.startswith("[") else values.split(","))}
+        same = {_plain(value) for value in whole}
+        left = [record for record in left if same & set(map(_plain, _settings(record).get(key, _UNSET)))]
+    return left
+
+
+def separating(ways: Sequence[Mapping[str, object]], records: Sequence[Record]) -> list[str]:
+    """One word for each of ``ways``, of one setting that has another value in each and that every record has.
+
+    A way is a mapping of settings; without such a setting there is no word.
+    """
+    for key in ways[0]:
+        words = [f"{key}={as_override(way.get(key))}" for way in ways]
+        if len(set(words)) == len(words) and all(key in _settings(record) for record in records):
+            return words
+    return []
 
 
 def _plain(value: str) -> str | float:

@@ -1,53 +1,26 @@
-"""From command-line overrides to configurations: Hydra's override grammar over frozen dataclasses."""
+"""From the words of the command line to configurations: sweeps, values, and errors that say what would fit."""
 
 from __future__ import annotations
 
-import math
-import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import MISSING, field, fields, is_dataclass, make_dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from functools import cache
 from itertools import product
 from types import NoneType
-from typing import Any, cast, get_args, get_type_hints
-
-from hydra import compose, initialize
-from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
-from omegaconf import MISSING as MISSING_VALUE
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException, ValidationError
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from bench.config.run import RunConfig
-from bench.errors import UserError, nearest
+from bench.config.words import is_text, is_union, literal, parsed, quoted, settings, text
+from bench.errors import UserError, nearest, short, shown
 from bench.record.identity import flat
 from strategies import Strategy, find, registered
-from strategies.chain import JOIN
 
-SHORTHAND = {"data": "data.name", "encoder": "encoder.name"}
-STAGES = "stages="
 DEFAULT_STRATEGY = "in_batch"
 _OWN = ("runs_dir=", "track=", "keep=")  # of the person who runs it, and no part of what is run
 _TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
-
-
-@cache
-def _schema() -> type:
-    """What Hydra composes: the fields of :class:`RunConfig`, the strategy being a group."""
-    kinds = get_type_hints(RunConfig)
-    shared: list[tuple[str, Any, Any]] = [
-        (f.name, kinds[f.name], field(default_factory=f.default_factory) if f.default is MISSING else f.default)
-        for f in fields(RunConfig)
-        if f.name != "strategy"
-    ]
-    defaults = field(default_factory=lambda: [{"strategy": DEFAULT_STRATEGY}, "_self_"])
-    own = [("defaults", list[Any], defaults), ("strategy", Any, field(default=MISSING_VALUE))]
-    return make_dataclass("Schema", [*own, *shared])
 
 
 def expand(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -56,88 +29,91 @@ def expand(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
     ``["strategy=a,b", "seed=1,2"]`` gives four tuples; ``stages=a,b`` is not a sweep but one
     strategy in two stages, the same as ``strategy=a+b``. Raises :class:`UserError` for a word that cannot be parsed.
     """
-    choices: list[list[str]] = []
-    seen: set[str] = set()
-    for parsed in _parse(_chained(word) for word in overrides):
-        key = SHORTHAND.get(parsed.key_or_group, parsed.key_or_group)
-        if key in seen:
-            raise UserError(f"{key} is given twice; the second time as {parsed.input_line}")
-        seen.add(key)
-        if parsed.is_sweep_override():
-            if not parsed.is_choice_sweep():
-                raise UserError(f"{parsed.input_line}: only comma sweeps are supported, such as seed=1,2,3")
-            values = list(parsed.sweep_string_iterator())
-        else:
-            values = [parsed.get_value_element_as_str()]
-        choices.append([f"{key}={value}" for value in values])
-    yield from product(*choices)
-
-
-def _chained(word: str) -> str:
-    if not word.startswith(STAGES):
-        return word
-    return f"strategy={JOIN.join(word.removeprefix(STAGES).strip('[]').split(','))}"
+    choices: dict[str, list[str]] = {}
+    for word in overrides:
+        key, values = parsed(word)
+        if key in choices:
+            raise UserError(f"{key} is given twice; the second time as {shown(word)}")
+        choices[key] = [f"{key}={value}" for value in values]
+    yield from product(*choices.values())
 
 
 def command_line(overrides: Sequence[str]) -> str:
-    """The shortest command that repeats a run with these overrides on this machine."""
-    return " ".join(["bench", "run", *(_quoted(word) for word in overrides if not word.startswith(_OWN))])
+    """The shortest command that repeats a run with these overrides on this machine, for a POSIX shell."""
+    return " ".join(["bench", "run", *map(for_shell, (w for w in overrides if not w.startswith(_OWN)))])
 
 
-def _quoted(word: str) -> str:
+def for_shell(word: str) -> str:
     """A word for the shell; one that has quotes of its own stays readable in double ones."""
     return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
 
 
 def resolve(overrides: Sequence[str]) -> RunConfig:
     """The configuration of one run. Raises :class:`UserError` with the key, the value and what is allowed."""
-    overrides = next(iter(expand(overrides)))
-    store = ConfigStore.instance()
-    store.store(name="run", node=_node(_schema()))
-    strategy = _strategy(overrides)
-    store.store(group="strategy", name=strategy.name, node=_node(strategy))
-    _check_keys(overrides, strategy)
-    GlobalHydra.instance().clear()
-    try:
-        with initialize(version_base=None, config_path=None):
-            tree = compose(config_name="run", overrides=list(overrides))
-        nodes = {
-            f.name: OmegaConf.to_object(tree[f.name]) if OmegaConf.is_config(tree[f.name]) else tree[f.name]
-            for f in fields(RunConfig)
-        }
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_reason(error, overrides, strategy)) from error
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    config = RunConfig(**{name: _tuples(node) for name, node in nodes.items()})
-    for key, value in flat(config.tree()):
-        if isinstance(value, float) and not math.isfinite(value):
-            raise UserError(f"{key}={value} is not a finite number")
-    return config
+    words = dict(word.split("=", 1) for word in next(iter(expand(overrides))))
+    strategy = _strategy(words.pop("strategy", DEFAULT_STRATEGY))
+    _check_keys(words, strategy)
+    kinds = _kinds(strategy)
+    return _built(strategy, {key: _typed(key, word, kinds[key]) for key, word in words.items()})
 
 
-def rebuild(tree: dict[str, Any]) -> RunConfig:
+def rebuild(tree: Mapping[str, Any]) -> RunConfig:
     """The configuration whose recorded tree this is: the inverse of :meth:`RunConfig.tree`.
 
-    A setting that is newer than the record gets its default. Raises :class:`UserError` for an unknown setting.
+    A setting that is newer than the record gets its default. Raises :class:`UserError` for an unknown setting, and for
+    a value of another type.
     """
-    base = resolve([f"strategy={tree['strategy']['name']}"])
-    unknown = {key for key, _ in flat(tree)} - {key for key, _ in flat(base.tree())}
-    if unknown:
+    recorded = dict(flat(tree))
+    strategy = _strategy(quoted(str(recorded.pop("strategy.name", ""))))
+    kinds = _kinds(strategy)
+    if unknown := recorded.keys() - kinds.keys():
         raise UserError(f"the record is of another version and has unknown settings: {', '.join(sorted(unknown))}")
-    return cast(RunConfig, _filled(base, tree))
+    return _built(strategy, {key: _checked(key, f"{v}", v, kinds[key]) for key, v in recorded.items()})
 
 
-def _filled(node: Any, tree: dict[str, Any]) -> Any:
-    """A configuration like ``node`` with the values of a recorded tree."""
-    values = {}
-    for f in fields(node):
-        part = getattr(node, f.name)
-        value = tree.get(f.name, {} if is_dataclass(part) else part)
-        values[f.name] = (
-            _filled(part, value) if is_dataclass(part) else tuple(value) if isinstance(value, list) else value
-        )
-    return type(node)(**values)
+def _built(strategy: type[Strategy], values: Mapping[str, Any]) -> RunConfig:
+    """The configuration with ``values`` by dotted key, and defaults for the rest."""
+
+    def part(kind: Any, prefix: str) -> Any:
+        hints = {**get_type_hints(kind), **({"strategy": strategy} if kind is RunConfig else {})}
+        given = {}
+        for f in fields(kind):
+            key = prefix + f.name
+            if is_dataclass(hints[f.name]):
+                given[f.name] = part(hints[f.name], f"{key}.")
+            elif key in values:
+                given[f.name] = values[key]
+        return kind(**given)
+
+    try:
+        return cast(RunConfig, part(RunConfig, ""))
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def _typed(key: str, word: str, kind: Any) -> Any:
+    """The value of a setting of type ``kind`` from its word. Raises :class:`UserError` for a word of another type."""
+    if is_text(kind):
+        return text(key, word, kind)
+    return _checked(key, word, literal(key, word), kind)
+
+
+def _checked(key: str, word: str, value: Any, kind: Any) -> Any:
+    """``value`` in the type ``kind``, lists as tuples. Raises :class:`UserError`, which shows ``word``, for another."""
+    for one in get_args(kind) if is_union(kind) else (kind,):
+        with suppress(TypeError, OverflowError):
+            return _converted(value, one)
+    raise UserError(f"{key}={short(word)} is not {_type_name(kind)}")
+
+
+def _converted(value: Any, kind: Any) -> Any:
+    """Raises ``TypeError`` for a value of another type, and ``OverflowError`` for a number that no float can be."""
+    if get_origin(kind) is tuple:
+        if isinstance(value, list | tuple):
+            return tuple(_converted(part, get_args(kind)[0]) for part in value)
+    elif isinstance(value, bool) == (kind is bool) and isinstance(value, (int, float) if kind is float else kind):
+        return float(value) if kind is float else value
+    raise TypeError
 
 
 def sources(config: RunConfig, overrides: Sequence[str]) -> list[tuple[str, Any, str]]:
@@ -151,44 +127,10 @@ def sources(config: RunConfig, overrides: Sequence[str]) -> list[tuple[str, Any,
     return rows
 
 
-@cache
-def _node(schema: type) -> DictConfig:
-    """A dataclass as OmegaConf's typed tree, made writable: OmegaConf makes frozen dataclasses read-only."""
-
-    def free(node: Any) -> None:
-        if isinstance(node, DictConfig):
-            OmegaConf.set_readonly(node, False)
-            if not node._is_none() and not node._is_missing():
-                for key in node:
-                    free(node._get_node(key))
-
-    tree: DictConfig = OmegaConf.structured(schema)
-    free(tree)
-    return tree
-
-
-def _parse(overrides: Iterable[str]) -> list[Override]:
-    parser = OverridesParser.create()
-    parsed = []
-    for line in overrides:
-        if "=" not in line:
-            raise UserError(f"{line!r} is not an override; write key=value, such as strategy=hardest_neg")
-        try:
-            parsed.append(parser.parse_override(line))
-        except HydraException as error:
-            first = str(error).splitlines()[0]
-            raise UserError(
-                f"{line!r} cannot be parsed ({first}); put quotes around values with special characters: "
-                "\"data='my dir'\""
-            ) from error
-        if parsed[-1].type is None or parsed[-1].type.name != "CHANGE" or parsed[-1].package is not None:
-            raise UserError(f"{line!r}: write key=value; adding and deleting keys are not possible")
-    return parsed
-
-
-def _strategy(overrides: Sequence[str]) -> type[Strategy]:
+def _strategy(given: str) -> type[Strategy]:
     """The strategy class. Raises :class:`UserError` with the nearest names for an unknown one."""
-    name = dict(line.partition("=")[::2] for line in overrides).get("strategy", DEFAULT_STRATEGY)
+    name = text("strategy", given, str)
+    assert name is not None
     try:
         return find(name)
     except KeyError as error:
@@ -202,21 +144,11 @@ def _strategy(overrides: Sequence[str]) -> type[Strategy]:
 @cache
 def _kinds(strategy: type[Strategy]) -> dict[str, Any]:
     """The type of every setting by its dotted key, the knobs being those of ``strategy``."""
-
-    def below(prefix: str, kind: Any) -> Iterator[tuple[str, Any]]:
-        hints = get_type_hints(kind)
-        for f in fields(kind):
-            if is_dataclass(hints[f.name]):
-                yield from below(f"{prefix}{f.name}.", hints[f.name])
-            else:
-                yield prefix + f.name, hints[f.name]
-
-    settings = {key: kind for key, kind in below("", RunConfig) if not key.startswith("strategy.")}
-    return {**settings, **dict(below("strategy.", strategy))}
+    shared = {key: kind for key, kind in settings(RunConfig) if not key.startswith("strategy.")}
+    return {**shared, **dict(settings(strategy, "strategy."))}
 
 
-def _check_keys(overrides: Sequence[str], strategy: type[Strategy]) -> None:
-    given = [key for key, _, _ in (line.partition("=") for line in overrides) if key != "strategy"]
+def _check_keys(given: Iterable[str], strategy: type[Strategy]) -> None:
     known = _kinds(strategy)
     groups = {key.partition(".")[0] for key in known}
     for key in given:
@@ -235,20 +167,6 @@ def _check_keys(overrides: Sequence[str], strategy: type[Strategy]) -> None:
             raise UserError(f"{what} {key!r}{nearest(key, near)}")
 
 
-def _reason(error: BaseException, overrides: Sequence[str], strategy: type[Strategy]) -> str:
-    """One line for an invalid value: the override, and what is allowed."""
-    root: BaseException = error
-    while root.__cause__ is not None:
-        root = root.__cause__
-    found = re.search(r"full_key: (\S+)", str(root))
-    key = found[1].partition("[")[0] if found else "configuration"
-    given = dict(line.partition("=")[::2] for line in overrides)
-    kind = _kinds(strategy).get(key)
-    if isinstance(root, ValidationError) and kind is not None:
-        return f"{key}={given.get(key, '')} is not {_type_name(kind)}"
-    return f"{key}: {str(root).splitlines()[0]}"
-
-
 def _type_name(kind: Any) -> str:
     """What a value of a type looks like, for an error message."""
     if kind in _TYPES:
@@ -256,12 +174,3 @@ def _type_name(kind: Any) -> str:
     if args := [arg for arg in get_args(kind) if arg is not Ellipsis]:
         return "a list of whole numbers, such as [1,5]" if args == [int] else " or ".join(map(_type_name, args))
     return str(kind)
-
-
-def _tuples(node: Any) -> Any:
-    """Frozen dataclasses with tuples where OmegaConf gave lists."""
-    if isinstance(node, list):
-        return tuple(node)
-    if not is_dataclass(node) or isinstance(node, type):
-        return node
-    return type(node)(**{f.name: _tuples(getattr(node, f.name)) for f in fields(node)})

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.data.load import DataConfig
-from bench.errors import UserError, at_least, choice
+from bench.errors import UserError, at_least, at_most, choice
 from bench.evaluate.config import EvalConfig
 from bench.model.config import EncoderConfig
 from bench.negatives.config import MiningConfig
-from bench.record.identity import run_id
+from bench.record.identity import flat, run_id
 from bench.search.base import IndexConfig
+from bench.setting import Name
 from bench.track.mode import MODES
 from bench.train.budget import BudgetConfig
 from bench.train.config import TrainConfig
@@ -39,10 +41,10 @@ class RunConfig:
     index: IndexConfig = field(default_factory=IndexConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     seed: int = 0
-    device: str = "auto"
+    device: Name = "auto"
     runs_dir: str = "runs"
-    track: str = "auto"
-    keep: str = "best"
+    track: Name = "auto"
+    keep: Name = "best"
 
     def __post_init__(self) -> None:
         choice("track", self.track, MODES)
@@ -50,6 +52,7 @@ class RunConfig:
         at_least("seed", self.seed, 0)
         if self.seed >= 2**63:
             raise UserError(f"seed={self.seed} must be below 2**63")
+        self._check_numbers()
         if not self.runs_dir:
             raise UserError("runs_dir= is empty; name a directory, such as runs_dir=runs")
         self.index.check(self.eval.retrieve)
@@ -72,6 +75,15 @@ class RunConfig:
             raise UserError(
                 f"train.stage_steps={list(steps)} has {len(steps)} stages, but {self.strategy.name} has {stages}"
             )
+
+    def _check_numbers(self) -> None:
+        """Refuse what no number type of the libraries below can hold; single settings have narrower bounds."""
+        for key, value in flat(self.tree()):
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, float) and not math.isfinite(number):
+                    raise UserError(f"{key}={number} is not a finite number")
+                if isinstance(number, int) and key != "seed" and not key.startswith("budget."):
+                    at_most(key, abs(number), 2**31 - 1)
 
     @property
     def root(self) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from bench.data.dataset import DataSet
 from bench.data.presets import find_source
 from bench.data.subset import subset
+from bench.setting import Name
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class DataConfig:
     :func:`bench.data.subset.subset`.
     """
 
-    name: str = "docstrings"
+    name: Name = "docstrings"
     path: str | None = None
     max_train: int | None = None
     max_corpus: int | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.errors import UserError, at_least
+from bench.setting import Name
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class EvalConfig:
     """
 
     ks: tuple[int, ...] = (1, 5, 10, 20, 50)
-    split: str = "test"
+    split: Name = "test"
     retrieve: int = 50
     untrained: bool = True
     recall_file: bool = False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.errors import at_least, choice
+from bench.errors import at_least, at_most, choice
+from bench.setting import Name
 
 POOLINGS = ("cls", "pooler", "mean", "first_last_mean")
 
@@ -20,8 +21,8 @@ class EncoderConfig:
     dropout before normalisation, as PaddleNLP's model has. ``layers`` keeps those layers only.
     """
 
-    name: str = "minilm-l3"
-    pooling: str | None = None
+    name: Name = "minilm-l3"
+    pooling: Name | None = None
     output_dim: int | None = None
     layers: tuple[int, ...] | None = None
     max_query_tokens: int = 64
@@ -34,5 +35,6 @@ class EncoderConfig:
             choice("encoder.pooling", self.pooling, POOLINGS)
         if self.output_dim is not None:
             at_least("encoder.output_dim", self.output_dim, 1)
+            at_most("encoder.output_dim", self.output_dim, 2**16)
         at_least("encoder.max_query_tokens", self.max_query_tokens, 3)
         at_least("encoder.max_passage_tokens", self.max_passage_tokens, 3)

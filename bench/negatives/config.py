@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.errors import at_least
+from bench.setting import Name
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class MiningConfig:
     """
 
     memory_mb: int = 512
-    judge: str | None = None
+    judge: Name | None = None
 
     def __post_init__(self) -> None:
         at_least("mining.memory_mb", self.memory_mb, 1)

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
 from bench.record import archive
 from bench.record.record import Record, RecordError
+from bench.record.shape import misfit, unusual
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+NUMBERS = ("loss", "positive_similarity", "hardest_similarity")  # of an event, and all of dev/...
+
+
+class FileError(UserError):
+    """A file of a run or a study that cannot be used; ``path`` and ``why`` are its message."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path, self.why = path, why
 
 
 class RecordFiles(ABC):
@@ -22,7 +37,7 @@ class RecordFiles(ABC):
 
     @abstractmethod
     def names(self, pattern: str) -> list[str]:
-        """The names of the files that fit ``pattern``, in order; ``*`` stands for one part of a path."""
+        """The names of the files that fit ``pattern``, in order; ``*`` stands for one directory, and not for a file."""
 
     @abstractmethod
     def source(self, name: str) -> Path | BytesIO:
@@ -38,32 +53,74 @@ class RecordFiles(ABC):
     def record(self, run_id: str) -> Record:
         """Raises ``FileNotFoundError`` when there is none, :class:`RecordError` when it is broken."""
         path = self.root / run_id / "record.json"
-        if path.is_dir():
-            raise RecordError(f"{path}: is a directory; a record is a file")
-        return Record.from_json(self.read(str(PurePosixPath(run_id, "record.json"))).decode(errors="replace"), path)
+        try:
+            content = self.read(str(PurePosixPath(run_id, "record.json")))
+        except FileNotFoundError:
+            raise
+        except IsADirectoryError:
+            raise RecordError(f"{path}: is a directory; a record is a file") from None
+        except OSError as error:
+            raise RecordError(f"{path}: cannot be read: {error.strerror}") from error
+        return Record.from_json(content.decode(errors="replace"), path)
 
     def history(self, run_id: str) -> list[dict[str, Any]]:
-        """A run's events in order, less a last line torn by a kill; a broken line is a :class:`UserError`."""
+        """A run's events in order, less a last line torn by a kill; :class:`FileError` for another that is broken."""
         path = self.root / run_id / "history.jsonl"
         try:
             lines = self.read(str(PurePosixPath(run_id, "history.jsonl"))).split(b"\n")[:-1]
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise FileError(path, f"cannot be read: {error.strerror}") from error
+
+        def place(number: int) -> Path:
+            return path.with_name(f"{path.name}:{number}")
+
         events = []
         for number, line in enumerate(lines, 1):
             try:
-                events.append(json.loads(line))
-            except ValueError as error:
-                raise UserError(f"{path}:{number}: not a JSON object ({error}); remove the line") from error
+                event = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                raise FileError(place(number), f"not a JSON object ({error}); remove the line") from error
+            if why := unusual(event) or misfit(event, Mapping[str, Any], "event") or _odd_event(event):
+                raise FileError(place(number), f"{why}; remove the line")
+            events.append(event)
         return events
+
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        """A Parquet file, or those of its ``columns`` that it has.
+
+        Raises ``FileNotFoundError`` when there is none, :class:`FileError` for a damaged one.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as parquet
+
+        try:
+            file = parquet.ParquetFile(self.source(name))
+            return file.read(columns=None if columns is None else list(columns), use_threads=False)
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, MemoryError, OverflowError, pa.ArrowException) as error:
+            raise FileError(self.root / name, f"cannot be read ({' '.join(str(error).split())})") from error
+
+
+def _odd_event(event: Mapping[str, Any]) -> str | None:
+    """What learning curves are drawn from, by its type."""
+    for name, value in event.items():
+        kind = int if name == "step" else float | None if name in NUMBERS or name.startswith("dev/") else Any
+        if why := misfit(value, kind, name):
+            return why
+    return None
 
 
 class DirectoryFiles(RecordFiles):
     """The files of a directory of runs, as they are at the time."""
 
     def names(self, pattern: str) -> list[str]:
-        found = (PurePosixPath(path.relative_to(self.root).as_posix()) for path in self.root.glob(pattern))
-        return [str(name) for name in sorted(found)]
+        folder, _, name = pattern.rpartition("/")  # not all by glob, which leaves out a link that leads nowhere
+        found = (path / name for path in self.root.glob(folder))
+        there = (path for path in found if path.exists() or path.is_symlink())
+        return [str(name) for name in sorted(PurePosixPath(path.relative_to(self.root).as_posix()) for path in there)]
 
     def source(self, name: str) -> Path:
         return self.root / name

@@ -9,13 +9,12 @@ from bench.errors import UserError
 from bench.record.files import RecordFiles, files_at
 from bench.record.record import Record, RecordError
 
-STUDY_SCHEMA = 1  # of study.json
 SEARCHED = "searched.txt"  # in a study's directory: the ids of the runs that it makes to search, a line each
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """Finished runs in order of their id, and the runs that were left out with the reason.
+    """Finished runs in order of their id, and what was left out: damaged files with the reason, and failed runs.
 
     ``searched`` are finished runs that were trials of a study, which no comparison includes.
     """
@@ -23,13 +22,14 @@ class Ledger:
     records: list[Record]
     skipped: list[tuple[Path, str]]
     searched: list[Record]
+    failed: list[Record]
 
 
 def read(runs_dir: Path) -> Ledger:
-    """Read every finished record under ``runs_dir``.
+    """Read every record under ``runs_dir``.
 
     A run that is in progress or was killed before its first record is ignored. A broken record, one that
-    lies in another run's directory, one without a metric and a failed run are skipped and named. Raises
+    lies in another run's directory and one without a metric are skipped and named. Raises
     :class:`UserError` when there is no such directory, and for a pack that is broken or of a later version.
     """
     if runs_dir.is_file():
@@ -38,9 +38,9 @@ def read(runs_dir: Path) -> Ledger:
         raise UserError(f"no runs at {runs_dir}: make some with `bench run`, or give their directory as --runs-dir")
     if (runs_dir / "record.json").is_file():
         raise UserError(f"{runs_dir} is a single run; give the directory of all runs, {runs_dir.parent}")
-    ledger = Ledger([], [], [])
     files = files_at(runs_dir)
-    searched = searched_in(files)
+    searched, unreadable = searched_in(files)
+    ledger = Ledger([], unreadable, [], [])
     for name in files.names("*/record.json"):
         path = runs_dir / name
         try:
@@ -51,7 +51,7 @@ def read(runs_dir: Path) -> Ledger:
         if record.run_id != path.parent.name:
             ledger.skipped.append((path, f"is the record of run {record.run_id}"))
         elif record.status == "failed":
-            ledger.skipped.append((path, f"the run failed: {record.error or 'no reason recorded'}"))
+            ledger.failed.append(record)
         elif record.status != "finished":
             continue
         elif all(value is None for value in record.metrics.values()):
@@ -61,6 +61,14 @@ def read(runs_dir: Path) -> Ledger:
     return ledger
 
 
-def searched_in(files: RecordFiles) -> set[str]:
-    """Ids of the runs that are trials of the studies among the files."""
-    return {run for name in files.names(f"studies/*/{SEARCHED}") for run in files.read(name).decode().split()}
+def searched_in(files: RecordFiles) -> tuple[set[str], list[tuple[Path, str]]]:
+    """Ids of the runs that are trials of studies among the files, and the lists that cannot be read."""
+    found: set[str] = set()
+    skipped = []
+    for name in files.names(f"studies/*/{SEARCHED}"):
+        try:
+            found.update(files.read(name).decode("ascii").split())
+        except (OSError, ValueError) as error:
+            why = f"cannot be read ({error}); the trials of this study are not known, and stand among the runs"
+            skipped.append((files.root / name, why))
+    return found, skipped

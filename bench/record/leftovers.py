@@ -42,7 +42,7 @@ def leftovers(runs_dir: Path) -> list[Leftover]:
     """
     if not runs_dir.is_dir():
         raise UserError(f"no runs at {runs_dir}; give their directory as --runs-dir")
-    searched = searched_in(DirectoryFiles(runs_dir))
+    searched, _ = searched_in(DirectoryFiles(runs_dir))
     found: list[Leftover] = []
     for path in sorted(runs_dir.glob("*/record.json")):
         run = RunDirectory(runs_dir, path.parent.name)

@@ -8,13 +8,14 @@ from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from bench.errors import UserError
 from bench.record.identity import setting
+from bench.record.plausible import implausible
 from bench.record.schema import SCHEMAS, EvaluationSchema
 from bench.record.serialize import serialize
+from bench.record.shape import misfit, told, unusual
 
 SCHEMA = 1
 
@@ -43,7 +44,7 @@ class Record:
     evaluation, see :mod:`bench.record.schema`. ``items`` counts what was measured: ``items`` in all (of retrieval:
     queries), and those for which a tie of scores decides the rank (``tied`` by the index, ``exact/tied``).
 
-    Raises ``ValueError`` naming the field whose value is of the wrong kind.
+    Raises ``ValueError`` naming the field whose value is of the wrong kind, or one that no run can have.
     """
 
     run_id: str
@@ -70,19 +71,9 @@ class Record:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        for name, kind in _kinds().items():
-            value = getattr(self, name)
-            if not _fits(value, kind):
-                raise ValueError(f"{name}={value!r} is not {_type_name(kind)}")
-        for name, kind in {"name": str, "fingerprint": str, "counts": Mapping}.items():
-            if name not in self.data:
-                raise ValueError(f"data.{name} is missing")
-            if not isinstance(self.data[name], kind):
-                raise ValueError(f"data.{name}={self.data[name]!r} is not {_type_name(kind)}")
-        if self.evaluation not in SCHEMAS:
-            raise ValueError(f"evaluation={self.evaluation!r} is not one of {', '.join(SCHEMAS)}")
-        if not isinstance(self.training.get("telemetry", {}), Mapping):
-            raise ValueError("training.telemetry is not a mapping")
+        wrong = (misfit(getattr(self, name), kind, name) for name, kind in _kinds().items())
+        if why := next(filter(None, wrong), None) or implausible(self):
+            raise ValueError(why)
 
     @cached_property
     def setting(self) -> dict[str, Any]:
@@ -108,17 +99,19 @@ class Record:
         """Read a record; ``path`` is for the error. Raises :class:`RecordError` naming file and field."""
         try:
             tree = json.loads(text, parse_constant=_refuse)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RecordError(f"{path}: broken or half-written record: {error}") from error
         if not isinstance(tree, dict):
             raise RecordError(f"{path}: a record is a JSON object, not {type(tree).__name__}")
+        if why := unusual(tree):
+            raise RecordError(f"{path}: {why}")
         if tree.get("schema") != SCHEMA:
-            raise RecordError(f"{path}: schema={tree.get('schema')!r}, this version reads schema={SCHEMA}")
+            raise RecordError(f"{path}: schema={told(tree.get('schema'))}, this version reads schema={SCHEMA}")
         needed = {f.name for f in fields(cls) if f.default is MISSING and f.default_factory is MISSING}
         if missing := sorted(needed - tree.keys()):
             raise RecordError(f"{path}: {', '.join(missing)} missing")
         if unknown := sorted(tree.keys() - _kinds().keys()):
-            raise RecordError(f"{path}: unknown field {', '.join(unknown)}")
+            raise RecordError(f"{path}: unknown field {told(', '.join(unknown))[1:-1]}")
         try:
             return cls(**tree)
         except ValueError as error:
@@ -137,31 +130,3 @@ def _refuse(constant: str) -> Any:
 @cache
 def _kinds() -> dict[str, Any]:
     return get_type_hints(Record)
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    origin, args = get_origin(kind) or kind, get_args(kind)
-    if origin in (Union, UnionType):
-        return any(_fits(value, arg) for arg in args)
-    if origin is Literal:
-        return value in args
-    if origin is Any:
-        return True
-    if isinstance(value, bool):
-        return False
-    if origin is float:
-        return isinstance(value, int | float)
-    if isinstance(value, Mapping) and args:
-        return all(isinstance(key, str) and _fits(entry, args[1]) for key, entry in value.items())
-    return isinstance(value, origin)
-
-
-def _type_name(kind: Any) -> str:
-    """``str | None`` as "text or nothing", for an error message."""
-    if get_origin(kind) in (Union, UnionType):
-        return " or ".join(_type_name(arg) for arg in get_args(kind))
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(get_args(kind))
-    if args := get_args(kind):
-        return "a mapping" if args[1] is Any else f"a mapping to {_type_name(args[1])}"
-    return {Mapping: "a mapping", str: "text", int: "a whole number", float: "a number", type(None): "nothing"}[kind]

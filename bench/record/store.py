@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from filelock import FileLock, Timeout
 
 from bench.atomic import explain_write_errors, write_atomic
 from bench.errors import UserError
-from bench.record.files import DirectoryFiles
+from bench.record.files import DirectoryFiles, FileError
 from bench.record.record import Record
 from bench.record.serialize import serialize
+from bench.record.shape import misfit, unusual
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+log = logging.getLogger(__name__)
+
+
+class Passage(TypedDict):
+    """A passage that was retrieved."""
+
+    text: str
+
+
+class Hardest(TypedDict):
+    """A query that went badly: its place among the queries, the rank of its first relevant passage, and texts."""
+
+    row: int
+    query: str
+    rank: int | None
+    relevant: list[str]
+    retrieved: list[Passage]
 
 
 class RunLocked(UserError):
@@ -57,6 +77,9 @@ class RunDirectory:
                 lock.acquire(timeout=0)
             except Timeout:
                 raise RunLocked(f"{run.path}: another process is writing this run; wait until it ends") from None
+            if (run.path / "record.json").is_dir():
+                lock.release()
+                raise UserError(f"{run.path / 'record.json'} is a directory, where the record is written; remove it")
         try:
             yield run
         finally:
@@ -95,11 +118,17 @@ class RunDirectory:
 
     @property
     def finished(self) -> bool:
-        """Whether there is a record with status ``finished``. A broken record is not finished."""
+        """Whether there is a record of this run with status ``finished``; another one is told, and is none."""
         try:
-            return self.read_record().status == "finished"
-        except (FileNotFoundError, UserError):
+            record = self.read_record()
+        except FileNotFoundError:
             return False
+        except UserError as error:
+            log.warning("%s; the run is done again", error)
+            return False
+        if record.run_id != self.run_id:
+            log.warning("%s/record.json is the record of run %s; this run is done", self.path, record.run_id)
+        return record.run_id == self.run_id and record.status == "finished"
 
     def without_weights(self) -> str:
         """What is to be said, and done, when somebody asks for the weights of this finished run, which it lacks."""
@@ -147,21 +176,20 @@ class RunDirectory:
         text = json.dumps(serialize(items), indent=1, ensure_ascii=False) + "\n"
         write_atomic(self.path / "hardest.json", text.encode())
 
-    def read_hardest(self) -> list[dict[str, Any]]:
-        """The items that went worst, as :class:`bench.evaluate.Measured` has them; nothing where the file is missing.
-
-        Raises :class:`UserError` when it is not a list of JSON objects.
-        """
+    def read_hardest(self) -> list[Hardest]:
+        """The items that went worst; nothing where the file is missing. Raises :class:`FileError` for a damaged one."""
         path = self.path / "hardest.json"
         try:
             found = json.loads(path.read_bytes())
-            if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-                raise ValueError("not a list of objects")
         except FileNotFoundError:
             return []
-        except ValueError as error:
-            raise UserError(f"{path} is broken ({type(error).__name__}: {error})") from error
-        return found
+        except (ValueError, OSError, RecursionError) as error:
+            raise FileError(path, f"cannot be read ({error})") from error
+        if why := unusual(found) or misfit(found, list[Hardest], "content"):
+            raise FileError(path, why)
+        if odd := next((item for item in found if item["row"] < 0 or not item["retrieved"]), None):
+            raise FileError(path, f"row={odd['row']} is no place of a query, or nothing was retrieved for it")
+        return cast("list[Hardest]", found)
 
     def append_history(self, event: Mapping[str, Any]) -> None:
         """Add one event as one line, on the disk when this returns to the extent the kernel has it.

@@ -17,7 +17,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from bench.data.dataset import Floats, Ids
-from bench.errors import UserError, at_least, choice, install
+from bench.errors import UserError, at_least, at_most, choice, install
+from bench.setting import Name
 
 
 class Index(Protocol):
@@ -47,7 +48,7 @@ class IndexConfig:
     Raises :class:`UserError` for an engine that is not known and for numbers out of range.
     """
 
-    engine: str = "hnswlib"
+    engine: Name = "hnswlib"
     m: int = 100
     ef_construction: int = 100
     ef: int = 100
@@ -60,6 +61,10 @@ class IndexConfig:
         at_least("index.ef_construction", self.ef_construction, 1)
         at_least("index.ef", self.ef, 1)
         at_least("index.threads", self.threads, 0)
+        at_most("index.m", self.m, 10_000)  # what hnswlib allows
+        at_most("index.ef_construction", self.ef_construction, 10**6)
+        at_most("index.ef", self.ef, 10**6)
+        at_most("index.threads", self.threads, 1024)
         if self.build_threads is not None:
             at_least("index.build_threads", self.build_threads, 0)
 

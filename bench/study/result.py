@@ -14,8 +14,8 @@ from optuna.trial import TrialState
 
 from bench.atomic import explain_write_errors, write_atomic
 from bench.compare.comparison import Comparison
-from bench.record.ledger import STUDY_SCHEMA
 from bench.record.serialize import as_override, serialize
+from bench.record.study import SCHEMA, TRIALS
 from bench.study.runner import Arm
 from strategies import find
 from studies.base import StudySpec
@@ -28,7 +28,7 @@ def write(
     import pandas as pd
 
     told = {
-        "schema": STUDY_SCHEMA,
+        "schema": SCHEMA,
         "name": name,
         "asks": spec.asks,
         "command": command,
@@ -79,7 +79,7 @@ def write(
         if there.map(type).nunique() > 1:
             frame[column] = there.map(as_override)
     with explain_write_errors(directory):
-        frame.to_parquet(directory / "trials.parquet", index=False)
+        frame.to_parquet(directory / TRIALS, index=False)
     return told
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.compare.comparison import compare
 from bench.compare.per_query import of_runs
+from bench.config.overrides import for_shell
 from bench.config.run import RunConfig
 from bench.errors import UserError, nearest
 from bench.evaluate import evaluation_kind
@@ -54,7 +55,7 @@ def run_study(name: str, given: Sequence[str], options: Options, services: Servi
     kept = open_storage(options.storage, directory)
     arms, records = StudyRunner(title, spec, tuple(base), kept, services, data, options).carry_out()
     comparison = compare(records, of_runs(root), spec.report, spec.differs)
-    command = " ".join(["bench study", name, *options.told(), *given])
+    command = " ".join(["bench study", name, *options.told(), *map(for_shell, given)])
     return directory, write(directory, spec, title, command, arms, comparison)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from bench.errors import UserError, at_least
+from bench.errors import UserError, at_least, at_most
 from bench.train.state import Progress
 
 Unit = Literal["steps", "texts", "seconds"]
@@ -31,6 +31,7 @@ class BudgetConfig:
             raise UserError(f"budget.{declared[0]} and budget.{declared[1]} are both set; set only one of them")
         for name in declared:
             at_least(f"budget.{name}", getattr(self, name), 1)
+            at_most(f"budget.{name}", getattr(self, name), 10**12)
 
     @property
     def declared(self) -> bool:

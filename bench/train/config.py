@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from bench.errors import at_least, choice
 from bench.model.precision import PRECISIONS
+from bench.setting import Name
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class TrainConfig:
     weight_decay: float = 0.01
     warmup: float = 0.1
     clip: float = 1.0
-    precision: str = "auto"
+    precision: Name = "auto"
     recompute: bool = False
     save_every: int = 500
     eval_every: int | None = None
@@ -38,7 +39,7 @@ class TrainConfig:
     eval_corpus: int = 20000
     log_every: int = 10
     stage_steps: tuple[int, ...] | None = None
-    init_from: str | None = None
+    init_from: Name | None = None
 
     def __post_init__(self) -> None:
         at_least("train.batch_size", self.batch_size, 1)
