@@ -22,7 +22,7 @@ _COUNTS = {
 def provenance(
     groups: Sequence[Part], skipped: Iterable[tuple[Path, str]], failed: Iterable[Record] = ()
 ) -> Section | None:
-    """Data sets by fingerprint, the runs' environment and warnings, and the files and failed runs that were left out."""
+    """Data sets by fingerprint, environment and warnings of the runs, and the files and failed runs left out."""
     records = [record for group in groups for record in group.records]
     left_out = (
         *(f"`{path}`: {why}" for path, why in skipped),
