@@ -1,18 +1,22 @@
-"""Building a :class:`DataSet`: equal texts are merged into one id, and rows are gathered by split."""
+"""Building a :class:`DataSet`: equal texts are merged into one id, and rows are gathered by split, and checked."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from bench.data.dataset import DataSet, Floats, Ids, Ragged, Split
+from bench.data.dataset import DataSet, Floats, Ids, Ragged, Sample, Split
 from bench.data.fingerprint import with_fingerprint
+from bench.data.lookalikes import ids, labels
+from bench.data.splits import SPLITS
 from bench.data.validation import Problems
 
-SPLITS = ("train", "dev", "test")
+SHOWN = 3  # rows of each file
 
 
 @dataclass
@@ -22,14 +26,16 @@ class _Rows:
     grades: dict[int, dict[int, float | None]] = field(default_factory=dict)
     positive_scores: dict[int, dict[int, float | None]] = field(default_factory=dict)
     negative_scores: dict[int, dict[int, float | None]] = field(default_factory=dict)
-    lines: dict[tuple[int, int], int] = field(default_factory=dict)  # (query, passage) → line of the pair
+    places: dict[tuple[int, int], tuple[Path, int]] = field(default_factory=dict)  # (query, passage) → its first line
+    negative_at: tuple[Path, int] = (Path(), 0)  # the first negative
 
 
 class Builder:
     """Collects texts and relations in file order and builds the data set.
 
     Readers call :meth:`corpus` for every entry of the corpus first, then :meth:`pair` and :meth:`negative`.
-    A passage that first appears there is stored after the corpus: it is trained on but not searched.
+    A passage that first appears there is stored after the corpus: it is trained on but not searched. What is checked
+    here is checked for every format.
     """
 
     def __init__(self, name: str, problems: Problems) -> None:
@@ -42,6 +48,7 @@ class Builder:
         self._entries = 0
         self._splits: dict[str, _Rows] = {}
         self._parts: dict[str, tuple[str, Ids]] = {}
+        self._samples: dict[str, list[Sample]] = {}
 
     def corpus(self, text: str) -> int:
         """Add an entry of the corpus; the id of its text. To be called before any :meth:`pair`."""
@@ -49,6 +56,12 @@ class Builder:
         passage = self._passages.setdefault(text, len(self._passages))
         self._searchable = len(self._passages)
         return passage
+
+    def show(self, path: Path, cells: Iterable[tuple[str, str]]) -> None:
+        """Keep a row as it was read, as (role, text), if it is one of the first of its file."""
+        kept = self._samples.setdefault(path.name, [])
+        if len(kept) < SHOWN:
+            kept.append(tuple(islice(cells, 2 * SHOWN)))
 
     def pair(
         self,
@@ -59,54 +72,63 @@ class Builder:
         *,
         grade: float | None = None,
         score: float | None = None,
-        repeatable: bool = False,
     ) -> None:
         """``positive`` is relevant to ``query``. ``grade`` is the source's, ``score`` a teacher's.
 
-        ``at`` is the pair's file and line. A repeated pair is a problem, unless it is ``repeatable`` (two ids
-        of the source may have equal texts): then it is merged and keeps the highest grade. A dev or test positive
-        that the corpus lacks is a problem too.
+        ``at`` is the pair's file and line. A repeated pair is merged, counted, and keeps the highest grade. A dev or
+        test positive that the corpus lacks loses its pair.
         """
-        path, line = at
+        passage = self._passages.get(positive)
+        if split != "train" and (passage is None or passage >= self._searchable):
+            self.problems.lose(*at, f"{split} positive missing from the corpus", _short(positive))
+            return
         passage = self._passages.setdefault(positive, len(self._passages))
-        if split != "train" and passage >= self._searchable:
-            self.problems.add(path, line, f"{split} positive missing from the corpus", _short(positive))
         rows = self._splits.setdefault(split, _Rows())
         q = self._queries.setdefault(query, len(self._queries))
-        first = rows.lines.setdefault((q, passage), line)
+        rows.places.setdefault((q, passage), at)
         relevant = rows.grades.setdefault(q, {})
         if passage not in relevant:
             relevant[passage] = grade
             rows.positive_scores.setdefault(q, {})[passage] = score
-        elif not repeatable:
-            self.problems.add(path, line, "repeated pair", f"first on line {first}")
-        elif grade is not None:
+            return
+        self.problems.tell(f"repeated pairs of {split}, joined")
+        if grade is not None:
             relevant[passage] = max(grade, relevant[passage] or 0.0)
 
-    def negative(self, split: str, query: str, negative: str, score: float | None = None) -> None:
-        """``negative`` is a negative that the source gives for a query with a pair; repeated ones are merged."""
+    def negative(self, split: str, query: str, negative: str, at: tuple[Path, int], score: float | None = None) -> None:
+        """``negative`` is a negative that the source gives for a query; repeated ones are merged.
+
+        One whose query has no pair in the split is left out.
+        """
+        rows, q = self._splits.get(split), self._queries.get(query, -1)
+        if rows is None or q not in rows.grades:
+            self.problems.tell(f"negatives of {split} queries without a positive, left out")
+            return
         passage = self._passages.setdefault(negative, len(self._passages))
-        rows = self._splits[split].negative_scores
-        rows.setdefault(self._queries[query], {}).setdefault(passage, score)
+        if not rows.negative_scores:
+            rows.negative_at = at
+        rows.negative_scores.setdefault(q, {}).setdefault(passage, score)
+
+    def has_pair(self, split: str, query: str, positive: str) -> bool:
+        """Whether the split has this pair."""
+        pair = (self._queries.get(query, -1), self._passages.get(positive, -1))
+        return split in self._splits and pair in self._splits[split].places
 
     def part(self, name: str, split: str, pairs: Iterable[tuple[int, str, str]], path: Path) -> None:
         """Name a subset of ``split``: the queries of ``(line, query, positive)``, all pairs of the split."""
-        rows = self._splits.get(split, _Rows())
-        position = {q: i for i, q in enumerate(rows.grades)}
-        seen: dict[tuple[int, int], int] = {}
+        position = {q: i for i, q in enumerate(self._splits[split].grades)} if split in self._splits else {}
+        members = set()
         for line, query, positive in pairs:
-            pair = (self._queries.get(query, -1), self._passages.get(positive, -1))
-            if pair not in rows.lines:
-                self.problems.add(path, line, f"line is no pair of {split}", _short(query))
-            elif pair in seen:
-                self.problems.add(path, line, "repeated pair", f"first on line {seen[pair]}")
+            if self.has_pair(split, query, positive):
+                members.add(position[self._queries[query]])
             else:
-                seen[pair] = line
-        members = sorted({position[query] for query, _ in seen})
-        self._parts[name] = (split, np.array(members, dtype=np.int64))
+                self.problems.lose(path, line, f"line is no pair of {split}", _short(query))
+        self._parts[name] = (split, np.array(sorted(members), dtype=np.int64))
 
     def build(self, source: Path) -> DataSet:
         """The data set. Raises :class:`DataError` with all problems, an empty ``source`` among them."""
+        for name, rows in self._splits.items():
+            self._check(name, rows)
         self.problems.raise_if_any()
         if not self._searchable:
             self.problems.add(source, 0, "empty corpus")
@@ -123,8 +145,31 @@ class Builder:
             self._parts,
             searchable=self._searchable,
             joined=self._entries - self._searchable,
+            notices=dict(self.problems.notices),
+            samples={name: tuple(rows) for name, rows in self._samples.items()},
         )
         return with_fingerprint(data)
+
+    def _check(self, name: str, rows: _Rows) -> None:
+        """Look-alikes of the format, and negatives that are positives."""
+        passages = list(self._passages)
+        positives = Counter(passages[p] for of in rows.grades.values() for p in of)
+        negatives = Counter(passages[p] for of in rows.negative_scores.values() for p in of)
+        first = next(iter(rows.places.values()))
+        if told := labels(negatives, positives):
+            self.problems.add(*rows.negative_at, f"the negatives of {name} are labels or scores, no passages", told)
+        if told := labels(positives):
+            self.problems.add(*first, f"the positives of {name} are labels or scores, no passages", told)
+        if told := ids([query for query, q in self._queries.items() if q in rows.grades]):
+            self.problems.add(*first, f"the queries of {name} are numbers, no texts", told)
+        both = [(q, p) for q, ids in rows.negative_scores.items() for p in ids if p in rows.grades[q]]
+        if 2 * len(both) >= negatives.total() and both:
+            many = f"{len(both):,} of {negatives.total():,} negatives"
+            path, line = rows.places[both[0]]
+            self.problems.lose(path, line, f"most negatives of {name} are positives of their own query", many)
+        for q, p in both:
+            del rows.negative_scores[q][p]
+        self.problems.tell(f"negatives of {name} that are positives of their query, left out", len(both))
 
 
 def _split(rows: _Rows) -> Split:

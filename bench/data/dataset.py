@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
+Sample = tuple[tuple[str, str], ...]
+"""A row as it was read: (role, text), such as ("query", "what is ...")."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ class DataSet:
 
     The corpus, which is what is searched, is the first ``searchable`` passages (-1: all of them). Those after
     it are only training positives or provided negatives: they are trained on, never retrieved. ``joined`` counts
-    corpus entries whose text equals an earlier one's; it is reported, and does not affect the fingerprint.
+    corpus entries whose text equals an earlier one's. ``notices`` count what else reading joined or left out, by kind,
+    and ``samples`` are the first rows of each file; they are reported, and do not affect the fingerprint.
     """
 
     name: str
@@ -97,6 +100,8 @@ class DataSet:
     fingerprint: str = ""
     searchable: int = -1
     joined: int = 0
+    notices: Mapping[str, int] = field(default_factory=dict)
+    samples: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
 
     @property
     def corpus_size(self) -> int:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
-from bench.data.dataset import DataSet, Split
-from bench.data.presets import find_source
+from bench.data.dataset import DataSet, Ragged, Sample, Split
+from bench.data.load import DataConfig, source
 from bench.data.validation import DataError, Problem, describe
 
 WIDTH = 100
@@ -32,7 +32,9 @@ class Lengths:
 class Inspection:
     """The result of :func:`inspect`. Where there are ``problems``, nothing was loaded and the rest is empty.
 
-    ``lengths`` is by kind of text; ``findings`` are (what, how many), zeros included.
+    ``lengths`` is by kind of text; ``findings`` are (what, how many), zeros included. ``notices`` count what reading
+    joined or left out, ``negatives`` are (smallest, median) numbers of distinct ones of a query by split, and
+    ``samples`` the first rows of each file.
     """
 
     name: str
@@ -43,6 +45,9 @@ class Inspection:
     parts: Mapping[str, int] = field(default_factory=dict)
     lengths: Mapping[str, Lengths] = field(default_factory=dict)
     findings: Sequence[tuple[str, int]] = ()
+    notices: Mapping[str, int] = field(default_factory=dict)
+    negatives: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    samples: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
     fingerprint: str = ""
 
     @property
@@ -51,32 +56,41 @@ class Inspection:
         return not self.problems
 
 
-def inspect(name: str | Path, path: str | None = None) -> Inspection:
-    """Inspect a preset (with its directory ``path``), a directory, a file or a ``hf:`` id.
+def inspect(data: str | Path | DataConfig) -> Inspection:
+    """Inspect a preset, a directory, a file or a ``hf:`` id, or what a configuration says (without its limits).
 
     Broken data is reported in ``problems``; :class:`UserError` is raised when there is nothing to read.
     """
-    found = find_source(str(name), path)
+    found = source(data if isinstance(data, DataConfig) else DataConfig(str(data)))
     try:
-        data = found.read()
+        read = found.read()
     except DataError as error:
         return Inspection(found.name, found.format, found.place, error.problems)
-    texts = {"queries": data.queries, "passages": data.passages, "unlabelled": data.unlabelled}
+    texts = {"queries": read.queries, "passages": read.passages, "unlabelled": read.unlabelled}
     return Inspection(
         found.name,
         found.format,
         found.place,
-        counts=data.counts,
-        parts={part: len(rows) for part, (_, rows) in data.parts.items()},
+        counts=read.counts,
+        parts={part: len(rows) for part, (_, rows) in read.parts.items()},
         lengths={kind: _lengths(group) for kind, group in texts.items() if group},
-        findings=_findings(data),
-        fingerprint=data.fingerprint,
+        findings=_findings(read),
+        notices=read.notices,
+        negatives={name: _negatives(split) for name, split in read.splits.items() if split.negatives is not None},
+        samples=read.samples,
+        fingerprint=read.fingerprint,
     )
 
 
 def _lengths(texts: Sequence[str]) -> Lengths:
     sizes = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
     return Lengths(float(sizes.mean()), float(np.median(sizes)), float(np.percentile(sizes, 95)), int(sizes.max()))
+
+
+def _negatives(split: Split) -> tuple[int, float]:
+    """The smallest and the median number of distinct negatives of a query."""
+    lengths = Ragged.of([[]]).lengths if split.negatives is None else split.negatives.lengths
+    return int(lengths.min()), float(np.median(lengths))
 
 
 def _findings(data: DataSet) -> list[tuple[str, int]]:
@@ -116,7 +130,20 @@ def render(inspection: Inspection, shown: int = SHOWN) -> str:
     lines += [f"{number:>10,}  {what}" for what, number in inspection.findings if number]
     clean = [what for what, number in inspection.findings if not number]
     lines += [f"{'none':>10}  {what}" for what in clean]
-    return "\n".join(_wrapped([*head, *lines]))
+    if inspection.notices:
+        lines += ["", "what reading joined, left out or found unusual"]
+        lines += [f"{number:>10,}  {what}" for what, number in inspection.notices.items()]
+    return "\n".join([*_wrapped([*head, *lines]), *_rows(inspection.samples)])
+
+
+def _rows(samples: Mapping[str, Sequence[Sample]]) -> Iterator[str]:
+    """The first rows of each file as they were read, a line for each text, cut to the width."""
+    for name, rows in samples.items():
+        yield from ("", f"first rows of {name}")
+        for row in rows:
+            for number, (role, text) in enumerate(row):
+                shown = f"  {'' if number else '-'}{' ' * bool(number)} {role + ':':<10} {' '.join(text.split())}"
+                yield shown if len(shown) <= WIDTH else shown[: WIDTH - 1] + "…"
 
 
 def _splits(inspection: Inspection) -> list[str]:
@@ -126,9 +153,11 @@ def _splits(inspection: Inspection) -> list[str]:
     for split in [key.removesuffix("_queries") for key in counts if key.endswith("_queries")]:
         lines.append(f"{split:<12}{counts[f'{split}_queries']:>10,}{counts[f'{split}_pairs']:>10,}")
     lines += [f"{part:<12}{number:>10,}" for part, number in inspection.parts.items()]
-    own = {key.replace("_", " "): number for key, number in counts.items() if key.endswith("_negatives")}
-    rest = {key: counts[key] for key in ("corpus", "passages", "unlabelled")} | own
-    return [*lines, "", *(f"{key:<16}{number:>6,}" for key, number in rest.items())]
+    rest = [f"{key:<16}{counts[key]:>6,}" for key in ("corpus", "passages", "unlabelled")]
+    for split, (least, median) in inspection.negatives.items():
+        number = f"{split + ' negatives':<16}{counts[f'{split}_negatives']:>6,}"
+        rest.append(f"{number}  (of a query: smallest number {least:,}, median {median:g})")
+    return [*lines, "", *rest]
 
 
 def _wrapped(lines: Sequence[str]) -> list[str]:

@@ -1,99 +1,132 @@
-"""The files of a source and their lines, read strictly: plain or ``.gz``, UTF-8, one record a line."""
+"""The lines of a text file, plain or gzip, UTF-8 or UTF-16, whatever its line ends."""
 
 from __future__ import annotations
 
 import gzip
-import json
+import io
+import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO, cast
 
 from bench.data.validation import Problems
-from bench.errors import UserError
 
 BOM = b"\xef\xbb\xbf"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+SURROGATE = re.compile("[\ud800-\udfff]")
+GZIP = b"\x1f\x8b"
+OTHERS = {
+    b"PK\x03\x04": "a zip archive or a spreadsheet; unpack it, or save the sheet as CSV",
+    b"\xd0\xcf\x11\xe0": "a spreadsheet of an old kind; save it as CSV",
+    b"BZh": "compressed by bzip2; unpack it, or use gzip",
+    b"\xfd7zXZ": "compressed by xz; unpack it, or use gzip",
+    b"(\xb5/\xfd": "compressed by zstd; unpack it, or use gzip",
+    b"ARROW1": "an Arrow file; save it as Parquet",
+    b"SQLite format 3": "a database; export its table as CSV",
+}
+"""How files begin that are no text and that people have, and what to do with them."""
 
 
-def find(folder: Path, stems: Sequence[str], suffixes: Sequence[str]) -> Path | None:
-    """The one file of ``folder`` called ``STEM + SUFFIX``, or that with ``.gz``; None when there is none.
-
-    Raises :class:`UserError` when there are several, since it is unclear which is meant.
-    """
-    names = [stem + suffix + zipped for stem in stems for suffix in suffixes for zipped in ("", ".gz")]
-    there = [folder / name for name in names if (folder / name).is_file()]
-    if len(there) > 1:
-        raise UserError(f"{folder}: {' and '.join(p.name for p in there)} both exist; keep one of them")
-    return there[0] if there else None
-
-
-def lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
-    """``(number, text)`` of each line that can be used, without its line end; numbers count from 1.
-
-    Blank lines, broken UTF-8, a byte order mark, carriage returns (Windows line ends) and a file that is
-    damaged, unreadable or empty go to ``problems``. White space around a text is kept as part of it.
-    """
-    number = 0
+def missing(path: Path) -> str | None:
+    """Why a path that is there (at least as a name) is no file that can be read, or None."""
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                if number == 1 and raw.startswith(BOM):
-                    problems.add(path, 1, "byte order mark at the start (save as UTF-8 without BOM)")
-                    raw = raw.removeprefix(BOM)
-                raw = raw.removesuffix(b"\n")
+        if path.is_file():
+            return None
+        if path.is_dir():
+            return "is a directory, not a file"
+        if path.is_symlink() and not path.exists():
+            return "is a link to a file that does not exist"
+        return "is no regular file" if path.exists() else "does not exist"
+    except (OSError, ValueError) as error:
+        return f"cannot be looked at ({getattr(error, 'strerror', None) or error})"
+
+
+def head(path: Path, size: int) -> bytes:
+    """The first ``size`` bytes of a file, unpacked. Raises ``OSError``, ``EOFError`` or ``zlib.error``."""
+    with _opened(path) as file:
+        return file.read(size)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The bytes of a file, unpacked where its first bytes are gzip's, whatever it is called."""
+    with path.open("rb") as file:
+        packed = file.read(len(GZIP)) == GZIP
+    return cast(BinaryIO, gzip.open(path, "rb")) if packed else path.open("rb")
+
+
+def raw_lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
+    """``(number, text)`` of every line without its line end, blank ones too; numbers count from 1.
+
+    A byte order mark and carriage returns at line ends are taken off and told; UTF-16 is decoded and told. Broken
+    text, and a file that is damaged, unreadable, empty or no text, are errors. White space around a text is kept.
+    """
+    number = foreign = 0
+    broken: list[tuple[int, str]] = []
+    if reason := missing(path):
+        problems.add(path, 0, reason)
+        return
+    try:
+        with _opened(path) as file:
+            for number, raw in enumerate(_split(file, path, problems), start=1):
+                if number == 1 and (kind := next((told for sign, told in OTHERS.items() if raw.startswith(sign)), "")):
+                    problems.add(path, 0, f"is no text file: {kind}")
+                    return
+                if b"\0" in raw:
+                    problems.add(path, number, "is no text file: it has NUL bytes; save it as UTF-8")
+                    return
                 if raw.endswith(b"\r"):
-                    problems.add(path, number, "carriage return at the line end (save with Unix line ends)")
+                    problems.tell("carriage returns at line ends")
                     raw = raw.rstrip(b"\r")
                 try:
                     text = raw.decode("utf-8")
                 except UnicodeDecodeError as error:
-                    problems.add(path, number, "broken UTF-8", f"byte {error.start + 1}: {error.reason}")
+                    broken.append((number, f"byte {error.start + 1}: {error.reason}"))
                     continue
-                if not text or text.isspace():
-                    problems.add(path, number, "blank line")
-                    continue
+                foreign += not raw.isascii()
                 yield number, text
         if not number:
             problems.add(path, 0, "empty file")
-    except (OSError, EOFError, zlib.error) as error:
+        if len(broken) > 1 + foreign:
+            what = f"{len(broken):,} lines, the first {broken[0][0]}; save it as UTF-8 (spreadsheets: CSV UTF-8)"
+            problems.add(path, 0, "is not UTF-8", what)
+        else:
+            for line, what in broken:
+                problems.lose(path, line, "broken UTF-8", what)
+    except (OSError, EOFError, zlib.error, UnicodeError) as error:
         problems.add(path, number + 1, "file cannot be read further", str(error))
 
 
-def records(path: Path, fields: int, problems: Problems, optional: int = 0) -> Iterator[tuple[int, list[str]]]:
-    """``(line, fields)`` of each line that has exactly ``fields`` TAB-separated, non-empty fields.
+def _split(file: BinaryIO, path: Path, problems: Problems) -> Iterator[bytes]:
+    """The lines of a file as UTF-8 without their line feeds or, where it has none, without carriage returns."""
+    start = file.peek(8192)[:8192]  # type: ignore[attr-defined]
+    if start.startswith(UTF_16):
+        problems.tell(f"{path.name} is UTF-16 and was decoded")
+        text = io.TextIOWrapper(file, encoding="utf-16", newline="\n")
+        yield from (line.removesuffix("\n").encode("utf-8", "surrogatepass") for line in text)
+        return
+    if start.startswith(BOM):
+        problems.tell(f"{path.name} begins with a byte order mark")
+        file.read(len(BOM))
+    if b"\r" in start and b"\n" not in start:
+        whole = file.read()
+        end = b"\n" if b"\n" in whole else b"\r"
+        problems.tell("carriage returns at line ends", whole.count(b"\r") if end == b"\r" else 0)
+        yield from whole.removesuffix(end).split(end)
+        return
+    for raw in file:
+        yield raw.removesuffix(b"\n")
 
-    Up to ``optional`` more are allowed if the first line has them; then every line must have them. There is no
-    quoting and no header. Other lines go to ``problems``.
-    """
-    for number, text in lines(path, problems):
-        values = text.split("\t")
-        if optional and fields <= len(values) <= fields + optional:
-            fields = len(values)
-        optional = 0
-        if len(values) != fields:
-            problems.add(path, number, "wrong number of fields", f"{len(values)} instead of {fields}")
-        elif any(not value.strip() for value in values):
-            problems.add(path, number, "empty field")
+
+def lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
+    """``(number, text)`` of each line that is not blank; blank ones are counted."""
+    for number, text in raw_lines(path, problems):
+        if text and not text.isspace():
+            yield number, text
         else:
-            yield number, values
-
-
-def objects(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
-    """``(line, object)`` of each line of a JSON Lines file that holds a JSON object."""
-    for number, text in lines(path, problems):
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            problems.add(path, number, "not JSON", str(error))
-            continue
-        if isinstance(value, dict):
-            yield number, value
-        else:
-            problems.add(path, number, "not a JSON object", type(value).__name__)
+            problems.tell("blank lines")
 
 
 def is_text(value: object) -> bool:
-    """Whether a JSON value is a text with more than white space in it and without lone surrogates."""
-    if not isinstance(value, str) or not value.strip():
-        return False
-    return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)
+    """Whether a value is a text with more than white space in it and without lone surrogates."""
+    return isinstance(value, str) and not value.isspace() and value != "" and SURROGATE.search(value) is None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from bench.data.columns import parse
 from bench.data.dataset import DataSet
-from bench.data.presets import find_source
+from bench.data.formats.base import Reading
+from bench.data.presets import DataSource, find_source
 from bench.data.subset import subset
 from bench.setting import Name
 
@@ -14,15 +16,23 @@ from bench.setting import Name
 class DataConfig:
     """Which data set, and how much of it.
 
-    ``name`` is a preset, a directory, a ``.jsonl`` file or ``hf:OWNER/NAME``; ``path`` is the directory of a
-    preset that needs one. ``max_train`` (pairs) and ``max_corpus`` (passages) limit it for quick runs, see
-    :func:`bench.data.subset.subset`.
+    ``name`` is a preset, a directory, a file or ``hf:OWNER/NAME``; ``path`` is the directory of a preset that needs
+    one. ``skip_broken`` leaves out, and counts, rows that cannot be used and are otherwise an error. ``columns`` says
+    which columns hold what, where their names do not: ``query:question,positive:answer``, or by position, ``query:2``.
+    ``max_train`` (pairs) and ``max_corpus`` (passages) limit it for quick runs, see :func:`bench.data.subset.subset`.
     """
 
     name: Name = "docstrings"
     path: str | None = None
+    skip_broken: bool = False
+    columns: str | None = None
     max_train: int | None = None
     max_corpus: int | None = None
+
+
+def source(config: DataConfig) -> DataSource:
+    """The source of a configuration, found and not yet read. Raises :class:`UserError` when it is not there."""
+    return find_source(config.name, config.path, Reading(config.skip_broken, parse(config.columns)))
 
 
 def load(config: DataConfig) -> DataSet:
@@ -30,5 +40,5 @@ def load(config: DataConfig) -> DataSet:
 
     Raises :class:`UserError` when it is not found and :class:`DataError` when it is broken.
     """
-    found = find_source(config.name, config.path)
+    found = source(config)
     return subset(replace(found.read(), name=found.name), config.max_train, config.max_corpus)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from bench.data import docstrings
 from bench.data.dataset import DataSet
 from bench.data.formats import formats, hub
+from bench.data.formats.base import Format, Reading
 from bench.errors import UserError, nearest
+
+PLAIN = Reading()
 
 
 @dataclass(frozen=True)
@@ -40,24 +43,51 @@ PRESETS = {
 }
 
 
-def find_source(name: str, path: str | None = None) -> DataSource:
+def find_source(name: str, path: str | None = None, reading: Reading = PLAIN) -> DataSource:
     """The source called ``name``: a preset (with its directory ``path``), a path, or ``hf:OWNER/NAME``.
 
     Raises :class:`UserError` when there is no such preset or path, or when no format fits its files.
     """
     if name in PRESETS:
-        return _preset(name, path)
+        return _preset(name, path, reading)
     if path is not None:
         raise UserError(f"data.path={path} is for a preset that needs one; data.name={name!r} is none")
     if name.startswith(hub.PREFIX):
-        return DataSource(name.removeprefix(hub.PREFIX), "Hugging Face datasets", name, partial(hub.read, name))
-    place = Path(name).expanduser()
-    if not place.exists():
-        raise UserError(f"data.name={name!r} is no directory, .jsonl file or preset{nearest(name, PRESETS)}")
-    return _at(place, place.resolve().name)
+        return _hub(name, reading)
+    if not name.strip():
+        raise UserError("data.name= is empty; give a directory, a file or a preset")
+    place = _place(name, f"data.name={_short(name)!r}")
+    if place is None:
+        kinds = "no directory, .jsonl file or preset"
+        raise UserError(f"data.name={_short(name)!r} is {kinds}{nearest(name[:100], PRESETS)}")
+    return _at(place, place.resolve().name, reading)
 
 
-def _preset(name: str, path: str | None) -> DataSource:
+def _place(name: str, key: str) -> Path | None:
+    """An existing directory or regular file, or None. Raises :class:`UserError` for what is there and is neither."""
+    try:
+        place = Path(name).expanduser()
+        if not place.exists():
+            return None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{key} is no path: {getattr(error, 'strerror', None) or error}") from error
+    if not place.is_dir() and not place.is_file():
+        raise UserError(f"{key} is neither a directory nor a regular file (but a device, a pipe or a socket)")
+    return place
+
+
+def _hub(name: str, reading: Reading) -> DataSource:
+    """A data set of the hub; files on disk are read here where a format fits them, and by ``datasets`` where not."""
+    short = name.removeprefix(hub.PREFIX)
+    if not short.strip():
+        raise UserError(f"data.name={name}: write hf:OWNER/NAME or hf:DIRECTORY")
+    place = _place(short, f"data.name={_short(name)!r}")
+    if place is not None and _fitting(place):
+        return _at(place, short, replace(reading, cut=True))
+    return DataSource(short, "Hugging Face datasets", name, partial(hub.read, name, reading))
+
+
+def _preset(name: str, path: str | None, reading: Reading) -> DataSource:
     preset = PRESETS[name]
     if preset.path is None:
         if path is not None:
@@ -65,25 +95,35 @@ def _preset(name: str, path: str | None) -> DataSource:
         return DataSource(name, "embedded", name, docstrings.read)
     if path is None:
         raise UserError(f"the preset {name!r} needs data.path: {preset.path}")
-    place = Path(path).expanduser()
-    if not place.is_dir():
-        raise UserError(f"data.path={path} is no directory; it should be {preset.path}")
+    place = _place(path, f"data.path={_short(path)}")
+    if place is None or not place.is_dir():
+        raise UserError(f"data.path={_short(path)} is no directory; it should be {preset.path}")
     recall = place / "recall"
-    return _at(recall if recall.is_dir() else place, name)
+    return _at(recall if recall.is_dir() else place, name, reading)
 
 
-def _at(place: Path, name: str) -> DataSource:
-    """The source at an existing path, by the files that are there."""
-    fitting = [known for known in formats() if known.fits(place)]
+def _fitting(place: Path) -> list[Format]:
+    return [known for known in formats() if known.fits(place)]
+
+
+def _at(place: Path, name: str, reading: Reading) -> DataSource:
+    """The source at an existing path, by the files that are there, or in its folder ``data``."""
+    fitting = _fitting(place)
+    if not fitting and (place / "data").is_dir():
+        place, fitting = place / "data", _fitting(place / "data")
     if len(fitting) > 1:
         names = " and ".join(known.name for known in fitting)
         raise UserError(f"{place} has the files of more than one format ({names}); give each a directory of its own")
     for known in fitting:
-        stem = name.removesuffix(".gz").removesuffix(place.suffix) if place.is_file() else name
-        return DataSource(stem, known.name, str(place), partial(known.read, place))
+        stem = name.removesuffix(".gz").removesuffix(Path(name.removesuffix(".gz")).suffix) if place.is_file() else name
+        return DataSource(stem, known.name, str(place), partial(known.read, place, reading))
+    looked_for = "\n".join(f"  {known.files}  ({known.name})" for known in formats())
     if place.is_file():
-        raise UserError(f"no format reads the file {place}; give a directory, or a .jsonl file of training pairs")
+        raise UserError(f"no format reads the file {place}; it should be called .tsv, .csv, .jsonl, .json or .parquet")
     there = sorted(file.name for file in place.iterdir())
     listed = ", ".join(there[:10]) + (", ..." if len(there) > 10 else "")
-    looked_for = "\n".join(f"  {known.files}  ({known.name})" for known in formats())
     raise UserError(f"{place} has no known layout. Looked for:\n{looked_for}\nand found: {listed or 'nothing'}")
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 100 else name[:99] + "…"

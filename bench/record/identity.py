@@ -16,6 +16,8 @@ SAME_RESULT = (
     "keep",
     "data.name",
     "data.path",
+    "data.skip_broken",
+    "data.columns",
     "train.save_every",
     "train.log_every",
     "index.threads",
@@ -24,7 +26,7 @@ SAME_RESULT = (
 )
 """Keys of the configuration that do not change a result: where it is written, who watches, whether its weights
 are kept, how often it is saved, how many threads search, how much memory mining has and who judges it. What the
-data is called is left out because its fingerprint stands for it."""
+data is called, and how it is read, is left out because its fingerprint stands for it."""
 
 SAME_METRICS = (*SAME_RESULT, "eval.untrained", "eval.recall_file")
 """And those that only add to what a run leaves behind."""

@@ -48,6 +48,8 @@ class Evaluated:
 def carry_out(run: ActiveRun, started: Record, prepared: Prepared, evaluation: Evaluation) -> Record:
     """All steps of one run, from :func:`prepare` to its finished record. ``started`` is the initial record."""
     data = prepared.data
+    for what, number in data.notices.items():
+        log.warning("%s: %s: %s", data.name, what, f"{number:,}")
     cut = truncated(data, prepared.queries, prepared.passages)
     for told in warnings(cut, data.counts, run.config.encoder):
         log.warning(told)
@@ -67,7 +69,7 @@ def start(config: RunConfig, command: str, data: DataSet, split: str, evaluation
         run_id=config.run_id(data.fingerprint),
         strategy=config.strategy.name,
         knobs=dict(flat(asdict(config.strategy))),
-        data={"name": data.name, "fingerprint": data.fingerprint, "counts": data.counts},
+        data={"name": data.name, "fingerprint": data.fingerprint, "counts": data.counts, "notices": dict(data.notices)},
         encoder=asdict(config.encoder),
         seed=config.seed,
         status="running",
