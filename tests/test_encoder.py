@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 
 from bench.data.tokens import Tokens
 from bench.errors import UserError
-from bench.model.config import POOLINGS, EncoderConfig
+from bench.model.config import PARTS, POOLINGS, WHOLE, EncoderConfig
 from bench.model.cpu.dropout import ByteDropout
 from bench.model.cpu.modules import SmallEmbedding, quicken
 from bench.model.embedding import encode
@@ -48,7 +48,8 @@ KINDS: dict[str, tuple[str, dict[str, object]]] = {
     "modernbert": ("ModernBert", {**COMMON, **SPECIAL, "local_attention": 40}),
 }
 WITH_POOLER = {"bert", "roberta", "mpnet"}
-POOLED = [(kind, pooling) for kind in KINDS for pooling in POOLINGS if pooling != "pooler" or kind in WITH_POOLER]
+POOLED = [(kind, pooling) for kind in KINDS for pooling in WHOLE if pooling != "pooler" or kind in WITH_POOLER]
+POOLED += [*((kind, "mean") for kind in KINDS), *(("bert", pooling) for pooling in PARTS)]
 LENGTHS = [7, 1, 30, 2, 7, 7, 12, 1, 25, 3, 9, 30, 18]
 
 
@@ -102,6 +103,10 @@ def by_hand(transformer: PreTrainedModel, texts: Tokens, pooling: str) -> Tensor
             "pooler": lambda out=out: out.pooler_output[0],
             "mean": lambda out=out: out.last_hidden_state[0].mean(0),
             "first_last_mean": lambda states=states: ((states[1] + states[-1]) / 2)[0].mean(0),
+            "max": lambda out=out: out.last_hidden_state[0].amax(0),
+            "lasttoken": lambda out=out: out.last_hidden_state[0, -1],
+            "mean_sqrt_len_tokens": lambda out=out: out.last_hidden_state[0].sum(0),
+            "weightedmean": lambda out=out: sum((n + 1) * row for n, row in enumerate(out.last_hidden_state[0])),
         }[pooling]()
         rows.append(F.normalize(pooled, dim=0))
     return torch.stack(rows)

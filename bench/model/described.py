@@ -21,7 +21,7 @@ _LENGTH_FILES = tuple(
 )
 _DOCUMENT = ("document", "passage", "corpus")  # in this order, as ``SentenceTransformer.encode_document``
 _ENDLESS = 10**6  # tokenizers without a longest text state an astronomical one
-_LEGACY = {
+LEGACY = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_max_tokens": "max",
     "pooling_mode_mean_tokens": "mean",
@@ -164,8 +164,6 @@ def _read(path: Path) -> Description:
     about = _json(path / "config_sentence_transformers.json")
     if about.get("model_type", "SentenceTransformer") != "SentenceTransformer":
         raise Unsupported(f"it is a {about['model_type']}, which gives no vector of a text")
-    if "sentence_transformers" in _json(folder / "config.json"):
-        raise Unsupported("it is a CrossEncoder, which gives no vector of a text")
     lengths: dict[str, Any] = next((found for name in _LENGTH_FILES if (found := _json(folder / name))), {})
     longest = lengths.get("max_seq_length") or _json(folder / "tokenizer_config.json").get("model_max_length")
     return Description(
@@ -204,7 +202,7 @@ def _mode(module: Module) -> str:
         raise ValueError(f"{module.folder / 'config.json'} is missing")
     stated = settings.get("pooling_mode")
     if stated is None:
-        stated = [_LEGACY.get(name, name) for name, on in settings.items() if name.startswith("pooling_mode_") and on]
+        stated = [LEGACY.get(name, name) for name, on in settings.items() if name.startswith("pooling_mode_") and on]
         stated = sorted(stated, key=lambda name: PARTS.index(name) if name in PARTS else -1)
     names = [stated] if isinstance(stated, str) else list(stated)
     for name in names:

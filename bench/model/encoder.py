@@ -64,7 +64,7 @@ class Encoder(nn.Module):
         self.tokenizer = tokenizer
         self.config = config
         self.pooling = config.pooling or ("lasttoken" if config.causal else "mean")
-        self.hidden: int = transformer.config.get_text_config().hidden_size
+        self.hidden = hidden_size(transformer)
         self.spare_pooler = self._settle_pooler()
         width = self.hidden * (1 + self.pooling.count("+"))
         if projection is None and config.output_dim is not None:
@@ -199,6 +199,14 @@ class Encoder(nn.Module):
             mean = torch.stack([state.float() for state in states]).mean(0)
             return pool("mean", mean, packed, self.skip_prompt)
         return pool(self.pooling, states[-1], packed, self.skip_prompt)
+
+
+def hidden_size(transformer: PreTrainedModel) -> int:
+    """The size of a model's states. Raises :class:`UserError` for a model that does not state one."""
+    size: int | None = getattr(transformer.config.get_text_config(), "hidden_size", None)
+    if size is None:
+        raise UserError(f"a {transformer.config.model_type} model cannot be used: it states no size of hidden states")
+    return size
 
 
 def _keep_layers(transformer: PreTrainedModel, layers: tuple[int, ...] | None) -> PreTrainedModel:

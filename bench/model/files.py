@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from bench.model.config import PARTS
-from bench.model.described import OWN
+from bench.model.described import LEGACY, OWN
 from bench.model.encoder import Encoder
 from bench.model.head import written, written_dense
 
@@ -83,10 +83,8 @@ def _modes(pooling: str) -> dict[str, Any]:
     parts = pooling.split("+")
     if parts != sorted(parts, key=PARTS.index):  # the older form joins them in this order
         return {"pooling_mode": parts}
-    names = {name: f"pooling_mode_{name}" + ("" if name == "lasttoken" else "_tokens") for name in PARTS}
-    names["cls"] = "pooling_mode_cls_token"
     always = ("cls", "mean")  # a mean that is not said to be off counts as on there
-    return {names[name]: name in parts for name in PARTS if name in parts or name in always}
+    return {key: name in parts for key, name in LEGACY.items() if name in parts or name in always}
 
 
 def _make_padded(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -66,6 +66,8 @@ def load(source: str, told: Description, config: EncoderConfig) -> Loaded:
 def _configuration(source: str, options: dict[str, Any], config: EncoderConfig) -> Any:
     """The model's configuration. Raises for program code in the directory unless it is trusted."""
     told, _ = transformers.PretrainedConfig.get_config_dict(source, **{**options, "trust_remote_code": None})
+    if "sentence_transformers" in told:
+        raise UserError(f"encoder={source} is a CrossEncoder, which scores pairs and gives no vector of a text")
     if {"AutoConfig", "AutoModel"} & (told.get("auto_map") or {}).keys() and not config.trust_remote_code:
         raise UserError(
             f"encoder={source} has program code of its own, which loading it would run; look at it, then set "

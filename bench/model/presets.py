@@ -16,7 +16,7 @@ from transformers.utils import logging as transformers_logging
 from bench.errors import UserError, nearest
 from bench.model.config import EncoderConfig
 from bench.model.described import PRESETS, Description, Unsupported, find, read, settled
-from bench.model.encoder import Encoder
+from bench.model.encoder import Encoder, hidden_size
 from bench.model.head import Dense, first_and_last, layers_of, width_of
 from bench.model.loading import Loaded, load
 from bench.model.scratch import scratch
@@ -117,7 +117,7 @@ def _projection(
 
     A given ``output_dim`` of another size replaces the layers. Raises :class:`UserError` where they do not fit.
     """
-    width = loaded.transformer.config.get_text_config().hidden_size * (1 + (config.pooling or "").count("+"))
+    width = hidden_size(loaded.transformer) * (1 + (config.pooling or "").count("+"))
     skip_prompt, truncate_dim = not told.includes_prompt, told.truncate_dim
     try:
         size = width_of(layers, width)

@@ -47,6 +47,8 @@ def prepare(encoder: Encoder, device: torch.device) -> Encoder:
             encoder.train()(_probe(encoder))
     except (UserError, torch.OutOfMemoryError):
         raise
+    except _Unfit as error:
+        raise UserError(f"encoder={encoder.config.name}: this {kind} model cannot be used: {error}") from error
     except Exception as error:
         reason = next(iter(str(error).strip().splitlines()), "") or "no reason given"
         raise UserError(
@@ -56,6 +58,10 @@ def prepare(encoder: Encoder, device: torch.device) -> Encoder:
     finally:
         encoder.train(training)
     return encoder
+
+
+class _Unfit(Exception):
+    """Why a model cannot be used, which the trial has shown."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +90,9 @@ class _Trial:
         """Refuse what cannot be used, and choose the layout of the rest."""
         encoder = self.encoder
         if not bool(torch.isfinite(self.plain).all()):
-            raise ValueError("its states are not finite numbers")
+            raise _Unfit("its states are not finite numbers")
         if not self._is_each_text_alone():
-            raise ValueError("the vector of a text depends on the other texts of its batch")
+            raise _Unfit("the vector of a text depends on the other texts of its batch, even padded")
         self._check_causal()
         encoder.narrows = self._may_be_narrowed()
         encoder.packs = encoder.narrows and encoder.device.type == "cpu" and self._may_be_packed()
@@ -166,7 +172,7 @@ def _states(encoder: Encoder, packed: Packed) -> Tensor:
     """[T, hidden] states of all tokens, brought to unit length, float32."""
     states = encoder.states(packed)
     if states[-1].shape[-1] != encoder.hidden:
-        raise ValueError(f"its states have {states[-1].shape[-1]} values, its configuration says {encoder.hidden}")
+        raise _Unfit(f"its states have {states[-1].shape[-1]} values, its configuration says {encoder.hidden}")
     return F.normalize(torch.cat([state.float() for state in states], dim=-1), dim=-1)
 
 
