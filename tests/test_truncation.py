@@ -35,5 +35,5 @@ def test_inspect_says_it_beforehand(data: Path, capsys: pytest.CaptureFixture[st
     assert bench("data", "inspect", str(data), "--encoder", "scratch") == 0
     out = capsys.readouterr().out
     assert "truncated by encoder=scratch (64 tokens a query, 128 a passage)" in out
-    assert "corpus               0  0.0%" in out
+    assert "corpus                   0    0.0%      0.0%" in out
     assert bench("data", "inspect", str(data), "--encoder", "no-such") == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from bench.data.load import DataConfig
 from bench.errors import UserError, at_least, at_most, choice
 from bench.evaluate.config import EvalConfig
 from bench.model.config import EncoderConfig
+from bench.model.described import settled
 from bench.negatives.config import MiningConfig
 from bench.record.identity import flat, run_id
+from bench.record.store import RunDirectory
 from bench.search.base import IndexConfig
 from bench.setting import Name
 from bench.track.mode import MODES
@@ -90,9 +92,35 @@ class RunConfig:
         """The directory of all runs."""
         return Path(self.runs_dir).expanduser()
 
+    @property
+    def start(self) -> Path | None:
+        """The directory that ``train.init_from`` names: a run's weights, or any directory; None where it is not set.
+
+        Raises :class:`UserError` when it does not exist, or when the run kept no weights.
+        """
+        source = self.train.init_from
+        if source is None:
+            return None
+        run = RunDirectory(self.root, source)
+        if run.path.is_dir() and not run.model.is_dir() and run.finished:
+            raise UserError(f"train.init_from={source}: {run.without_weights()}")
+        for place in (run.model, Path(source)):
+            if place.is_dir():
+                return place
+        raise UserError(
+            f"train.init_from={source}: there is no such finished run in {self.root}, and no such directory"
+        )
+
+    def settled_encoder(self) -> EncoderConfig:
+        """The encoder's settings; lengths and prefixes that are not given are those that its directory says."""
+        try:
+            return settled(self.encoder, self.start)
+        except UserError:
+            return settled(self.encoder)
+
     def tree(self) -> dict[str, Any]:
         """The configuration as nested plain values, the strategy with its name: what records hold."""
-        tree = asdict(self)
+        tree = asdict(replace(self, encoder=self.settled_encoder()))
         tree["strategy"] = {"name": self.strategy.name, **tree["strategy"]}
         return tree
 
