@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from bench.record.serialize import serialize
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+
+log = logging.getLogger(__name__)
 
 
 class RunLocked(UserError):
@@ -42,11 +46,11 @@ class RunDirectory:
 
     @classmethod
     @contextmanager
-    def open(cls, root: Path, run_id: str) -> Iterator[RunDirectory]:
+    def open(cls, root: Path, run_id: str, wait: bool = False) -> Iterator[RunDirectory]:
         """Create the directory and lock it: ``with RunDirectory.open(runs_dir, run_id) as run: ...``.
 
-        The kernel releases the lock when the process ends, in any way. Raises :class:`RunLocked` when
-        another process has locked the run.
+        The kernel releases the lock when the process ends, in any way. While another process has locked the run, this
+        waits if it is told to, or else raises :class:`RunLocked`.
         """
         run = cls(Path(root), run_id)
         with explain_write_errors(run.path):
@@ -55,7 +59,10 @@ class RunDirectory:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                raise RunLocked(f"{run.path}: another process is writing this run; wait until it ends") from None
+                if not wait:
+                    raise RunLocked(f"{run.path}: another process is writing this run; wait until it ends") from None
+                log.info("%s is being run by another process; waiting until it ends", run_id)
+                lock.acquire()
         try:
             yield run
         finally:
