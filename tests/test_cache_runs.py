@@ -96,7 +96,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, number: int, *places: Path) -> None:
     """Let the disk refuse new directories below ``places``."""
     plain = tempfile.mkdtemp
 
-    def mkdtemp(suffix: str | None = None, prefix: str | None = None, dir: Any = None) -> str:  # noqa: A002
+    def mkdtemp(suffix: str | None = None, prefix: str | None = None, dir: Any = None) -> str:
         if any(Path(dir or tempfile.gettempdir()).is_relative_to(place) for place in places):
             raise OSError(number, "refused")
         return plain(suffix, prefix, dir)

@@ -48,8 +48,8 @@ def run(
 
     ``command`` is kept in the record as what repeats it; ``force`` runs a finished one again; ``load`` may
     keep the data for the next run. A run that another process is at is waited for, and then skipped, resumed or
-    started; without ``wait`` it is a :class:`RunLocked`. Raises :class:`UserError` for all that the person can mend; once the encoder is
-    loaded, the record then says ``failed``, and why.
+    started; without ``wait`` it is a :class:`RunLocked`. Raises :class:`UserError` for all that the person can mend;
+    once the encoder is loaded, the record then says ``failed``, and why.
     """
     device = resolve_device(config.device)
     with display or Display() as shown:
