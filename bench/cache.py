@@ -83,7 +83,7 @@ class Cache:
                 if self.required:
                     with explain_write_errors(self.root / name):
                         raise
-                log.warning("cannot cache in %s (%s); set NEGBENCH_CACHE to a writable folder", self.root, error)
+                _tell_once(self.root, error)
         place = _temporary() / name
         with explain_write_errors(place):
             return _made(place, make)
@@ -111,9 +111,9 @@ def _made(place: Path, make: Make) -> Entry:
     try:
         if (found := _read(place)) is not None:  # the other process has made it
             return found
-        if place.exists():
+        if os.path.lexists(place):
             log.warning("%s is damaged and is made again", place)
-            shutil.rmtree(place)
+            _remove(place)
         for left in place.parent.glob(f".{place.name}.*/"):  # of a maker that was killed
             shutil.rmtree(left, ignore_errors=True)
         return _write(place, make)
@@ -126,7 +126,7 @@ def _write(place: Path, make: Make) -> Entry:
     try:
         facts = dict(make(beside))
         sums = {file.name: _sum(file) for file in sorted(beside.iterdir())}
-        (beside / _SUMS).write_text(json.dumps({"facts": facts, "files": sums}))
+        (beside / _SUMS).write_text(json.dumps({"facts": facts, "files": sums, "checksum": _told(facts, sums)}))
         beside.chmod(0o755)  # a temporary directory is for its owner alone, a cache may be shared
         beside.replace(place)
     except BaseException:
@@ -139,8 +139,10 @@ def _read(place: Path) -> Entry | None:
     """The entry, or None if there is none or if its files have changed since it was made."""
     try:
         told = json.loads((place / _SUMS).read_bytes())
-        if all(_sum(place / name) == known for name, known in told["files"].items()):
-            return Entry(place, told["facts"])
+        facts, files = told["facts"], told["files"]
+        whole = told["checksum"] == _told(facts, files)
+        if whole and all(_sum(place / name) == known for name, known in files.items()):
+            return Entry(place, facts)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         pass
     return None
@@ -153,6 +155,28 @@ def _sum(file: Path) -> list[int]:
         while block := opened.read(_BLOCK):
             size, checksum = size + len(block), zlib.crc32(block, checksum)
     return [size, checksum]
+
+
+def _told(facts: Mapping[str, Any], files: Mapping[str, Any]) -> int:
+    """CRC-32 of what an entry says of itself."""
+    return zlib.crc32(json.dumps([facts, files], sort_keys=True).encode())
+
+
+def _remove(place: Path) -> None:
+    """Remove what lies at an entry's place: a directory, or what somebody put there instead."""
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    else:
+        place.unlink()
+
+
+_refused: set[Path] = set()  # places that could not be written, each told once
+
+
+def _tell_once(root: Path, error: OSError) -> None:
+    if root not in _refused:
+        _refused.add(root)
+        log.warning("cannot cache in %s (%s); set NEGBENCH_CACHE to a writable folder", root, error)
 
 
 _own: dict[int, Path] = {}  # the temporary directory of each process; a forked one has another

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_URL = re.compile(r"[A-Za-z][\w+.-]*://\S+")
+
 
 class UserError(Exception):
-    """An error that the user can fix. The message says what is wrong, where, and what to do."""
+    """An error that the user can fix. The message says what is wrong, where, and what to do, without any secret."""
+
+    def __init__(self, message: object) -> None:
+        super().__init__(without_secrets(str(message)))
+
+
+def without_secrets(text: str) -> str:
+    """``text`` with the password and the query of every URL as ``***``.
+
+    The password goes to the last ``@``: one with an ``@`` or a ``/`` that is not percent-encoded is hidden, too.
+    """
+    return _URL.sub(_hidden, text)
+
+
+def _hidden(url: re.Match[str]) -> str:
+    without_password = re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url[0])
+    return re.sub(r"([?;]).+?(['\"]?)$", r"\1***\2", without_password)
 
 
 def install(extra: str = "") -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -53,11 +55,40 @@ def test_a_damaged_entry_is_made_again_and_told(tmp_path: Path, caplog: pytest.L
             file.unlink()  # it may be mapped
             file.write_bytes(damaged)
             caplog.clear()
-            if cache.find("a-1") is not None:  # a space in JSON, a digit of a fact: still what was told
-                assert file.name == "entry.json"
+            if (found := cache.find("a-1")) is not None:  # a space in JSON: still what was told
+                assert file.name == "entry.json" and whole(found)
                 continue
             assert whole(cache.entry("a-1", make))
-            assert "made again" in caplog.text
+            assert caplog.text.count("is damaged and is made again") == 1
+
+
+@pytest.mark.parametrize(
+    "kind", ["file", "link to nothing", "link to a file", "empty directory", "no array", "no facts"]
+)
+def test_whatever_lies_in_an_entry_s_place_is_made_again(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache, place = Cache(tmp_path), tmp_path / "a-1"
+    if kind == "file":
+        place.write_text("x")
+    elif kind.startswith("link"):
+        (tmp_path / "elsewhere").write_text("not ours")
+        place.symlink_to(tmp_path / ("nowhere" if kind == "link to nothing" else "elsewhere"))
+    else:
+        place.mkdir()
+        if kind != "empty directory":
+            (place / "entry.json").write_text(json.dumps({"facts": {}, "files": {}} if kind == "no array" else {}))
+    assert whole(cache.entry("a-1", make))
+    assert caplog.text.count("is damaged and is made again") == 1
+    assert kind != "link to a file" or (tmp_path / "elsewhere").read_text() == "not ours"
+
+
+def test_an_entry_stays_readable_while_another_process_makes_it_again(tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    mapped = cache.entry("a-1", make).array("values")
+    shutil.rmtree(tmp_path / "a-1")
+    assert whole(cache.entry("a-1", make))
+    assert np.array_equal(mapped, VALUES)
 
 
 def test_a_maker_that_fails_or_was_killed_leaves_nothing(tmp_path: Path) -> None:
@@ -81,8 +112,9 @@ def test_a_place_that_cannot_be_written_is_told_and_done_without(
     cache = Cache(tmp_path / "file" / "below")
     with caplog.at_level(logging.WARNING):
         assert whole(cache.entry("unwritable-1", make))
-    assert "NEGBENCH_CACHE" in caplog.text
     assert whole(cache.entry("unwritable-1", forbidden)), "for this process it is kept"
+    assert whole(cache.entry("unwritable-2", make))
+    assert caplog.text.count("NEGBENCH_CACHE") == 1, "told once"
     with pytest.raises(UserError, match="cannot write"):
         Cache(tmp_path / "file" / "below", required=True).entry("a-2", make)
 

@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import wandb
 from safetensors.torch import load_file
 from tiny import bench
-from tiny_runs import KILLED, exact, only_run, record_of, words
+from tiny_runs import KILLED, exact, only_run, record_of, runs_in, words
+from wandb_log import read
 
 from bench.progress import Display
 
@@ -49,6 +51,36 @@ def at_step(monkeypatch: pytest.MonkeyPatch, step: int, act: Callable[[], None])
             act()
 
     monkeypatch.setattr(Display, "training", training)
+
+
+@pytest.mark.parametrize(
+    "stages", [{}, {"strategy": "in_batch+mnr", "train__max_steps": "null", "train__stage_steps": "[3,3]"}]
+)
+def test_a_run_that_goes_on_is_tracked_whole_and_once(
+    stages: dict[str, str], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """W&B's log has the rows of ``history.jsonl``, each once, however many the interrupted run had told."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    changes = {"train__max_steps": "6", "train__log_every": "1", "train__eval_every": "2", "train__save_every": "2"}
+    command = words(data, tmp_path, **{**changes, **stages, "track": "offline"})
+    with monkeypatch.context() as patch:
+        at_step(patch, 5, interrupt)
+        assert bench(*command) == 130
+    assert bench(*command) == 0
+    wandb.teardown()
+    (log,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    (path,) = (path for name, path in runs_in(tmp_path).items() if name != "wandb")
+    expected: dict[int, dict[str, float]] = {}
+    for line in (path / "history.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        expected.setdefault(row.pop("step"), {}).update(row)
+    rows = read(log)["history"]
+    assert [row["_step"] for row in rows] == list(expected) == [1, 2, 3, 4, 5, 6]
+    for row in rows:
+        assert {key: row[key] for key in expected[row["_step"]]} == expected[row["_step"]]
 
 
 @pytest.fixture

@@ -75,9 +75,7 @@ def test_a_trial_is_one_tracked_run_of_the_study_s_group(
     seen: list[tuple[str, str | None, str]] = []
 
     class Watching(NullTracker):
-        def start(
-            self, run_id: str, config: Any, group: Any = None, tags: Any = (), job_type: str = "", resume: bool = False
-        ) -> None:
+        def start(self, run_id: str, config: Any, group: Any = None, tags: Any = (), job_type: str = "") -> None:
             seen.append((run_id, group, job_type))
 
     monkeypatch.setattr("bench.run.lifecycle.make_tracker", lambda mode, root: Watching())

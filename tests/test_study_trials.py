@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import FloatDistribution
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import Trial, TrialState
 
+from bench.study.result import importances
+from bench.study.runner import Arm
 from bench.study.storage import open_storage
 from bench.study.trials import StrategyTrials
 from studies.base import Dimension
@@ -114,3 +118,17 @@ def test_a_study_that_varies_nothing_has_one_trial_even_if_it_fails(tmp_path: Pa
     done(s, s.claim(), None)
     assert s.claim() is None
     assert len(s.counted()) == 1
+
+
+@pytest.mark.parametrize("values", [[1.0] * 12, [float(n) for n in range(12)]])
+def test_importances_that_say_nothing_are_left_out_without_a_warning(values: list[float]) -> None:
+    kinds = {"a": FloatDistribution(0.0, 1.0), "b": FloatDistribution(0.0, 1.0)}
+    trials = [
+        optuna.trial.create_trial(params={"a": n / 12, "b": n * 5 % 12 / 12}, distributions=kinds, value=value)
+        for n, value in enumerate(values)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = importances(Arm("mnr", trials, [], None, {}, ""))
+    assert not found or sum(found.values()) == pytest.approx(1.0)
+    assert bool(found) == (len(set(values)) == 12)

@@ -56,14 +56,18 @@ def test_an_offline_run_holds_config_history_summary_and_table(
     options: dict[str, Any] = {"group": "g", "tags": ["a", "b"], "job_type": "trial"}
     losses = {step: 1.0 / step for step in range(1, 6)}
 
-    first = make_tracker("offline", tmp_path / "runs")
-    first.start("in_batch-x-s3-00c0ffee", config, **options)
-    for step in (1, 2, 3):
-        first.log({"loss": np.float32(losses[step]), "odd": float("nan")}, step)
-    first.finish(ok=False)
+    killed = make_tracker("offline", tmp_path / "runs")
+    killed.start("in_batch-x-s3-00c0ffee", config, **options)
+    killed.log({"loss": 99.0}, 1)
+    killed.finish(ok=False)
+    other = make_tracker("offline", tmp_path / "runs")
+    other.start("x-in_batch-x-s3-00c0ffee", config)
+    other.finish(ok=True)
 
     again = make_tracker("offline", tmp_path / "runs")
-    again.start("in_batch-x-s3-00c0ffee", config, **options, resume=True)
+    again.start("in_batch-x-s3-00c0ffee", config, **options)
+    for step in (1, 2, 3):
+        again.log({"loss": np.float32(losses[step]), "odd": float("nan")}, step)
     for step in (4, 5):
         again.log({"loss": losses[step]}, step)
     again.table("worst", worst)
@@ -77,19 +81,18 @@ def test_an_offline_run_holds_config_history_summary_and_table(
     again.finish(ok=True)
     wandb.teardown()  # W&B's service ends, and with it its writing
 
-    assert isinstance(first, Guarded) and isinstance(again, Guarded)
-    assert not isinstance(again._tracker, NullTracker)
-    logs = sorted((tmp_path / "runs" / "wandb").glob("offline-run-*/*.wandb"), key=lambda path: read(path)["exit"])
-    resumed, killed = (read(path) for path in logs)
-    for found in (killed, resumed):
-        assert found["id"] == "in_batch-x-s3-00c0ffee"
-        assert (found["group"], sorted(found["tags"]), found["job_type"]) == ("g", ["a", "b"], "trial")
-        assert {key: found["config"][key] for key in config} == {**config, "data": {"path": "a/b"}}
-    rows = killed["history"] + resumed["history"]
-    assert {row["_step"]: row["loss"] for row in rows} == pytest.approx(losses)
+    assert isinstance(again, Guarded) and not isinstance(again._tracker, NullTracker)
+    logs = {read(path)["id"]: path for path in (tmp_path / "runs" / "wandb").glob("offline-run-*/*.wandb")}
+    assert logs.keys() == {"in_batch-x-s3-00c0ffee", "x-in_batch-x-s3-00c0ffee"}
+    found = read(logs["in_batch-x-s3-00c0ffee"])
+    assert len(list((tmp_path / "runs" / "wandb").glob("offline-run-*"))) == 2, "the killed run's log is replaced"
+    assert (found["group"], sorted(found["tags"]), found["job_type"]) == ("g", ["a", "b"], "trial")
+    assert {key: found["config"][key] for key in config} == {**config, "data": {"path": "a/b"}}
+    rows = found["history"]
+    assert [(row["_step"], row["loss"]) for row in rows] == [(s, pytest.approx(loss)) for s, loss in losses.items()]
     assert rows[-1]["dev/recall@1"] == 40.5
-    assert (killed["exit"], resumed["exit"]) == (1, 0)
-    assert resumed["summary"]["recall@1"] == 51.25
+    assert found["exit"] == 0
+    assert found["summary"]["recall@1"] == 51.25
     name = "in_batch-x-s3-00c0ffee"
     left = [
         ("run_table", f"run-{name}-worst"),
@@ -97,7 +100,7 @@ def test_an_offline_run_holds_config_history_summary_and_table(
         ("model", f"{name}-model"),
         ("evaluation", f"{name}-evaluation"),
     ]
-    assert resumed["artifacts"] == left and not killed["artifacts"]
+    assert found["artifacts"] == left
 
     (table,) = (tmp_path / "runs" / "wandb").glob("offline-run-*/files/media/table/worst*.json")
     kept = json.loads(table.read_text())
@@ -148,18 +151,44 @@ def test_an_interrupt_is_not_swallowed() -> None:
 def test_a_run_that_cannot_go_online_is_kept_offline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    modes = []
+    """With W&B's own service, which has the run that failed, and nobody at the server's port."""
+    plain = WandbTracker._settings
 
-    def init(**options: Any) -> str:
-        modes.append(options["settings"].mode)
-        if modes[-1] == "online":
-            raise wandb.errors.CommError("timed out")
-        return "a run"
+    def impatient(self: WandbTracker) -> Any:
+        settings = plain(self)
+        settings.init_timeout = 1.0
+        return settings
 
-    monkeypatch.setattr(wandb, "init", init)
-    WandbTracker("online", tmp_path).start("r", {})
-    assert modes == ["online", "offline"]
-    assert "r is tracked offline: timed out" in caplog.text
+    monkeypatch.setattr(WandbTracker, "_settings", impatient)
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    tracker = make_tracker("online", tmp_path)
+    tracker.start("r", {})
+    tracker.log({"loss": 0.5}, 1)
+    tracker.finish(True)
+    wandb.teardown()
+    (told,) = (record.getMessage() for record in caplog.records if record.name.startswith("bench"))
+    assert "r is tracked offline: " in told and "\n" not in told
+    (log,) = (tmp_path / "wandb").glob("offline-run-*/*.wandb")
+    found = read(log)
+    assert (found["id"], [row["loss"] for row in found["history"]], found["exit"]) == ("r", [0.5], 0)
+
+
+def test_a_tracker_that_was_interrupted_while_it_started_has_nothing_to_finish(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def interrupted(**options: Any) -> None:
+        assert sys.argv == ["bench"], "W&B sends the words"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["bench", "study", "--storage", "postgresql://me:secret@host/db"])
+    monkeypatch.setattr(wandb, "init", interrupted)
+    tracker = make_tracker("offline", tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        tracker.start("r", {})
+    assert len(sys.argv) == 4
+    tracker.finish(False)
+    assert not caplog.messages
 
 
 NETRC = "machine {} login user password secret\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -32,35 +33,42 @@ def run_all(overrides: Sequence[str], force: bool = False) -> bool:
 
 
 def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outcome], int]:
-    """Carry out all runs of the overrides; returns their outcomes and how many failed. A failure stops no other run."""
+    """Carry out all runs of the overrides; returns their outcomes and how many failed. A failure stops no other run.
+
+    A run that another process is at comes last: it is waited for, and only its record is left to show.
+    """
     show_logs()
     from bench.config.overrides import command_line, expand, resolve
     from bench.data import load
     from bench.progress import Display, Suite
+    from bench.record.store import RunLocked
     from bench.run.lifecycle import run
 
     single = list(expand(overrides))
     suite = Suite(len(single)) if len(single) > 1 else None
     configs = [resolve(words) for words in single]  # all are checked before any is run
     load_once = lru_cache(maxsize=1)(load)
-    outcomes, failed = [], 0
-    for words, config in zip(single, configs, strict=True):
+    outcomes: dict[int, Outcome] = {}
+    failed, held, places = 0, set[int](), deque(range(len(single)))
+    while places:
+        place = places.popleft()
+        words, config, wait = single[place], configs[place], suite is None or place in held
         label = f"{config.strategy.name} seed {config.seed}"
         display, began = Display(f"{label}: " if suite else "", suite), monotonic()
         try:
-            outcome = run(config, command_line(words), force=force, display=display, load=load_once)
+            outcome = run(config, command_line(words), force=force, display=display, load=load_once, wait=wait)
+        except RunLocked:
+            held.add(place)
+            places.append(place)
+            continue
         except Exception as error:
             if suite is None:
                 raise
             failed += 1
-            if (told := message(error)) is not None:
-                print(f"bench: {' '.join(words)}: {told}", file=sys.stderr)
-            else:  # a bug: print the traceback, and continue with the other runs
-                print(f"bench: {' '.join(words)}:", file=sys.stderr)
-                traceback.print_exc()
+            _tell(words, error)
             suite.finished(label, "", None, monotonic() - began)
             continue
-        outcomes.append(outcome)
+        outcomes[place] = outcome
         if suite:
             metric = outcome.record.evaluation_schema.headline
             took = None if outcome.skipped else monotonic() - began
@@ -69,7 +77,16 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
             lost = config.keep != "none" and not (outcome.path / "model").is_dir()
             what = " without its weights" if lost else ""
             print(f"{outcome.record.run_id} is finished already{what}; --force runs it again", file=sys.stderr)
-    return outcomes, failed
+    return [outcomes[place] for place in sorted(outcomes)], failed
+
+
+def _tell(words: Sequence[str], error: Exception) -> None:
+    """Print why a run of a sweep failed: a message, or for a bug its traceback."""
+    if (told := message(error)) is not None:
+        print(f"bench: {' '.join(words)}: {told}", file=sys.stderr)
+    else:
+        print(f"bench: {' '.join(words)}:", file=sys.stderr)
+        traceback.print_exception(error)
 
 
 def show(records: Sequence[Record]) -> None:

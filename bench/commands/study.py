@@ -45,7 +45,7 @@ def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Pat
     def execute(config: RunConfig, line: Sequence[str], context: RunContext) -> Record:
         label, began = f"{context.job_type} {config.strategy.name} seed {config.seed}", monotonic()
         display = Display(f"{label}: ", suite)
-        found = run(config, command_line(line), display=display, load=load_once, context=context)
+        found = run(config, command_line(line), display=display, load=load_once, context=context, wait=False)
         selected = context.job_type == "trial" and config.eval.max_corpus is not None
         metric = config.eval.selection if selected else found.record.evaluation_schema.headline
         took = None if found.skipped else monotonic() - began

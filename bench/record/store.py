@@ -63,11 +63,11 @@ class RunDirectory:
 
     @classmethod
     @contextmanager
-    def open(cls, root: Path, run_id: str) -> Iterator[RunDirectory]:
+    def open(cls, root: Path, run_id: str, wait: bool = False) -> Iterator[RunDirectory]:
         """Create the directory and lock it: ``with RunDirectory.open(runs_dir, run_id) as run: ...``.
 
-        The kernel releases the lock when the process ends, in any way. Raises :class:`RunLocked` when
-        another process has locked the run.
+        The kernel releases the lock when the process ends, in any way. While another process has locked the run, this
+        waits if it is told to, or else raises :class:`RunLocked`.
         """
         run = cls(Path(root), run_id)
         with explain_write_errors(run.path):
@@ -76,7 +76,10 @@ class RunDirectory:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                raise RunLocked(f"{run.path}: another process is writing this run; wait until it ends") from None
+                if not wait:
+                    raise RunLocked(f"{run.path}: another process is writing this run; wait until it ends") from None
+                log.info("%s is being run by another process; waiting until it ends", run_id)
+                lock.acquire()
             if (run.path / "record.json").is_dir():
                 lock.release()
                 raise UserError(f"{run.path / 'record.json'} is a directory, where the record is written; remove it")

@@ -43,12 +43,14 @@ def run(
     display: Display | None = None,
     load: Callable[[DataConfig], DataSet] = load_data,
     context: RunContext = STANDALONE,
+    wait: bool = True,
 ) -> Outcome:
     """Carry out one run, resume an interrupted one, or skip a finished one.
 
     ``command`` is kept in the record as what repeats it; ``force`` runs a finished one again; ``load`` may
-    keep the data for the next run. Raises :class:`UserError` for all that the person can mend; once the encoder is
-    loaded, the record then says ``failed``, and why.
+    keep the data for the next run. A run that another process is at is waited for, and then skipped, resumed or
+    started; without ``wait`` it is a :class:`RunLocked`. Raises :class:`UserError` for all that the person can mend;
+    once the encoder is loaded, the record then says ``failed``, and why.
     """
     device = resolve_device(config.device)
     with display or Display() as shown:
@@ -58,7 +60,7 @@ def run(
         split = _final_split(data, config.eval.split)
         evaluation = evaluation_of(config, data, split, device)
         _check_training(config, data)
-        with RunDirectory.open(config.root, config.run_id(data.fingerprint)) as directory:
+        with RunDirectory.open(config.root, config.run_id(data.fingerprint), wait) as directory:
             if directory.finished and not force:
                 directory.drop_checkpoints()  # a kill may have come between the record and this
                 return Outcome(directory.read_record(), directory.path, skipped=True)
@@ -101,12 +103,11 @@ def _explain_memory(config: RunConfig, device: torch.device) -> Iterator[None]:
 
 
 def _announce(run: ActiveRun, begun: Record, data: DataSet) -> None:
-    """Write the configuration, and start or resume the tracker's run."""
+    """Write the configuration, and start the tracker's run."""
     config, context = run.config, run.context
     run.directory.write_config(config.tree())
     group, tags = context.group or config.strategy.name, (data.name, config.encoder.name)
-    resume = run.directory.begun(0)
-    run.tracker.start(begun.run_id, config.tree(), group, tags, context.job_type, resume)
+    run.tracker.start(begun.run_id, config.tree(), group, tags, context.job_type)
     run.tracker.data(data.name, {"fingerprint": data.fingerprint, **data.counts})
 
 

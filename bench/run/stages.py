@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -178,12 +178,18 @@ class _Stage:
         return Guide(judge) if judge and isinstance(self.strategy.examples, LabelledPairs) else None
 
     def _resumed(self, before: int, step: int) -> None:
-        """Forget the history after a resume's step, unless a later stage, which has rows of its own, goes on."""
+        """Go on from a step: tell the tracker the stage's history again, and forget what came later.
+
+        A stage after which another one goes on keeps that one's rows.
+        """
         directory = self.run.directory
-        if directory.begun(self.number + 1):
-            return
-        directory.truncate_history(before + step if before + step else -1)
-        if step:
+        goes_on = not directory.begun(self.number + 1)
+        if goes_on:
+            directory.truncate_history(before + step if before + step else -1)
+        for row in directory.history() if step else ():
+            if before < row["step"] <= before + step:
+                _track(self.run, row)
+        if goes_on and step:
             log.info("resuming from step %d", before + step)
 
     def _examples(self) -> ExampleSet:
@@ -227,6 +233,10 @@ class _Stage:
 def _tell(run: ActiveRun, row: dict[str, Any]) -> None:
     """Pass a history row to the directory and the tracker, and a dev evaluation also to the watcher."""
     run.directory.append_history(row)
-    run.tracker.log({name: value for name, value in row.items() if name != "step"}, row["step"])
+    _track(run, row)
     if dev := {name.removeprefix("dev/"): value for name, value in row.items() if name.startswith("dev/")}:
         run.context.watch(row["step"], dev)
+
+
+def _track(run: ActiveRun, row: Mapping[str, Any]) -> None:
+    run.tracker.log({name: value for name, value in row.items() if name != "step"}, row["step"])

@@ -9,6 +9,8 @@ from threading import Event, Thread
 
 from optuna.storages import BaseStorage, RDBStorage
 
+from bench.study.storage import reason
+
 log = logging.getLogger(__name__)
 
 
@@ -48,4 +50,4 @@ def _beat(storage: RDBStorage, beating: int, interval: int, ended: Event) -> Non
         try:
             storage.record_heartbeat(beating)
         except Exception as error:  # SQLAlchemy's and the drivers' own
-            log.warning("a heartbeat could not be recorded: %s", str(error).splitlines()[0])
+            log.warning("a heartbeat could not be recorded: %s", reason(error, str(storage.url)))

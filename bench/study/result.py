@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -78,8 +79,7 @@ def write(
         there = frame[column].dropna()
         if there.map(type).nunique() > 1:
             frame[column] = there.map(as_override)
-    with explain_write_errors(directory):
-        frame.to_parquet(directory / TRIALS, index=False)
+    write_atomic(directory / TRIALS, frame.to_parquet(index=False))
     return told
 
 
@@ -125,8 +125,11 @@ def importances(arm: Arm) -> dict[str, float]:
         return {}
     twin = optuna.create_study(direction="maximize")
     twin.add_trials(complete)
-    try:
-        found = optuna.importance.get_param_importances(twin, evaluator=optuna.importance.PedAnovaImportanceEvaluator())
-    except (RuntimeError, ValueError):  # all trials alike
-        return {}
-    return dict(found)
+    with warnings.catch_warnings():  # that all importances are equal: nothing sets the better trials apart
+        warnings.filterwarnings("error", "Target and region quantiles select the same set of trials")
+        try:
+            return optuna.importance.get_param_importances(
+                twin, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+            )
+        except (RuntimeError, ValueError, UserWarning):  # all trials alike
+            return {}

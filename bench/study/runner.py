@@ -226,10 +226,11 @@ class StudyRunner:
             path = run.root / "studies" / self.name / SEARCHED
             with explain_write_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                known = path.read_text().split() if path.exists() else []
-                if run.run_id not in known:
-                    with path.open("a") as file:
-                        file.write(f"{run.run_id}\n")
+                known = path.read_bytes() if path.exists() else b""
+                if run.run_id.encode() not in known.split(b"\n"):
+                    torn = b"" if known.endswith(b"\n") or not known else b"\n"  # by a crash
+                    with path.open("ab", buffering=0) as file:
+                        file.write(torn + f"{run.run_id}\n".encode())
 
     def _finals(
         self, start: Sequence[str], values: Sequence[dict[str, Any]], best: dict[str, Any]
@@ -270,6 +271,7 @@ class StudyRunner:
     def _final(self, lines: Sequence[tuple[Sequence[str], bool]]) -> list[Record]:
         """The final runs, each with whether it was chosen; one that another process has locked is left to it."""
         found: dict[int, Record] = {}
+        told = False
         while len(found) < len(lines):
             done = len(found)
             for place, (line, chosen) in enumerate(lines):
@@ -277,6 +279,9 @@ class StudyRunner:
                     with suppress(RunLocked):
                         found[place] = self._execute(line, RunContext(self.name, "final", chosen=chosen))
             if len(found) == done:
+                if not told:
+                    log.info("another process is at the %d runs that are left; waiting", len(lines) - done)
+                told = True
                 sleep(WAIT_S)
         return [found[place] for place in range(len(lines))]
 

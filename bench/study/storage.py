@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from time import sleep
 from typing import Any
+from urllib.parse import unquote_plus
 
 import optuna
 from filelock import FileLock
@@ -17,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import IntegrityError
 
 from bench.atomic import explain_write_errors
-from bench.errors import UserError, install
+from bench.errors import UserError, install, without_secrets
 
 HEARTBEAT_S = 10
 ATTEMPTS = 5
@@ -72,6 +73,8 @@ def open_storage(url: str | None, directory: Path) -> BaseStorage:
             with FileLock(directory / ".lock"):
                 _mend(path)
             return JournalStorage(JournalFileBackend(str(path), lock))
+    if "://" not in url:
+        raise UserError("storage= is not the URL of a database, such as postgresql+psycopg://USER:PASSWORD@HOST/NAME")
     warnings.filterwarnings("ignore", "Heartbeat of storage is supposed to be used with")  # ours beats beside `ask`
     tried = 0
     while True:
@@ -94,10 +97,28 @@ def open_storage(url: str | None, directory: Path) -> BaseStorage:
             if at_once and tried < ATTEMPTS:  # another worker makes the tables just now
                 sleep(1.0)
                 continue
-            told = str(error).splitlines()[0].replace(url, _shown(url))
-            raise UserError(f"storage={_shown(url)} cannot be opened: {told}") from error
+            told = reason(error, url)
+            raise UserError(f"storage={_shown(url)} cannot be opened: {told}") from None
+
+
+def reason(error: Exception, url: str) -> str:
+    """The first line of a driver's message about the database at ``url``, unless a part of a secret occurs in it.
+
+    A driver that has misread a password with an ``@`` or a ``/`` tells the rest of it as a host or a database.
+    """
+    told = str(error).replace(url, _shown(url)).splitlines() or [""]
+    if any(piece in told[0] for piece in _secrets(url)):
+        return f"{type(error).__name__}; in a password, write @ / : ? # % as %40 %2F %3A %3F %23 %25"
+    return told[0]
 
 
 def _shown(url: str) -> str:
-    """The URL without its password."""
-    return re.sub(r"(://[^:/@]*):.*@", r"\1:***@", url)
+    return without_secrets(re.sub(r"\s", "_", url))
+
+
+def _secrets(url: str) -> set[str]:
+    """The password and the values of the query, as they are written and decoded, in the pieces they may be read as."""
+    query = re.sub(r"(?:^|[?&;])[\w.]+=", "&", "".join(re.findall(r"[?;].*", url)))
+    found = [*re.findall(r"://[^:/@]*:(.*)@", url), query]
+    forms = [form for secret in found for form in (secret, unquote_plus(secret))]
+    return {piece for form in forms for piece in re.split(r"[@/:?&;#=\s]", form)} - {""}

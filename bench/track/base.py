@@ -23,9 +23,8 @@ class Tracker:
         group: str | None = None,
         tags: Sequence[str] = (),
         job_type: str = "train",
-        resume: bool = False,
     ) -> None:
-        """Start run ``run_id``; ``resume`` continues its history instead of starting over."""
+        """Start run ``run_id`` anew: what is tracked takes the place of all that was tracked under this id."""
 
     def log(self, values: Mapping[str, Any], step: int) -> None:
         """Loss, learning rate, telemetry or metrics at an optimiser step; steps never go down."""
@@ -63,9 +62,8 @@ class Guarded(Tracker):
         group: str | None = None,
         tags: Sequence[str] = (),
         job_type: str = "train",
-        resume: bool = False,
     ) -> None:
-        self._guard(lambda t: t.start(run_id, config, group, tags, job_type, resume))
+        self._guard(lambda t: t.start(run_id, config, group, tags, job_type))
 
     def log(self, values: Mapping[str, Any], step: int) -> None:
         self._guard(lambda t: t.log(values, step))

@@ -6,10 +6,14 @@ in the terminal with ``wandb leet runs/wandb``.
 
 from __future__ import annotations
 
+import glob
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,11 +45,13 @@ class WandbTracker(Tracker):
         group: str | None = None,
         tags: Sequence[str] = (),
         job_type: str = "train",
-        resume: bool = False,
     ) -> None:
         import wandb
 
         self.directory.mkdir(parents=True, exist_ok=True)
+        # A run that goes on is told from its first row again. The log that a kill left would be sent beside it.
+        for left in (self.directory / "wandb").glob(f"offline-run-{'?' * 15}-{glob.escape(run_id)}"):
+            shutil.rmtree(left, ignore_errors=True)
         run = {
             "project": project(),
             "entity": entity(),
@@ -55,17 +61,19 @@ class WandbTracker(Tracker):
             "group": group,
             "tags": list(tags),
             "job_type": job_type,
-            "resume": "allow" if resume else None,
             "allow_val_change": True,
         }
-        try:
-            self._run = wandb.init(**run, settings=self._settings())
-        except Exception as error:
-            if self.mode == "offline":
-                raise
-            log.warning("W&B cannot be reached, %s is tracked offline: %s", run_id, error)
-            self.mode = "offline"
-            self._run = wandb.init(**run, settings=self._settings())
+        with _no_arguments():
+            try:
+                self._run = wandb.init(**run, settings=self._settings())
+            except Exception as error:
+                if self.mode == "offline":
+                    raise
+                told = str(error).partition("\n")[0]
+                log.warning("W&B cannot be reached, %s is tracked offline: %s", run_id, told)
+                self.mode = "offline"
+                wandb.teardown()  # its service still has the run, and refuses another one of this id
+                self._run = wandb.init(**run, settings=self._settings())
 
     def log(self, values: Mapping[str, Any], step: int) -> None:
         self._run.log(serialize(values), step=step)
@@ -101,7 +109,8 @@ class WandbTracker(Tracker):
         self._run.log_artifact(evaluation)
 
     def finish(self, ok: bool) -> None:
-        self._run.finish(exit_code=0 if ok else 1)
+        if self._run is not None:  # else it was interrupted while it started
+            self._run.finish(exit_code=0 if ok else 1)
 
     def _settings(self) -> Any:
         import wandb
@@ -121,6 +130,17 @@ class WandbTracker(Tracker):
         }
         # finish_timeout is younger than the oldest wandb that is supported.
         return wandb.Settings(**{key: wanted[key] for key in wanted.keys() & wandb.Settings.model_fields.keys()})
+
+
+@contextmanager
+def _no_arguments() -> Iterator[None]:
+    """Keep the words of the command line from W&B, which sends them: the URL of a storage has a password."""
+    words = sys.argv
+    sys.argv = words[:1]
+    try:
+        yield
+    finally:
+        sys.argv = words
 
 
 def _artifact(name: str) -> str:

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from bench.atomic import explain_write_errors
+from bench.atomic import atomic_file, explain_write_errors, write_atomic
 
 # Colours that a page with a dark side replaces by its own, so each is used for one thing only.
 PAPER, INK, FAINT = "#fffffe", "#1f2429", "#8a9199"
@@ -85,9 +85,10 @@ def save(drawing: Drawing, name: str, directory: Path) -> str:
     for gid, text in drawing.hints.items():
         svg = svg.replace(f'<g id="{gid}">', f'<g id="{gid}"><title>{escape(text)}</title>')
     svg = re.sub(r'(?<= id=")|(?<=xlink:href="#)|(?<=url\(#)', f"{name}-", svg)
+    figure.dpi = DPI
     with explain_write_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / f"{name}.svg").write_text(svg, encoding="utf-8")
-        figure.dpi = DPI
-        FigureCanvasAgg(figure).print_png(directory / f"{name}.png")
+        write_atomic(directory / f"{name}.svg", svg.encode())
+        with atomic_file(directory / f"{name}.png") as file:
+            FigureCanvasAgg(figure).print_png(file)
     return svg
