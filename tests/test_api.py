@@ -1,4 +1,4 @@
-"""The Python interface: what it returns is what the commands and the records say, and the examples of docs/api.md run."""
+"""The Python interface: it returns what the commands and the records say, and the examples of docs/api.md run."""
 
 from __future__ import annotations
 
