@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from statistics import median
 from time import monotonic
 
 from rich.console import Console
@@ -24,7 +25,13 @@ QUIET_S = 15.0  # seconds between two lines when the output is not a terminal
 
 
 class Suite:
-    """Progress of ``total`` runs: how many are done, the highest metric so far, and the estimated time left."""
+    """Progress of ``total`` runs: how many are done, the highest metric so far, and the estimated time left.
+
+    The estimate is the median of the latest runs for each one left. There is none after a single run, since the first
+    also fills the caches, and neither that run nor a failed one counts.
+    """
+
+    LATEST = 9
 
     def __init__(self, total: int = 0) -> None:
         self.total = total
@@ -33,20 +40,22 @@ class Suite:
         self._metric = ""
         self._seconds: list[float] = []
 
-    def expect(self, total: int) -> None:
-        """Set the number of runs to ``total``."""
-        self.total = total
+    def expect(self, left: int) -> None:
+        """Set the number of runs that are left."""
+        self.total = self.done + left
 
     def finished(self, label: str, metric: str, value: float | None, seconds: float | None) -> None:
         """Note a finished run, with a line on standard error unless it was skipped (``seconds`` is None)."""
         self.done += 1
+        self.total = max(self.total, self.done)
         if value is not None:
             self._metric = metric
             if value > self._highest.get(metric, (float("-inf"), ""))[0]:
                 self._highest[metric] = value, label
         if seconds is None:
             return
-        self._seconds.append(seconds)
+        if value is not None:
+            self._seconds.append(seconds)
         told = "failed" if value is None else f"{metric} {value:.2f}"
         print(f"{label}: {told}, {_time(seconds)} ({self.status})", file=sys.stderr, flush=True)
 
@@ -57,8 +66,9 @@ class Suite:
         if self._metric in self._highest:
             value, label = self._highest[self._metric]
             parts.append(f"highest {self._metric} {value:.2f} of {label}")
-        if self._seconds and self.done < self.total:
-            parts.append(f"about {_time((self.total - self.done) * sum(self._seconds) / len(self._seconds))} left")
+        if len(self._seconds) > 1 and self.done < self.total:
+            typical = median(self._seconds[1:][-self.LATEST :])
+            parts.append(f"about {_time((self.total - self.done) * typical)} left")
         return ", ".join(parts)
 
 

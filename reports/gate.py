@@ -21,11 +21,11 @@ _NOTE = (
 
 
 def gate(groups: Sequence[Part], known: Sequence[Documented] | None = None) -> Section | None:
-    """Every documented row, by data set, with the run that repeats it if there is one."""
+    """Every published row, by data set, with the run that repeats it if there is one."""
     rows = [row for g in groups for row in g.comparison.rows]
     by_data = group(documented() if known is None else known, lambda entry: entry.data)
     sections = [_of_data(data, entries, rows) for data, entries in by_data.items()]
-    return section("Documented baselines", Prose(_NOTE), *sections)
+    return section("Published results", Prose(_NOTE), *sections)
 
 
 def repetition(entry: Documented, rows: Sequence[StrategyRow]) -> tuple[StrategyRow | None, list[str]]:
@@ -42,7 +42,7 @@ def repetition(entry: Documented, rows: Sequence[StrategyRow]) -> tuple[Strategy
 
 
 def outcomes(entry: Documented, row: StrategyRow) -> list[tuple[str, float, float | None, str]]:
-    """For each documented metric: its name, the published value, our difference from it, and the outcome."""
+    """For each published metric: its name, the published value, our difference from it, and the outcome."""
     found: list[tuple[str, float, float | None, str]] = []
     for name, target in entry.metrics.items():
         if name not in row.metrics:
@@ -94,7 +94,7 @@ def against(entry: Documented, rows: Sequence[StrategyRow]) -> tuple[Section, bo
 
 
 def _checked(repeated: Sequence[tuple[Documented, StrategyRow]]) -> Table | None:
-    """Published value and difference for each documented metric."""
+    """Published value and difference for each metric."""
     body = [
         [
             f"{entry.label}, {entry.backbone or 'backbone not stated'}",

@@ -46,7 +46,7 @@ def knob(
 
     ``low`` and ``high`` bound the search (``log``: uniform in the logarithm), or ``choices`` lists all allowed values.
     A knob with neither is set by hand and never searched. Values below ``least`` are refused; for ``log`` knobs, so
-    are values that are not above 0. ``source`` names the document that the default is from.
+    are values that are not above 0. ``source`` names the paper, page or program that the default is from.
     """
     meta = {"source": source, "low": low, "high": high, "log": log, "choices": choices, "least": least}
     return field(default=default, metadata=meta)

@@ -3,8 +3,8 @@
 from studies.base import Dimension, StudySpec
 
 STUDY = StudySpec(
-    asks="How much recall does each HNSW engine lose at which M and ef, and how much search time does it save, "
-    "by default for the encoder before any training?",
+    asks="How much recall does each HNSW engine lose at which M and ef, and how much search time does it save, with an "
+    "encoder that is not trained (budget.steps=100 trains it first)?",
     vary=(
         Dimension("index.engine", choices=("hnswlib", "faiss", "usearch")),
         Dimension("index.m", choices=(8, 32, 100)),

@@ -1,4 +1,4 @@
-"""The Python interface: what it returns is what the commands and the records say, and its documents run."""
+"""The Python interface: it returns what the commands and the records say, and the examples of docs/api.md run."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_what_cannot_be_embedded_is_refused() -> None:
         api.embed(["text"], "nosuchname")
 
 
-# The documents
+# The examples of docs/api.md
 
 
 def test_the_example_runs(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Documented rows: that they are what was published, that only a repetition is judged, and that one can be made."""
+"""Published rows: that they are what was published, that only a repetition is judged, and that one can be made."""
 
 from __future__ import annotations
 

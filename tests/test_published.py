@@ -45,6 +45,12 @@ def test_the_page_is_what_the_published_records_say(tmp_path: Path) -> None:
     assert drawn == {path.name for path in (RESULTS / "figures").glob("*.png")} != set()
 
 
+def test_no_published_figure_has_the_markup_of_mathematics() -> None:
+    drawn = [path for kind in ("svg", "html", "md") for path in RESULTS.rglob(f"*.{kind}")]
+    assert len(drawn) > 60
+    assert not [path for path in drawn if "mathdefault" in path.read_text(encoding="utf-8")]
+
+
 def test_every_published_record_has_the_id_of_its_command() -> None:
     records = read(RESULTS / "records").records
     assert records

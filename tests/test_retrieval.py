@@ -1,4 +1,4 @@
-"""The evaluation of vectors by retrieval, and the documented recall file."""
+"""The evaluation of vectors by retrieval, and PaddleNLP's recall file."""
 
 from __future__ import annotations
 

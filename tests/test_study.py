@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -175,9 +176,9 @@ def test_a_strategy_of_which_no_trial_ends_does_not_take_the_others_with_it(
 
 
 def test_an_engine_that_is_not_installed_does_not_take_the_others_with_it(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    engines = Dimension("index.engine", choices=("hnswlib", "faiss", "usearch"))
+    engines = Dimension("index.engine", choices=("usearch", "hnswlib", "faiss"))
     spec = replace(registered()["hnsw"], vary=(engines,), seeds=(1,))
     monkeypatch.setattr("bench.study.setup.known_studies", lambda: {"hnsw": spec})
     monkeypatch.setitem(sys.modules, "usearch", None)
@@ -187,6 +188,10 @@ def test_an_engine_that_is_not_installed_does_not_take_the_others_with_it(
     assert (arm["complete"], arm["failed"]) == (2, 1)
     labels = [row["label"] for row in told["comparison"]["rows"]]
     assert sorted(label.split()[-1] for label in labels) == ["engine=faiss", "engine=hnswlib"]
+    counted = re.findall(r"\((\d of \d) done", capsys.readouterr().err)
+    assert counted == ["1 of 2", "2 of 2"], (
+        "neither runs that cannot be, nor final runs of a grid, which are its trials"
+    )
 
 
 def test_a_study_of_which_no_trial_ends_says_why(

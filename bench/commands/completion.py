@@ -105,7 +105,7 @@ def studies(incomplete: str) -> Iterable[str]:
 
 @_quiet
 def documented(incomplete: str) -> Iterable[str]:
-    """Documented rows that can be reproduced."""
+    """Published rows that can be reproduced."""
     from reports.documented import documented
 
     return [row.id for row in documented() if row.strategy and row.backbone and row.tolerance is not None]

@@ -32,7 +32,7 @@ class {title}(Strategy):
     ``L_i = log(1 + exp(s (n_i - p_i)))`` with ``p_i`` the cosine of the query's own positive and ``n_i`` the
     highest of a negative.
 
-    Source: the paper or page that the formula, the defaults and any documented number are from.
+    Source: the paper or page that the formula, the defaults and any published number are from.
 
     It uses the passages of the batch. For sampled or mined passages, override ``negatives`` with a declaration of
     ``strategies/negatives.py``, as ``strategies/random_global.py`` does.

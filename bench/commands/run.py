@@ -23,12 +23,19 @@ if TYPE_CHECKING:
 
 
 def run_all(overrides: Sequence[str], force: bool = False) -> bool:
-    """Carry out all runs of the overrides and show them; returns whether all succeeded."""
+    """Carry out all runs of the overrides, show them and what they recommend; returns whether all succeeded."""
     outcomes, failed = carry_out(overrides, force)
     if outcomes:
-        show([outcome.record for outcome in outcomes])
-        for outcome in outcomes:
-            print(outcome.path)
+        from bench.commands.next_step import next_step, recommendation
+
+        records, runs_dir = [outcome.record for outcome in outcomes], outcomes[0].path.parent
+        show(records)
+        sentence, commands = recommendation(records, runs_dir)
+        if sentence:
+            console().print(sentence)
+        for line in [*commands, *(outcome.path for outcome in outcomes)]:
+            print(line)
+        print(next_step(overrides, records, runs_dir), file=sys.stderr)
     return failed == 0
 
 

@@ -10,7 +10,7 @@ from bench.data.dataset import Ids
 def batch_rows(pairs: int, batch_size: int, seed: int, step: int) -> Ids:
     """Rows of the pairs of one step, counted from 0 over all epochs; each epoch is a fresh permutation.
 
-    The last batch of an epoch may be smaller, as in the documented systems.
+    The last batch of an epoch may be smaller, as in PaddleNLP and Sentence Transformers.
     """
     per_epoch = steps_per_epoch(pairs, batch_size)
     epoch, place = divmod(step, per_epoch)

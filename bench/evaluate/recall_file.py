@@ -1,4 +1,4 @@
-"""The documented ``recall_result.txt`` of PaddleNLP neural search, and the documented way to score it."""
+"""``recall_result.txt`` as PaddleNLP's neural search writes it, and its score as PaddleNLP's ``evaluate.py`` has it."""
 
 from __future__ import annotations
 

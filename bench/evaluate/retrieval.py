@@ -214,7 +214,7 @@ def _at_score(split: Split, queries: Floats, corpus: Floats, rows: Ids, scores: 
 
 
 def _without_last(split: Split, parts: Mapping[str, Ids]) -> tuple[Split, dict[str, Ids]]:
-    """The split and its parts as the documented script sees them: the last query is not there."""
+    """The split and its parts as PaddleNLP's ``evaluate.py`` sees them: the last query is not there."""
     kept = np.arange(len(split) - 1)
     relevant = split.relevant.take(kept)
     grades = None if split.grades is None else split.grades[: len(relevant.values)]

@@ -35,8 +35,8 @@ class Index(Protocol):
 
 @dataclass(frozen=True)
 class IndexConfig:
-    """Which engine searches, and the settings of its HNSW graph; the defaults are those of the documented PaddleNLP
-    recall script.
+    """Which engine searches, and the settings of its HNSW graph; the defaults are those of PaddleNLP's
+    ``recall.py``.
 
     ``engine`` is a name of :func:`registered`. ``m`` links a node (twice as many on the lowest level),
     ``ef_construction`` and ``ef`` candidates held while building and while searching; exact search has no use for

@@ -90,20 +90,19 @@ class StudyRunner:
             for what, words_of in arm.finals.items()
             for line in self._seeded(words_of)
         ]
+        self.services.expect(0 if self.spec.protocol == "grid" else len(finals))
         return arms, self._final(finals)
 
     def _left(self, sweeps: Sequence[StrategyTrials]) -> int:
-        """The number of runs left: trials that have not ended, and the final runs."""
+        """The number of runs left: those of trials that have not ended, and the final runs that are no trials."""
         q = self.spec
         trials = sum(s.wanted - sum(t.state.is_finished() for t in s.counted()) for s in sweeps)
-        if q.protocol == "grid":
-            finals = sum(s.wanted for s in sweeps) * len(q.seeds)
-        else:
-            finals = len(sweeps) * len(q.fresh) * (1 + q.against_default)
+        finals = 0 if q.protocol == "grid" else len(sweeps) * len(q.fresh) * (1 + q.against_default)
         return max(0, trials) * len(q.seeds) + finals
 
     def _trials(self, left: list[tuple[tuple[str, ...], StrategyTrials]]) -> None:
         """Trials of all strategies in turns, until each has all its trials or the time is over."""
+        sweeps = [sweep for _, sweep in left]
         while left:
             waiting = []
             for start, sweep in list(left):
@@ -112,6 +111,7 @@ class StudyRunner:
                 trial = sweep.claim()
                 if trial is not None:
                     self._trial(sweep, start, trial)
+                    self.services.expect(self._left(sweeps))  # a failed trial or a pruned one had fewer runs
                 elif sweep.running():
                     waiting.append(start)  # what others are at may yet come back
                 else:

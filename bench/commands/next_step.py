@@ -1,0 +1,59 @@
+"""What follows ``bench run``: the recommendation of its runs, and the command that comes next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.compare.comparison import compare
+from bench.compare.per_query import of_runs
+from bench.compare.seed_groups import seed_groups
+from bench.errors import UserError
+from bench.record.record import Record
+
+BASELINE, OTHER = "in_batch", "hardest_neg"  # the strategy that a single one is compared with; of the first the second
+SEEDS = 3  # how many make an interval that is worth its name
+
+
+def recommendation(records: Sequence[Record], runs_dir: Path) -> tuple[str, tuple[str, ...]]:
+    """The recommendation with its cost in one sentence, and the commands that it is about.
+
+    Both are empty where the runs are of one strategy and setting, or may not be compared.
+    """
+    from reports.verdict import recommended, verdict
+
+    try:
+        compared = compare(records, of_runs(runs_dir))
+    except UserError:
+        return "", ()
+    if len(compared.rows) == 1:
+        return "", ()
+    commands = recommended(compared)
+    return verdict(compared, BASELINE)[0], commands.lines if commands else ()
+
+
+def next_step(words: Sequence[str], records: Sequence[Record], runs_dir: Path) -> str:
+    """One line with the next useful command after the runs of ``words``, which left ``records`` in ``runs_dir``."""
+    rows, seeds = seed_groups(records), sorted({record.seed for record in records})
+    where = "" if runs_dir == Path("runs") else f" --runs-dir {shlex.quote(str(runs_dir))}"
+    if len(rows) > 1 and len(seeds) > 1:
+        return f"next, a page with tests, costs and figures: bench report --out report{where}"
+    enough = seeds if len(seeds) > 1 else [seeds[0] + n for n in range(SEEDS)]
+    sweep = f"seed={','.join(map(str, enough))}"
+    if len(rows) > 1:
+        names = {record.data["name"] for record in records}
+        data = f" {shlex.quote(f'data={names.pop()}')}" if len(names) == 1 else ""
+        return f"next, intervals and costs (and tests, after the same runs with {sweep}): bench compare{data}{where}"
+    return f"next, to compare it with another strategy: {_with_another(words, records[0].strategy, sweep)}"
+
+
+def _with_another(words: Sequence[str], strategy: str, sweep: str) -> str:
+    """The command that runs another strategy with the same settings, and the same one where it has none of its own."""
+    from bench.config.overrides import command_line
+
+    other = OTHER if strategy == BASELINE else BASELINE
+    own = any(word.startswith("strategy.") for word in words)
+    left = [word for word in words if not word.startswith(("strategy", "stages", "seed"))]
+    places = [shlex.quote(word) for word in words if word.startswith(("runs_dir=", "track="))]
+    return " ".join([command_line([f"strategy={other if own else f'{strategy},{other}'}", sweep, *left]), *places])

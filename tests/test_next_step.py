@@ -1,0 +1,97 @@
+"""After a run: what its table recommends at which cost, and the command that comes next, which works as it stands."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from records import LEVELS, Runs
+from tiny import bench
+from tiny_runs import runs_in, words
+
+from bench.commands.next_step import next_step, recommendation
+from bench.config.overrides import expand, resolve
+
+
+def command(line: str) -> list[str]:
+    return shlex.split(line[line.index(": bench ") + 2 :])
+
+
+@pytest.mark.parametrize(
+    ("given", "strategy", "expected"),
+    [
+        ((), "hardest_neg", {"hardest_neg", "in_batch"}),
+        (("strategy=in_batch", "seed=4"), "in_batch", {"hardest_neg", "in_batch"}),
+        (("strategy=hardest_neg", "strategy.margin=0.1", "train.lr=1e-3"), "hardest_neg", {"in_batch"}),
+        (("stages=simcse,mnr", "train.max_steps=9"), "simcse+mnr", {"simcse+mnr", "in_batch"}),
+    ],
+)
+def test_after_one_run_the_next_compares_it_with_another_strategy(
+    given: tuple[str, ...], strategy: str, expected: set[str]
+) -> None:
+    ran = resolve(next(expand(given)))
+    (record,) = Runs({strategy: 0.5}, seeds=(ran.seed,)).records
+    said = command(next_step([*given, "runs_dir=/elsewhere/my runs"], [record], Path("/elsewhere/my runs")))
+    assert said[:2] == ["bench", "run"] and "runs_dir=/elsewhere/my runs" in said
+    configs = [resolve(single) for single in expand([w for w in said[2:] if not w.startswith("runs_dir")])]
+    assert {config.strategy.name for config in configs} == expected and len(configs) == 3 * len(expected)
+    assert ran.seed in {config.seed for config in configs}
+    if strategy in expected:
+        assert ran in configs, "the run that is there already is one of them, so it is skipped"
+    assert all(config.train.lr == ran.train.lr for config in configs)
+
+
+@pytest.mark.parametrize("where", ["runs", "/elsewhere/my runs"])
+def test_after_several_the_next_compares_or_reports_them(where: str) -> None:
+    place = [] if where == "runs" else ["--runs-dir", where]
+    one_seed = next_step(["strategy=mnr,in_batch"], Runs(LEVELS, seeds=(0,)).records, Path(where))
+    assert command(one_seed) == ["bench", "compare", "data=faq", *place]
+    assert "seed=0,1,2" in one_seed
+    several = next_step(["strategy=mnr,in_batch", "seed=1,2"], Runs(LEVELS).records, Path(where))
+    assert command(several) == ["bench", "report", "--out", "report", *place]
+
+
+def test_the_recommendation_has_its_cost_and_its_command(tmp_path: Path) -> None:
+    runs = Runs(LEVELS)
+    runs.records = [
+        replace(r, cost={"texts_encoded": 64e3 if r.strategy == "mined_hard" else 6400}) for r in runs.records
+    ]
+    sentence, commands = recommendation(runs.records, runs.write(tmp_path))
+    assert sentence.startswith("Use `mined_hard`, or `in_batch` at 10 % of the cost")
+    assert commands == (
+        "# mined_hard",
+        "bench run strategy=mined_hard seed=1,2,3",
+        "# in_batch",
+        "bench run strategy=in_batch seed=1,2,3",
+    )
+
+
+def test_one_seed_is_no_recommendation_and_says_what_it_shows(tmp_path: Path) -> None:
+    runs = Runs(LEVELS, seeds=(1,))
+    sentence, commands = recommendation(runs.records, runs.write(tmp_path))
+    best = max(runs.records, key=lambda record: record.metrics["recall@1"] or 0.0)
+    assert commands == () and "at least two strategies with at least two seeds" in sentence
+    assert f"{best.metrics['recall@1']:.1f}, of `{best.strategy}` (6,400 texts encoded)" in sentence
+
+
+def test_one_row_and_rows_that_may_not_be_compared_recommend_nothing(tmp_path: Path) -> None:
+    assert recommendation(Runs({"mnr": 0.5}).records, tmp_path) == ("", ())
+    apart = Runs({"mnr": 0.5}).add(Runs({"in_batch": 0.5}, encoder={"name": "other"}))
+    assert recommendation(apart.records, tmp_path) == ("", ())
+
+
+def test_a_run_ends_with_the_next_command_and_results_stay_apart(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(*words(data, tmp_path, strategy="in_batch", eval__untrained="false")) == 0
+    out, err = capsys.readouterr()
+    line = err.splitlines()[-1]
+    assert line.startswith("next, ") and "bench run strategy=in_batch,hardest_neg seed=0,1,2" in line
+    assert "next, " not in out and out.splitlines()[-1] == str(next(iter(runs_in(tmp_path).values())))
+    assert bench(*words(data, tmp_path, strategy="in_batch,hardest_neg", seed="0,1", eval__untrained="false")) == 0
+    out, err = capsys.readouterr()
+    assert command(err.splitlines()[-1]) == ["bench", "report", "--out", "report", "--runs-dir", str(tmp_path)]
+    assert "texts encoded" in out or "cost" in out
+    assert "\nbench run " in out
