@@ -25,7 +25,7 @@ def reproduce(name: str | None, words: Sequence[str]) -> bool:
                 print(f"{entry.id}: {entry.label}, {entry.backbone} ({entry.data})")
         return True
     if name not in known:
-        raise UserError(f"there is no documented row {name!r}{nearest(name, known)}")
+        raise UserError(f"there is no published row {name!r}{nearest(name, known)}")
     entry = known[name]
     overrides = entry.overrides(words)
     if entry.data not in PRESETS and f"data={entry.data}" in overrides[len(words) :]:  # nobody said where it is
@@ -36,7 +36,7 @@ def reproduce(name: str | None, words: Sequence[str]) -> bool:
     reported = names(config.eval.ks, config.eval.retrieve)
     if missing := [metric for metric in entry.metrics if metric not in reported]:
         raise UserError(
-            f"{name} is documented with the metrics {', '.join(entry.metrics)}; eval.ks leaves out {', '.join(missing)}"
+            f"{name} was published with the metrics {', '.join(entry.metrics)}; eval.ks leaves out {', '.join(missing)}"
         )
     outcomes, failed = carry_out(overrides)
     if failed:
