@@ -34,9 +34,9 @@ $(VENV)/bin/python:
 
 # torch first and by its exact version: a range would take the newest build, with gigabytes of CUDA.
 $(VENV)/installed-demo: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "Installing into $(VENV), step 1 of 2: PyTorch and its packages, about 230 MB (its CPU build)"
+	@echo "Installing into $(VENV), step 1 of 2: PyTorch and its packages, about 200 MB (its CPU build)"
 	$(INSTALL) --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
-	@echo "Installing into $(VENV), step 2 of 2: the encoder and some 80 packages, about 430 MB; hnswlib is compiled"
+	@echo "Installing into $(VENV), step 2 of 2: the encoder and some 80 packages, about 300 MB; hnswlib is compiled"
 	$(INSTALL) --constraint constraints.txt --editable ".[offline]"
 	touch $@
 
