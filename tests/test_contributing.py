@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from bench.config.overrides import expand, resolve
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -66,3 +69,22 @@ def test_what_a_page_says_to_install_can_be_installed_from_a_checkout(path: Path
     assert "negbench[" not in text
     named = [extra for found in re.findall(r"-e \"?\.\[([\w,]+)\]", text) for extra in found.split(",")]
     assert set(named) <= EXTRAS.keys()
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words behind every `bench run` of a page or a makefile, but those in the middle of a sentence."""
+    return [
+        shlex.split(line.partition(" #")[0]) for line in re.findall(r"^[^`\n]*bench run ([^\"\n]*)", text, re.MULTILINE)
+    ]
+
+
+def test_the_runs_of_the_readme_and_of_the_demo_are_runs() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (small,) = re.findall(r"^SMALL := ((?:.*\\\n)*.*)", makefile, re.MULTILINE)
+    makefile = makefile.replace("$(SMALL)", small.replace("\\\n", " "))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    asked = [words for words in (*commands(readme), *commands(makefile)) if "--again" not in words]
+    assert len(asked) >= 7
+    for words in asked:
+        for single in expand(words):
+            resolve(single)

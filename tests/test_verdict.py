@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from records import LEVELS, Runs
+from tiny import bench
 
 from bench.compare.comparison import compare
 from bench.compare.statistics import Values
@@ -88,6 +90,25 @@ def test_one_seed_gives_no_recommendation() -> None:
     (sentence,) = verdict(Runs(LEVELS, seeds=(1,)).compare())
     assert sentence.startswith("No recommendation, because nothing could be tested: a test needs at least two")
     assert "Use" not in sentence
+
+
+def test_without_a_test_the_highest_row_is_named_with_its_difference_and_price() -> None:
+    runs = Runs({"in_batch": 0.5}, seeds=(1,)).add(
+        Runs({"mined_hard": 0.8}, seeds=(1,), cost={"texts_encoded": 25600.0})
+    )
+    comparison = runs.compare()
+    first, second = (row.metrics["recall@1"].mean for row in comparison.rows)
+    (sentence,) = verdict(comparison, "in_batch")
+    assert (
+        f"start with `mined_hard`: it has the highest recall@1, {first:.1f}, {first - second:+.1f} points" in sentence
+    )
+    assert sentence.endswith("over `in_batch`, at 4.0 times the texts encoded.")
+
+
+def test_compare_ends_with_what_to_use(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench("compare", "--runs-dir", str(runs_dir)) == 0
+    *_, last = capsys.readouterr().out.split("\n## ")
+    assert last.startswith("Which to use\n\n- ") and last.count("\n- ") == 3
 
 
 def test_a_single_row_gives_no_recommendation() -> None:
