@@ -80,7 +80,7 @@ class RunConfig:
 
     def _check_numbers(self) -> None:
         """Refuse what no number type of the libraries below can hold; single settings have narrower bounds."""
-        for key, value in flat(self.tree()):
+        for key, value in flat(asdict(self)):
             for number in value if isinstance(value, tuple) else (value,):
                 if isinstance(number, float) and not math.isfinite(number):
                     raise UserError(f"{key}={number} is not a finite number")
