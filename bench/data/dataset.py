@@ -78,8 +78,8 @@ class Split:
 class TextPairs:
     """n pairs of texts, each with a score or a class.
 
-    ``left`` [n] and ``right`` [n] are ids into ``DataSet.queries``: the two texts have the same role. ``label`` [n] holds
-    scores, or where there are ``classes`` the place of each pair's class in it.
+    ``left`` [n] and ``right`` [n] are ids into ``DataSet.queries``: the two texts have the same role. ``label`` [n]
+    holds scores, or where there are ``classes`` the place of each pair's class among them.
     """
 
     left: Ids

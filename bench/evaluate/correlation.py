@@ -1,9 +1,9 @@
 """Pearson's and Spearman's correlation, each as a mean of one value a pair, so that pairs can be tested like queries.
 
 The value of a pair is the correlation plus the influence of the pair on it (Hampel 1974): how the correlation changes,
-to first order, when the pair gets more weight. The values average to the correlation exactly, and their variance divided
-by the number of pairs is the correlation's asymptotic variance. Spearman's includes that a pair moves the ranks of all
-others.
+to first order, when the pair gets more weight. The values average to the correlation exactly, and their variance
+divided by the number of pairs is the correlation's asymptotic variance. Spearman's includes that a pair moves the ranks
+of all others.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def pearson(x: Values, y: Values) -> Values:
 
 
 def _above(x: Values, weights: Values) -> Values:
-    """[n] mean over all pairs of the ``weights`` of those with a higher ``x``, and of half of those with an equal one."""
+    """[n] the sum of ``weights`` over pairs with a higher ``x``, and half of it over those with an equal one, over n."""
     order = np.argsort(x, kind="stable")
     distinct, place = np.unique(x[order], return_inverse=True)
     of_value = np.bincount(place, weights[order], minlength=len(distinct))
@@ -53,4 +53,5 @@ def _values(product: Values, x_square: Values, y_square: Values) -> Values:
         return np.full(len(product), np.nan)
     scale = (x_variance * y_variance) ** 0.5
     own_scale = (x_square / x_variance + y_square / y_variance) / 2
-    return product / scale - covariance / scale * (own_scale - 1)
+    values: Values = product / scale - covariance / scale * (own_scale - 1)
+    return values

@@ -132,7 +132,7 @@ class Similarity(Evaluation):
         """There are no further files."""
 
 
-def _cosine(vectors: Floats, rows: Ids, pairs: TextPairs) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _cosine(vectors: Floats, rows: Ids, pairs: TextPairs) -> correlation.Values:
     """[n] cosine of the two texts of each pair; ``vectors`` are those of the texts ``rows``."""
     left, right = (vectors[np.searchsorted(rows, side)] for side in (pairs.left, pairs.right))
-    return np.einsum("nd,nd->n", left, right, dtype=np.float64)
+    return np.asarray(np.einsum("nd,nd->n", left, right, dtype=np.float64))
