@@ -1,4 +1,4 @@
-"""Correlations as means of one value a pair: scipy's numbers, the jackknife's influences, and how often tests are wrong."""
+"""Correlations as means of one value a pair: scipy's numbers, the jackknife's influences, false alarms of tests."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def pearson(x: Values, y: Values) -> Values:
 
 
 def _above(x: Values, weights: Values) -> Values:
-    """[n] the sum of ``weights`` over pairs with a higher ``x``, and half of it over those with an equal one, over n."""
+    """[n] sum of the ``weights`` of pairs with a higher ``x`` and half of those with an equal one, divided by n."""
     order = np.argsort(x, kind="stable")
     distinct, place = np.unique(x[order], return_inverse=True)
     of_value = np.bincount(place, weights[order], minlength=len(distinct))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from inspect import getsource
@@ -57,9 +57,15 @@ class Similarity(Evaluation):
         """The evaluation of the split ``name``; what is about search in the settings has no use here."""
         return cls(data, name, data.scored(name))
 
-    @property
-    def selection(self) -> str:
-        return self.schema.headline
+    @classmethod
+    def splits(cls, data: DataSet) -> Collection[str]:
+        """The splits that every task with scores has."""
+        scored = [set(splits) for splits in data.tasks.values() if not any(p.classes for p in splits.values())]
+        return set.intersection(*scored) if scored else set()
+
+    @classmethod
+    def selected_by(cls, config: EvalConfig) -> str:
+        return cls.schema.headline
 
     @property
     def key(self) -> Any:

@@ -32,6 +32,7 @@ SAME_METRICS = (*SAME_RESULT, "eval.untrained", "eval.recall_file")
 LATER: Mapping[str, Any] = {
     "budget.": None,
     "eval.max_corpus": None,
+    "eval.data": None,
     "index.engine": "hnswlib",
     "index.build_threads": None,
 }
