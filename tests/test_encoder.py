@@ -26,6 +26,7 @@ from bench.model.embedding import encode
 from bench.model.encoder import Encoder
 from bench.model.narrowing import narrowed
 from bench.model.packing import pack
+from bench.model.trial import prepare
 from bench.train.optimizer import adamw
 
 VOCABULARY, HIDDEN, LAYERS = 200, 32, 3
@@ -72,7 +73,7 @@ def model(kind: str, dropout: float = 0.0) -> PreTrainedModel:
 
 def tower(transformer: PreTrainedModel, packs: bool = True, **config: object) -> Encoder:
     """The encoder of a copy of ``transformer``; without ``packs`` it pads."""
-    encoder = Encoder(deepcopy(transformer), None, EncoderConfig(name="tiny", **config)).prepare(CPU)
+    encoder = prepare(Encoder(deepcopy(transformer), None, EncoderConfig(name="tiny", **config)), CPU)
     if not packs:
         encoder.packs = False
         encoder.transformer.set_attn_implementation("sdpa")
@@ -173,11 +174,11 @@ def test_the_projection_follows_the_pooling_and_drops_in_training_only() -> None
     plain, texts = model("bert").eval(), tokens()
     encoder = tower(plain, output_dim=24)
     assert encoder.dim == 24 and encoder.projection is not None
-    encoder.projection.bias.data.normal_()
+    encoder.projection[0].linear.bias.data.normal_()
     encoder.eval()
     states = [plain(torch.from_numpy(texts[t].astype(np.int64))[None]).last_hidden_state for t in range(len(texts))]
     pooled = torch.stack([state[0].mean(0) for state in states])
-    projected = pooled @ encoder.projection.weight.T + encoder.projection.bias
+    projected = pooled @ encoder.projection[0].linear.weight.T + encoder.projection[0].linear.bias
     torch.testing.assert_close(vectors(encoder, texts), F.normalize(projected, dim=1), atol=2e-6, rtol=0)
     dropped = vectors(encoder.train(), texts) == 0
     assert 0.03 < dropped.float().mean() < 0.2, "a tenth of the projected values"
@@ -188,8 +189,8 @@ def test_the_projection_starts_from_a_truncated_normal() -> None:
     config = {**COMMON, "hidden_size": 256, "num_hidden_layers": 1}
     encoder = tower(transformers.BertModel(transformers.BertConfig(**config)), output_dim=256)
     assert encoder.projection is not None
-    weight = encoder.projection.weight.detach()
-    assert not encoder.projection.bias.any()
+    weight = encoder.projection[0].linear.weight.detach()
+    assert not encoder.projection[0].linear.bias.any()
     assert weight.abs().max() <= 2 * 0.02
     # A standard normal cut at two standard deviations has the standard deviation 0.8796.
     assert abs(float(weight.std()) / 0.02 - 0.8796) < 0.01

@@ -33,6 +33,7 @@ from bench.model.encoder import Encoder
 from bench.model.files import save
 from bench.model.presets import build
 from bench.model.scratch import scratch, word_piece
+from bench.model.trial import prepare
 
 DATA = toy_data()
 TEXTS = [*DATA.queries[:5], " ".join(DATA.queries[:9]), *DATA.passages[:3]]  # one is longer than allowed
@@ -351,6 +352,6 @@ def test_a_scratch_encoder_learns_from_the_texts_alone() -> None:
     torch.manual_seed(0)
     transformer, tokenizer = scratch(TEXTS, vocabulary=100, hidden=32, layers=1)
     assert transformer.config.vocab_size == len(tokenizer)
-    made = Encoder(transformer, tokenizer, EncoderConfig(name="scratch")).prepare(CPU)
+    made = prepare(Encoder(transformer, tokenizer, EncoderConfig(name="scratch")), CPU)
     found = vectors(made)
     assert np.isfinite(found).all() and len({row.tobytes() for row in found}) == len(set(TEXTS))

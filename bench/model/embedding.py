@@ -106,7 +106,8 @@ def embed(
 
 def _key(prepared: Prepared, tokens: Tokens, rows: Ids) -> str:
     encoder = prepared.encoder
-    digest = hashlib.sha256(f"{REVISION} {weights_digest(encoder)} {encoder.pooling} {prepared.precision}".encode())
+    told = f"{REVISION} {weights_digest(encoder)} {encoder.recipe} {tokens.prompt} {prepared.precision}"
+    digest = hashlib.sha256(told.encode())
     digest.update(np.ascontiguousarray(tokens.lengths[rows], dtype="<i8").data)
     digest.update(np.ascontiguousarray(tokens.take(rows), dtype="<i4").data)
     return digest.hexdigest()[:24]

@@ -35,6 +35,8 @@ LATER: Mapping[str, Any] = {
     "eval.data": None,
     "index.engine": "hnswlib",
     "index.build_threads": None,
+    "encoder.causal": False,
+    "encoder.trust_remote_code": False,
 }
 """Settings that came after the first records, by the start of their key, with what every run had before: while one has
 that value it does not count, as if not there."""

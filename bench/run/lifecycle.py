@@ -16,6 +16,7 @@ from bench.data import load as load_data
 from bench.data.tasks import with_tasks
 from bench.errors import UserError, nearest
 from bench.evaluate import evaluation_kind
+from bench.model.described import describe_hub
 from bench.model.precision import resolve_device
 from bench.negatives import check as check_negatives
 from bench.progress import Display
@@ -55,6 +56,7 @@ def run(
     with display or Display() as shown:
         with shown.task("data"):
             data = measured_on(load(config.data), config.eval.data, load)
+        describe_hub(config.encoder.name)
         split = _final_split(data, config.eval.split)
         evaluation = evaluation_of(config, data, split, device)
         _check_training(config, data)
