@@ -36,6 +36,9 @@ LATER: Mapping[str, Any] = {
     "index.engine": "hnswlib",
     "index.build_threads": None,
     "encoder.causal": False,
+    "encoder.post": "none",
+    "encoder.post_dim": None,
+    "encoder.post_on": "train",
     "encoder.trust_remote_code": False,
 }
 """Settings that came after the first records, by the start of their key, with what every run had before: while one has
