@@ -46,10 +46,10 @@ def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Pat
         label, began = f"{context.job_type} {config.strategy.name} seed {config.seed}", monotonic()
         display = Display(f"{label}: ", suite)
         found = run(config, command_line(line), display=display, load=load_once, context=context, wait=False)
-        selected = context.job_type == "trial" and config.eval.max_corpus is not None
-        metric = config.eval.selection if selected else found.record.evaluation_schema.headline
+        metric = found.record.evaluation_schema.headline
+        shown = f"dev {metric}" if found.record.split == "dev" else metric  # of a smaller corpus: not to be mixed
         took = None if found.skipped else monotonic() - began
-        suite.finished(label, metric, found.record.metrics.get(metric), took)
+        suite.finished(label, shown, found.record.metrics.get(metric), took)
         return found.record
 
     single = list(expand(words))

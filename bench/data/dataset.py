@@ -77,8 +77,25 @@ class Split:
 
 
 @dataclass(frozen=True)
+class TextPairs:
+    """n pairs of texts, each with a score or a class.
+
+    ``left`` [n] and ``right`` [n] are ids into ``DataSet.queries``: the two texts have the same role. ``label`` [n]
+    holds scores, or where there are ``classes`` the place of each pair's class among them.
+    """
+
+    left: Ids
+    right: Ids
+    label: Floats
+    classes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True)
 class DataSet:
-    """Queries, passages, relevance per split, unlabelled texts.
+    """Queries, passages, relevance per split, unlabelled texts, and pairs of texts with scores or classes.
 
     Texts are distinct within ``queries`` and within ``passages``: equal texts share an id. ``splits`` has
     ``train``, ``dev``, ``test`` where the source has them. ``parts`` names subsets of a split that are
@@ -89,6 +106,8 @@ class DataSet:
     it are only training positives or provided negatives: they are trained on, never retrieved. ``joined`` counts
     corpus entries whose text equals an earlier one's. ``notices`` count what else reading joined or left out, by kind,
     and ``samples`` are the first rows of each file; they are reported, and do not affect the fingerprint.
+
+    ``tasks`` are sentence similarity tasks and inference sets by name, each with its splits.
     """
 
     name: str
@@ -102,6 +121,12 @@ class DataSet:
     joined: int = 0
     notices: Mapping[str, int] = field(default_factory=dict)
     samples: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
+    tasks: Mapping[str, Mapping[str, TextPairs]] = field(default_factory=dict)
+
+    def scored(self, split: str) -> dict[str, TextPairs]:
+        """The pairs with scores of one split, by the name of their task."""
+        found = {name: splits[split] for name, splits in self.tasks.items() if split in splits}
+        return {name: pairs for name, pairs in found.items() if not pairs.classes}
 
     @property
     def corpus_size(self) -> int:
@@ -121,4 +146,6 @@ class DataSet:
             counts[f"{name}_pairs"] = len(split.relevant.values)
             if split.negatives is not None:
                 counts[f"{name}_negatives"] = len(split.negatives.values)
+        for task, of_task in self.tasks.items():
+            counts |= {f"{task}_{name}_texts": len(pairs) for name, pairs in of_task.items()}
         return counts

@@ -40,4 +40,9 @@ def with_fingerprint(data: DataSet) -> DataSet:
     for name, (of, rows) in sorted(data.parts.items()):
         texts([name, of])
         array(rows)
+    for task, splits in data.tasks.items():
+        for name, pairs in splits.items():
+            texts([task, name, *pairs.classes])
+            for values in (pairs.left, pairs.right, pairs.label):
+                array(values)
     return replace(data, fingerprint=digest.hexdigest())

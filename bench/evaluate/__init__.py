@@ -4,11 +4,13 @@ from bench.data.dataset import DataSet
 from bench.evaluate.base import Evaluation, Measured
 from bench.evaluate.config import EvalConfig
 from bench.evaluate.retrieval import Retrieval, evaluate
+from bench.evaluate.similarity import Similarity
 
 
-def evaluation_kind(data: DataSet) -> type[Retrieval]:
-    """How an encoder is measured on a data set: what has queries and passages, by retrieval."""
-    return Retrieval
+def evaluation_kind(data: DataSet) -> type[Retrieval] | type[Similarity]:
+    """How an encoder is measured on a data set: by similarity where it has pairs with scores, else by retrieval."""
+    scored = any(not pairs.classes for splits in data.tasks.values() for pairs in splits.values())
+    return Similarity if scored else Retrieval
 
 
-__all__ = ["EvalConfig", "Evaluation", "Measured", "Retrieval", "evaluate", "evaluation_kind"]
+__all__ = ["EvalConfig", "Evaluation", "Measured", "Retrieval", "Similarity", "evaluate", "evaluation_kind"]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pandas as pd
 
-from bench.data.dataset import Floats, Ids
+from bench.data.dataset import DataSet, Floats, Ids
+from bench.evaluate.config import EvalConfig
 from bench.record.schema import EvaluationSchema
 
 
@@ -49,10 +50,15 @@ class Evaluation(ABC):
 
     schema: ClassVar[EvaluationSchema]
 
-    @property
+    @classmethod
     @abstractmethod
-    def selection(self) -> str:
-        """The metric that selects the best weights during training."""
+    def splits(cls, data: DataSet) -> Collection[str]:
+        """The splits of a data set that can be measured."""
+
+    @classmethod
+    @abstractmethod
+    def selected_by(cls, config: EvalConfig) -> str:
+        """The metric on dev that selects the best weights during training, and the best settings of a study."""
 
     @property
     @abstractmethod

@@ -16,7 +16,8 @@ class EvalConfig:
     ``retrieve`` is the number of passages retrieved for each query. ``max_corpus`` limits the corpus to all relevant
     passages and the first others (None: no limit). ``untrained`` also evaluates the encoder before training.
     ``recall_file`` also writes ``recall_result.txt``. ``paddle_compat`` leaves out the last query, as PaddleNLP's
-    ``evaluate.py`` does by an off-by-one error; use it only to compare with its numbers.
+    ``evaluate.py`` does by an off-by-one error; use it only to compare with its numbers. ``data`` names data sets with
+    sentence similarity tasks, separated by commas, which are measured instead of those of the training data.
     """
 
     ks: tuple[int, ...] = (1, 5, 10, 20, 50)
@@ -26,11 +27,7 @@ class EvalConfig:
     recall_file: bool = False
     paddle_compat: bool = False
     max_corpus: int | None = None
-
-    @property
-    def selection(self) -> str:
-        """The dev metric that selects the weights: exact MRR at 10, or at ``retrieve`` if that is smaller."""
-        return f"exact/mrr@{min(10, self.retrieve)}"
+    data: str | None = None
 
     def __post_init__(self) -> None:
         shown = f"eval.ks={list(self.ks)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -74,9 +74,14 @@ class Retrieval(Evaluation):
         parts = {part: rows for part, (of, rows) in data.parts.items() if of == name}
         return cls(data, name, split, corpus, parts, config, index, device, seed)
 
-    @property
-    def selection(self) -> str:
-        return self.config.selection
+    @classmethod
+    def splits(cls, data: DataSet) -> Collection[str]:
+        return data.splits
+
+    @classmethod
+    def selected_by(cls, config: EvalConfig) -> str:
+        """Exact MRR at 10, or at ``retrieve`` if that is smaller."""
+        return f"exact/mrr@{min(10, config.retrieve)}"
 
     @property
     def key(self) -> Any:

@@ -13,6 +13,7 @@ PARTS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoke
 """Poolings that may also be joined by ``+``. Names and definitions are those of Sentence Transformers."""
 POOLINGS = (*PARTS, *WHOLE)
 QUERY_TOKENS, PASSAGE_TOKENS = 64, 128
+POSTS = ("none", "centre", "whitening")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,9 @@ class EncoderConfig:
     ``output_dim`` adds a projection with dropout before normalisation, as PaddleNLP's model has; it replaces a
     directory's dense layers of another size. ``layers`` keeps those layers only. A model whose tokens see only those
     before them is taken only with ``causal``, and a directory with program code of its own only with
-    ``trust_remote_code``.
+    ``trust_remote_code``. ``post`` processes the vectors after training (``whitening``, ``centre``, see
+    :mod:`bench.model.post`), keeping ``post_dim`` values; it is fitted on the texts of ``post_on``: those of the train
+    split, or ``all`` texts of the data set, those that are evaluated included.
     """
 
     name: Name = "minilm-l3"
@@ -48,6 +51,9 @@ class EncoderConfig:
     passage_prefix: str | None = None
     causal: bool = False
     trust_remote_code: bool = False
+    post: Name = "none"
+    post_dim: int | None = None
+    post_on: Name = "train"
 
     def __post_init__(self) -> None:
         if self.pooling is not None:
@@ -55,6 +61,12 @@ class EncoderConfig:
         if self.output_dim is not None:
             at_least("encoder.output_dim", self.output_dim, 1)
             at_most("encoder.output_dim", self.output_dim, 2**16)
+        choice("encoder.post", self.post, POSTS)
+        choice("encoder.post_on", self.post_on, ("train", "all"))
+        if self.post_dim is not None:
+            at_least("encoder.post_dim", self.post_dim, 1)
+            if self.post != "whitening":
+                raise UserError(f"encoder.post_dim={self.post_dim} is for encoder.post=whitening")
         for name in ("max_query_tokens", "max_passage_tokens"):
             if (value := getattr(self, name)) is not None:
                 at_least(f"encoder.{name}", value, 3)

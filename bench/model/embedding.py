@@ -31,8 +31,10 @@ def encode(
     precision: str,
     rows: Ids | None = None,
     progress: Callable[[int], None] | None = None,
+    raw: bool = False,
 ) -> Floats:
-    """[n, d] unit vectors of the texts ``rows`` of ``tokens`` (all, by default), in that order.
+    """[n, d] unit vectors of the texts ``rows`` of ``tokens`` (all, by default), in that order; ``raw``: before
+    normalisation.
 
     Texts of equal tokens are encoded once, so their vectors are equal to the last bit. Dropout is off during encoding
     and restored afterwards. ``progress`` gets the number of texts of each chunk.
@@ -52,7 +54,8 @@ def encode(
             while begin < len(order):
                 count = max(1, budget // int(lengths[order[begin]]))
                 chunk = order[begin : begin + count]
-                vectors[chunk] = encoder(pack([(tokens, rows[chunk])])).unit.cpu().numpy()
+                encoded = encoder(pack([(tokens, rows[chunk])]))
+                vectors[chunk] = (encoded.raw if raw else encoded.unit).cpu().numpy()
                 begin += len(chunk)
                 if progress is not None:
                     progress(int(times[chunk].sum()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +91,17 @@ class Encoder(nn.Module):
         told = {key: value for key, value in self.transformer.config.to_dict().items() if key not in _NO_VECTORS}
         facts = [self.truncate_dim, self.skip_prompt, self.config.causal, layers, told]
         return f"{self.pooling} {hashlib.sha256(canonical(facts).encode()).hexdigest()[:12]}"
+
+    def followed_by(self, layer: Dense) -> Encoder:
+        """This encoder with a further layer before normalisation; the two share all weights."""
+        kept = self.truncate_dim
+        if kept is not None:  # the values left out stand last
+            layer = layer.widened(width_of(self.projection or [], self.hidden * (1 + self.pooling.count("+"))))
+        chain = nn.Sequential(*(self.projection or ()), layer)
+        config = replace(self.config, layers=None, pooling=self.pooling)
+        made = Encoder(self.transformer, self.tokenizer, config, chain, skip_prompt=self.skip_prompt)
+        made.config, made.packs, made.narrows = self.config, self.packs, self.narrows
+        return made.train(self.training)
 
     def _settle_pooler(self) -> tuple[nn.Module, ...]:
         """Take away the model's own pooler if it is not used: its weights would never train. Returns what was taken."""

@@ -16,7 +16,7 @@ DROPOUT = 0.1  # PaddleNLP neural_search base_model.py
 
 
 class Dense(nn.Module):
-    """A linear layer and its activation."""
+    """A linear layer and its activation, in float32: whitening would magnify the rounding of a shorter format."""
 
     def __init__(self, linear: nn.Linear, activation: nn.Module | None = None) -> None:
         super().__init__()
@@ -24,8 +24,19 @@ class Dense(nn.Module):
         self.activation = activation or nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.activation(self.linear(x))
+        with torch.autocast(x.device.type, enabled=False):
+            out: Tensor = self.activation(self.linear(x.float()))
         return out
+
+    def widened(self, width: int) -> Dense:
+        """The same layer for vectors of ``width`` values, of which it uses the first."""
+        linear = nn.Linear(width, self.linear.out_features, bias=self.linear.bias is not None)
+        with torch.no_grad():
+            linear.weight.zero_()
+            linear.weight[:, : self.linear.in_features] = self.linear.weight
+            if linear.bias is not None:
+                linear.bias.copy_(self.linear.bias)
+        return Dense(linear.to(self.linear.weight.device), self.activation)
 
 
 class Normalize(nn.Module):

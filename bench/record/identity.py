@@ -35,9 +35,13 @@ SAME_METRICS = (*SAME_RESULT, "eval.untrained", "eval.recall_file")
 LATER: Mapping[str, Any] = {
     "budget.": None,
     "eval.max_corpus": None,
+    "eval.data": None,
     "index.engine": "hnswlib",
     "index.build_threads": None,
     "encoder.causal": False,
+    "encoder.post": "none",
+    "encoder.post_dim": None,
+    "encoder.post_on": "train",
     "encoder.trust_remote_code": False,
 }
 """Settings that came after the first records, by the start of their key, with what every run had before: while one has

@@ -16,7 +16,8 @@ class EvaluationSchema:
     the column of that name. Metrics under ``reference`` are those of an exact computation of the same thing, which an
     approximate index can only come near to (None: nothing is approximate). ``solved`` is the per-item column that says
     whether an item was answered; ``curve`` the metric that is drawn against its cut-off; ``hidden`` the beginnings of
-    names that the table of every metric leaves out.
+    names that the table of every metric leaves out; ``by_part`` the metrics that it shows of parts of the split and of
+    tasks.
     """
 
     name: str
@@ -28,6 +29,7 @@ class EvaluationSchema:
     solved: str | None = None
     curve: str | None = None
     hidden: tuple[str, ...] = ()
+    by_part: tuple[str, ...] = ()
 
     def plain(self, metric: str) -> str:
         """The metric without the mark of the exact computation."""
@@ -56,8 +58,8 @@ class EvaluationSchema:
 
     def of_parts(self, metrics: Iterable[str]) -> list[str]:
         """The metrics of parts of the split that a table of all of them shows."""
-        shown = tuple(f"/{name}" for name in self.cut_offs(self.columns).values())[:2]
         exact = self.reference or "/" * 2
+        shown = tuple(f"/{name}" for name in self.by_part)
         return [name for name in metrics if "/" in name and exact not in name and name.endswith(shown)]
 
 
@@ -79,6 +81,16 @@ RETRIEVAL = EvaluationSchema(
     solved="exact/hit@10",
     curve="recall",
     hidden=("hit@",),
+    by_part=("recall@1", "recall@5"),
 )
 
-SCHEMAS = {schema.name: schema for schema in (RETRIEVAL,)}
+SIMILARITY = EvaluationSchema(
+    name="similarity",
+    headline="spearman",
+    columns={"spearman": "Spearman", "pearson": "Pearson", "weighted/spearman": "weighted Spearman"},
+    item="pair",
+    items_file="pairs.parquet",
+    by_part=("spearman",),
+)
+
+SCHEMAS = {schema.name: schema for schema in (RETRIEVAL, SIMILARITY)}

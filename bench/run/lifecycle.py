@@ -13,7 +13,9 @@ from bench.cache import Cache, cache_dir
 from bench.config.run import RunConfig
 from bench.data import DataConfig, DataSet
 from bench.data import load as load_data
+from bench.data.tasks import with_tasks
 from bench.errors import UserError, nearest
+from bench.evaluate import evaluation_kind
 from bench.model.described import describe_hub
 from bench.model.precision import resolve_device
 from bench.negatives import check as check_negatives
@@ -55,7 +57,7 @@ def run(
     device = resolve_device(config.device)
     with display or Display() as shown:
         with shown.task("data"):
-            data = load(config.data)
+            data = measured_on(load(config.data), config.eval.data, load)
         describe_hub(config.encoder.name)
         split = _final_split(data, config.eval.split)
         evaluation = evaluation_of(config, data, split, device)
@@ -88,6 +90,13 @@ def run(
             finally:
                 tracker.finish(ok)
     return Outcome(record, directory.path)
+
+
+def measured_on(data: DataSet, names: str | None, load: Callable[[DataConfig], DataSet]) -> DataSet:
+    """``data`` with the tasks of the data sets that ``eval.data`` names, if any."""
+    if names is None:
+        return data
+    return with_tasks(data, (load(DataConfig(name.strip())) for name in names.split(",")))
 
 
 @contextmanager
@@ -133,10 +142,11 @@ def _check_training(config: RunConfig, data: DataSet) -> None:
 
 def _final_split(data: DataSet, wanted: str) -> str:
     """The split that is reported: the requested one, or dev where there is no test split."""
-    if wanted == "test" and "test" not in data.splits and "dev" in data.splits:
+    known = evaluation_kind(data).splits(data)
+    if wanted == "test" and "test" not in known and "dev" in known:
         return "dev"
-    if wanted not in data.splits:
-        only_train = "; eval.split=train measures on the training queries" if set(data.splits) == {"train"} else ""
-        near = only_train or nearest(wanted, data.splits)
+    if wanted not in known:
+        only_train = "; eval.split=train measures on the training queries" if set(known) == {"train"} else ""
+        near = only_train or nearest(wanted, known)
         raise UserError(f"eval.split={wanted}: data set {data.name} has no such split{near}")
     return wanted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -19,7 +19,7 @@ from bench.errors import UserError
 from bench.evaluate import Evaluation, Measured, evaluation_kind
 from bench.model.config import EncoderConfig
 from bench.model.described import read
-from bench.model.embedding import embed, encode, weights_digest
+from bench.model.embedding import Cost, embed, encode, weights_digest
 from bench.model.files import save
 from bench.model.precision import resolve_precision
 from bench.model.prepared import Prepared
@@ -31,6 +31,7 @@ from bench.record.serialize import canonical
 from bench.record.store import RunDirectory
 from bench.run.baseline import baseline
 from bench.run.context import ActiveRun
+from bench.run.processing import processed
 from bench.run.stages import Trained, train
 from bench.run.truncation import Lost, lost, tokens_of, warnings
 
@@ -39,11 +40,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The result of an evaluation, and the cost of encoding its texts."""
+    """The result of an evaluation, the cost of encoding its texts, and that of fitting the post-processing."""
 
     measured: Measured
     encode_s: float
     texts: int
+    fitting: Cost = field(default_factory=Cost)
 
 
 def carry_out(run: ActiveRun, started: Record, prepared: Prepared, evaluation: Evaluation) -> Record:
@@ -56,10 +58,11 @@ def carry_out(run: ActiveRun, started: Record, prepared: Prepared, evaluation: E
         log.warning(told)
     before = _before(run, prepared, evaluation) if run.config.eval.untrained else None
     trained = train(run, prepared, evaluation)
+    prepared, fitting = processed(run, prepared)
     after = evaluate(run, prepared, evaluation, "evaluate", kept=trained.steps == 0)
     for told in after.measured.warnings:
         log.warning(told)
-    record = finish(started, run.config, prepared, trained, after, before, gone)
+    record = finish(started, run.config, prepared, trained, replace(after, fitting=fitting), before, gone)
     keep(run, prepared, evaluation, after.measured, record)
     return record
 
@@ -112,7 +115,7 @@ def _before(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Metri
     return baseline(
         run.cache,
         key,
-        lambda: evaluate(run, prepared, evaluation, "evaluate untrained", kept=True).measured.metrics,
+        lambda: evaluate(run, processed(run, prepared)[0], evaluation, "evaluate untrained", True).measured.metrics,
     )
 
 
@@ -122,7 +125,9 @@ def evaluate(run: ActiveRun, prepared: Prepared, evaluation: Evaluation, name: s
     with run.display.task(name, len(rows)) as advance:
         for tokens, ids in ((prepared.queries, rows.queries), (prepared.passages, rows.passages)):
             began = perf_counter()
-            if kept:
+            if not len(ids):
+                vectors.append(np.zeros((0, prepared.encoder.dim), dtype=np.float32))
+            elif kept:
                 found, cost = embed(prepared, tokens, np.unique(ids), run.cache, lambda *_: nullcontext(advance))
                 vectors.append(found.take(ids))
                 seconds += cost.seconds
@@ -153,6 +158,7 @@ def finish(
         "pairs_per_s": trained.pairs / trained.seconds if trained.seconds else None,
         "examples": float(trained.pairs),
         "texts_encoded": float(trained.texts + trained.mined.texts),
+        **({"post_s": after.fitting.seconds} if after.fitting.texts else {}),
         "mine_texts": float(trained.mined.texts),
         "peak_memory_mb": peak_memory_mb(device),
     }

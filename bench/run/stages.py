@@ -73,17 +73,18 @@ def train(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Trained
     Raises the errors of :meth:`bench.train.trainer.Trainer.fit`.
     """
     strategy, on_dev = run.config.strategy, _on_dev(run, prepared)
+    selected_by = evaluation.selected_by(run.config.eval)
     stages = strategy.stages()
     trained, before, done = Trained(), 0, Progress()
     for number, stage in enumerate(stages):
         before = trained.steps
-        done, cost = _Stage(run, prepared, number, stage, trained, on_dev, evaluation.selection).train()
+        done, cost = _Stage(run, prepared, number, stage, trained, on_dev, selected_by).train()
         name = f"{list(vars(strategy))[number]}/" if len(stages) > 1 else ""
         trained = trained.then(done, cost, name)
     chosen = done.best_step is not None
     selection = {
         "split": "dev" if chosen else None,
-        "metric": evaluation.selection if chosen else None,
+        "metric": selected_by if chosen else None,
         "step": before + (done.best_step if done.best_step is not None else done.step),
         "value": done.best_value,
         "steps": trained.steps,
@@ -94,7 +95,7 @@ def train(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Trained
 def _on_dev(run: ActiveRun, prepared: Prepared) -> Callable[[], dict[str, float]] | None:
     """The evaluation during training: some dev queries against a smaller corpus; None where it is never made."""
     config, data = run.config, prepared.data
-    if "dev" not in data.splits or not config.train.trains or config.train.eval_every == 0:
+    if "dev" not in evaluation_kind(data).splits(data) or not config.train.trains or config.train.eval_every == 0:
         return None
     device, limits = str(prepared.encoder.device), config.train
     settings = replace(config.eval, max_corpus=None, recall_file=False)  # the file is of the final split

@@ -17,6 +17,7 @@ from bench.errors import UserError, nearest
 from bench.evaluate import evaluation_kind
 from bench.negatives import check
 from bench.record.serialize import canonical
+from bench.run.lifecycle import measured_on
 from bench.study.options import Options
 from bench.study.result import write
 from bench.study.runner import StudyRunner, merged
@@ -37,12 +38,13 @@ def run_study(name: str, given: Sequence[str], options: Options, services: Servi
     """
     spec, base = _asked(name, given, options)
     configs, varied = _checked(name, spec, base, given, services)
-    data = services.load(configs[0].data)
+    data = measured_on(services.load(configs[0].data), configs[0].eval.data, services.load)
     for config in configs:
         check(config.strategy, data)
-    headline = evaluation_kind(data).schema.headline
-    spec = replace(spec, metric=spec.metric or configs[0].eval.selection, report=spec.report or headline)
-    if spec.protocol == "search" and "dev" not in data.splits:
+    kind = evaluation_kind(data)
+    selection, headline = kind.selected_by(configs[0].eval), kind.schema.headline
+    spec = replace(spec, metric=spec.metric or selection, report=spec.report or headline)
+    if spec.protocol == "search" and "dev" not in kind.splits(data):
         raise UserError(f"study {name} selects on dev, and data set {data.name} has no dev split")
     part = [word for word in base if not word.startswith(_NO_PART)]
     how = [spec.seeds, spec.protocol, spec.metric, spec.judged, options.sampler]
