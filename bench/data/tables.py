@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,13 @@ class Table:
         return f"{self.kind}: {', '.join(names[:12])}" if names else self.kind
 
 
-def read_table(path: Path, problems: Problems, wanted: Sequence[str] = (), one_column: bool = False) -> Table | None:
+def read_table(
+    path: Path, problems: Problems, wanted: Sequence[str] = (), one_column: bool = False, most: int | None = None
+) -> Table | None:
     """The table in a file; None, with an error in ``problems``, when there is none.
 
     The name says whether a file is JSON or other text, and the content all else. ``wanted`` are columns that the user
-    named; ``one_column`` says that the file is a list of texts.
+    named; ``one_column`` says that the file is a list of texts. With ``most`` no more rows than that need be read.
     """
     if reason := missing(path):
         problems.add(path, 0, reason)
@@ -64,9 +67,9 @@ def read_table(path: Path, problems: Problems, wanted: Sequence[str] = (), one_c
         problems.add(path, 0, "file cannot be read", getattr(error, "strerror", None) or str(error))
         return None
     if start == PARQUET or path.suffix.lower() == ".parquet":
-        return _parquet(path, problems)
+        return _parquet(path, problems, most)
     if path.name.lower().removesuffix(".gz").endswith(JSON):
-        return _json(path, problems)
+        return _json(path, problems, most)
     return _delimited(path, problems, wanted, one_column)
 
 
@@ -98,23 +101,23 @@ def _records(path: Path, names: Sequence[str], found: Rows, problems: Problems) 
             problems.lose(path, line, "wrong number of fields", f"{len(cells)} instead of {len(names)}")
 
 
-def _parquet(path: Path, problems: Problems) -> Table | None:
+def _parquet(path: Path, problems: Problems, most: int | None) -> Table | None:
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
         file = parquet.ParquetFile(path)
-        values = (row for batch in file.iter_batches() for row in batch.to_pylist())
-        records = [(number, row) for number, row in enumerate(values, start=1)]
+        values = (row for batch in file.iter_batches(most or 2**16) for row in batch.to_pylist())
+        records = [(number, row) for number, row in enumerate(islice(values, most), start=1)]
     except (pa.ArrowException, OSError) as error:
         problems.add(path, 0, "no readable Parquet file", str(error).splitlines()[0])
         return None
     return Table(path, "Parquet", tuple(file.schema_arrow.names), True, iter(records))
 
 
-def _json(path: Path, problems: Problems) -> Table | None:
+def _json(path: Path, problems: Problems, most: int | None) -> Table | None:
     """JSON Lines of objects or of lists of texts; an array; objects over several lines; an object of columns."""
-    texts = list(lines(path, problems))
+    texts = list(islice(lines(path, problems), most))
     if not texts:
         return None
     start = texts[0][1].lstrip()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bench.data.build import Builder
 from bench.data.dataset import DataSet
+from bench.data.formats import labelled
 from bench.data.formats.base import Format, Reading
 from bench.data.rows import Entry, entries, hold_out, texts
 from bench.data.splits import SPLIT_OF, Folder, stem_of
@@ -155,6 +156,8 @@ def _cells(row: Entry) -> Iterator[tuple[str, str]]:
 
 
 def _fits(place: Path) -> bool:
+    if labelled.fits(place):
+        return False
     if place.is_file():
         return stem_of(place.name) is not None
     folder = Folder(place)

@@ -1,0 +1,220 @@
+"""Pairs of sentences with a score (similarity tasks) or a class (inference): sentence 1, sentence 2, score or label.
+
+A directory has a file for each split, or a directory for each task. Columns may have names; without them the third is
+the score or the label. A file alone is the test split of a task, or the train split of an inference set. From an
+inference set, entailed pairs are also pairs of a query and its passage, with the premise's contradictions as negatives.
+
+DataSource of the layouts: STS Benchmark; github.com/shawroad/CoSENT_Pytorch (Chinese tasks); SNLI and MultiNLI.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from bench.data.build import Builder
+from bench.data.columns import LABEL, SCORE, Columns
+from bench.data.dataset import DataSet, TextPairs
+from bench.data.fingerprint import with_fingerprint
+from bench.data.formats.base import Format, Reading
+from bench.data.lines import is_text
+from bench.data.splits import SPLITS, Folder, stem_of
+from bench.data.tables import Row, Table, read_table
+from bench.data.validation import Problems
+
+CLASSES = ("contradiction", "entailment", "neutral")
+UNDECIDED = ("-", "")  # no label that annotators agree on
+LOOK = 50  # rows that decide what a file holds
+FILES = ("corpus", "collection", "passages", "documents")  # of retrieval
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """The columns of a table of labelled pairs; with ``classes`` the labels are words, else numbers."""
+
+    left: str
+    right: str
+    label: str
+    classes: bool
+
+
+def read(path: Path, reading: Reading) -> DataSet:
+    """The data set in a directory or a file. Raises :class:`DataError`."""
+    problems = Problems(reading.skip_broken)
+    queries: dict[str, int] = {}
+    tasks: dict[str, dict[str, TextPairs]] = {}
+    entailed = Builder(path.name, problems)
+    for name, files in _tasks(path, problems).items():
+        for split, file in files:
+            rows = _rows(file, problems)
+            if rows is not None:
+                tasks.setdefault(name, {})[split] = _pairs(*rows, queries)
+                if rows[0].classes and split == "train":
+                    _entail(entailed, file, rows[1])
+    problems.raise_if_any()
+    inferred = any(splits["train"].classes for splits in tasks.values() if "train" in splits)
+    data = entailed.build(path) if inferred else DataSet(path.name, (), (), {}, notices=dict(problems.notices))
+    return _joined(data, queries, tasks)
+
+
+def _joined(data: DataSet, queries: dict[str, int], tasks: Mapping[str, Mapping[str, TextPairs]]) -> DataSet:
+    """``data`` with the tasks, whose ids count the texts of ``queries``, and those texts after its own."""
+    everything = {text: number for number, text in enumerate(data.queries)}
+    place = np.array([everything.setdefault(text, len(everything)) for text in queries], dtype=np.int64)
+    moved = {
+        name: {split: replace(p, left=place[p.left], right=place[p.right]) for split, p in splits.items()}
+        for name, splits in tasks.items()
+    }
+    return with_fingerprint(replace(data, queries=tuple(everything), tasks=moved))
+
+
+def _tasks(path: Path, problems: Problems) -> dict[str, list[tuple[str, Path]]]:
+    """The files of every task by its name, with the split that each is."""
+    if path.is_file():
+        kind = _kind(path)
+        return {path.name.split(".")[0]: [("train" if kind is not None and kind.classes else "test", path)]}
+    own = _splits(path, problems)
+    if own:
+        return {path.resolve().name: own}
+    return {
+        place.name: found for place in sorted(path.iterdir()) if place.is_dir() if (found := _splits(place, problems))
+    }
+
+
+def _splits(path: Path, problems: Problems) -> list[tuple[str, Path]]:
+    """The files of a task's directory, by split; files of no split are named in ``problems``."""
+    folder = Folder(path)
+    found = folder.splits(problems)
+    if found:
+        folder.tell_unread(problems)
+    return [(split, file) for split in SPLITS for file in found.get(split, [])]
+
+
+def _rows(path: Path, problems: Problems) -> tuple[_Kind, list[tuple[int, str, str, float]]] | None:
+    """The columns of a file, and of every row its line, its two texts, and its score or the place of its class."""
+    table = read_table(path, problems)
+    if table is None:
+        return None
+    rows = list(table.rows)
+    kind = _kind_of(table, rows[:LOOK])
+    if kind is None:
+        problems.add(path, 0, "is no table of sentence 1, sentence 2 and a score or label", f"the file is {table}")
+        return None
+    number = partial(_class, problems, path) if kind.classes else partial(_score, problems, path)
+    found = []
+    for line, row in rows:
+        left, right = row.get(kind.left), row.get(kind.right)
+        if not isinstance(left, str) or not isinstance(right, str) or not is_text(left) or not is_text(right):
+            problems.lose(path, line, "no text in one of the two sentences")
+        elif (value := number(line, row.get(kind.label))) is not None:
+            found.append((line, left, right, value))
+    if not found:
+        problems.add(path, 0, "there is no pair")
+    return kind, found
+
+
+def _class(problems: Problems, path: Path, line: int, value: object) -> float | None:
+    word = str(value).strip().lower()
+    if word in CLASSES:
+        return float(CLASSES.index(word))
+    if word in UNDECIDED:
+        problems.tell("pairs without an agreed label, left out")
+    else:
+        problems.lose(path, line, f"the label is none of {', '.join(CLASSES)}", repr(word[:40]))
+    return None
+
+
+def _score(problems: Problems, path: Path, line: int, value: object) -> float | None:
+    number = _number(value)
+    if number is None:
+        problems.lose(path, line, "the score is no number", repr(str(value)[:40]))
+    return number
+
+
+def _number(value: object) -> float | None:
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _pairs(kind: _Kind, rows: Sequence[tuple[int, str, str, float]], queries: dict[str, int]) -> TextPairs:
+    """The pairs of a file, their texts added to ``queries``."""
+    left = np.array([queries.setdefault(text, len(queries)) for _, text, _, _ in rows])
+    right = np.array([queries.setdefault(text, len(queries)) for _, _, text, _ in rows])
+    label = np.array([label for *_, label in rows], dtype=np.float32)
+    return TextPairs(left, right, label, CLASSES if kind.classes else ())
+
+
+def _entail(builder: Builder, path: Path, rows: Sequence[tuple[int, str, str, float]]) -> None:
+    """Entailed pairs as training pairs, and contradictions as negatives of premises that entail something."""
+    named = {name: float(place) for place, name in enumerate(CLASSES)}
+    for text in dict.fromkeys(right for _, _, right, label in rows if label != named["neutral"]):
+        builder.corpus(text)
+    for line, left, right, label in rows:
+        if label == named["entailment"]:
+            builder.pair("train", left, right, (path, line))
+    for line, left, right, label in rows:
+        if label == named["contradiction"]:
+            builder.negative("train", left, right, (path, line))
+
+
+def _kind(path: Path) -> _Kind | None:
+    """The columns of labelled pairs in a file, None where it has none."""
+    if stem_of(path.name) is None or not path.is_file():
+        return None
+    table = read_table(path, Problems(), most=LOOK)
+    return None if table is None else _kind_of(table, list(islice(table.rows, LOOK)))
+
+
+def _kind_of(table: Table, rows: Sequence[tuple[int, Row]]) -> _Kind | None:
+    """The columns of labelled pairs; a third column without a name must hold scores or classes in every row."""
+    if table.named:
+        columns = Columns.of(table.columns, {}, True)
+        label = next((name for name in table.columns if name.strip().lower() in (*SCORE, *LABEL)), None)
+        if isinstance(columns, str) or label is None:
+            return None
+        left, right = columns.query, columns.positive[0]
+    elif len(table.columns) == 3:
+        left, right, label = table.columns
+    else:
+        return None
+    values = [row.get(label) for _, row in rows]
+    words = [str(value).strip().lower() for value in values]
+    if words and set(words) <= {*CLASSES, *UNDECIDED}:
+        return _Kind(left, right, label, True)
+    scored = bool(values) and all(_number(value) is not None for value in values)
+    plain = table.named and label.strip().lower() not in SCORE and set(words) <= {"0", "1"}
+    return _Kind(left, right, label, False) if scored and not plain else None
+
+
+def _files(place: Path) -> Iterator[Path]:
+    """The first file of every task in a directory, or the file itself."""
+    if place.is_file():
+        yield place
+        return
+    for folder in (place, *(entry for entry in sorted(place.iterdir()) if entry.is_dir())):
+        found = Folder(folder)
+        if not found.has(FILES):
+            yield from (files[0] for files in found.splits(Problems()).values() if files)
+
+
+def fits(place: Path) -> bool:
+    """Whether a directory or a file holds labelled pairs: the first file of the first task decides."""
+    first = next(_files(place), None)
+    return first is not None and _kind(first) is not None
+
+
+FORMAT = Format(
+    "pairs with scores or classes",
+    "train, dev or test with sentence 1, sentence 2 and a score or a class; or a directory of such tasks",
+    fits,
+    read,
+)
