@@ -112,10 +112,13 @@ def _row(cell: SeedGroup, metric: str) -> StrategyRow:
     if any(record.metrics.get(metric) is None for record in cell.records):
         known = sorted({name for record in cell.records for name in record.metrics})
         raise UserError(f"{cell.label} has no metric {metric!r}; there is {', '.join(known)}")
-    measured = _over([record.metrics for record in cell.records])
+    measured, first = _over([record.metrics for record in cell.records]), cell.records[0]
     return StrategyRow(
         cell,
-        {name: interval(found, _queries(cell.records[0], name)) for name, found in measured.items()},
+        {
+            name: interval(found, _queries(first, name), lowest=first.evaluation_schema.lowest)
+            for name, found in measured.items()
+        },
         {name: mean(values) for name, values in _over([r.cost for r in cell.records]).items()},
         {name: mean(values) for name, values in _over([r.baseline_metrics or {} for r in cell.records]).items()},
     )
@@ -124,12 +127,13 @@ def _row(cell: SeedGroup, metric: str) -> StrategyRow:
 def _by_query(row: StrategyRow, metric: str, values: Values) -> StrategyRow:
     """The row with the interval of ``metric`` from its per-query values [seeds, Q] instead of their number."""
     recorded = _over([record.metrics for record in row.group.records])[metric]
-    return replace(row, metrics={**row.metrics, metric: interval(recorded, per_query=values.mean(0))})
+    lowest = row.group.records[0].evaluation_schema.lowest
+    return replace(row, metrics={**row.metrics, metric: interval(recorded, per_query=values.mean(0), lowest=lowest)})
 
 
 def _queries(record: Record, metric: str) -> int | None:
     """How many queries the metric is a mean of; None where the record does not say."""
-    known = record.data["counts"].get(f"{record.split}_queries")
+    known = record.items.get("items", record.data["counts"].get(f"{record.split}_queries"))
     of_part = "/" in record.evaluation_schema.plain(metric)
     return known if isinstance(known, int) and not of_part else None
 

@@ -27,7 +27,8 @@ def implausible(record: Record) -> str | None:
 def _found(record: Record) -> Iterator[str]:
     yield from _misfits(record)
     for name, metrics in (("metrics", record.metrics), ("baseline_metrics", record.baseline_metrics or {})):
-        yield from _outside(name, metrics, 100 + ROUNDING, "a percentage from 0 to 100")
+        lowest = schema.lowest if (schema := SCHEMAS.get(record.evaluation)) else 0.0
+        yield from _outside(name, metrics, 100 + ROUNDING, f"a percentage from {lowest:g} to 100", lowest)
     yield from _outside("cost", record.cost, MOST, f"a number from 0 to {MOST:,}")
     yield from _outside("data.counts", record.data["counts"], MOST, "a count")
     if not 0 <= record.seed < 2**63:
@@ -62,9 +63,11 @@ def _misfits(record: Record) -> Iterator[str]:
                 yield why
 
 
-def _outside(name: str, values: Mapping[str, float | None], highest: float, what: str) -> Iterator[str]:
+def _outside(
+    name: str, values: Mapping[str, float | None], highest: float, what: str, lowest: float = 0.0
+) -> Iterator[str]:
     for key, value in values.items():
-        if value is not None and (value < 0 or value > highest):  # a NaN is written as nothing
+        if value is not None and not lowest - ROUNDING <= value <= highest:  # a NaN is written as nothing
             yield f"{name}.{key}={told(value)} is not {what}"
 
 

@@ -17,7 +17,7 @@ class EvaluationSchema:
     approximate index can only come near to (None: nothing is approximate). ``solved`` is the per-item column that says
     whether an item was answered; ``curve`` the metric that is drawn against its cut-off; ``hidden`` the beginnings of
     names that the table of every metric leaves out; ``by_part`` the metrics that it shows of parts of the split and of
-    tasks.
+    tasks. ``lowest`` is the least that a metric can be; 100 is the most.
     """
 
     name: str
@@ -30,6 +30,7 @@ class EvaluationSchema:
     curve: str | None = None
     hidden: tuple[str, ...] = ()
     by_part: tuple[str, ...] = ()
+    lowest: float = 0.0
 
     def plain(self, metric: str) -> str:
         """The metric without the mark of the exact computation."""
@@ -91,6 +92,7 @@ SIMILARITY = EvaluationSchema(
     item="pair",
     items_file="pairs.parquet",
     by_part=("spearman",),
+    lowest=-100.0,
 )
 
 SCHEMAS = {schema.name: schema for schema in (RETRIEVAL, SIMILARITY)}
