@@ -1,0 +1,110 @@
+"""Pairs of sentences with scores or classes: their layouts, what an inference set trains, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench.data import DataConfig, DataError, load
+
+SCORED = [(f"left {n}", f"right {n} text", f"{n % 6 / 2:g}") for n in range(12)]
+LABELS = ("entailment", "neutral", "contradiction")
+INFERENCE = [(f"premise {n // 3}", f"hypothesis {n}", LABELS[n % 3]) for n in range(18)]
+
+
+def tsv(path: Path, rows: list[tuple[str, str, str]], header: str = "") -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in ([header] if header else []) + ["\t".join(row) for row in rows]))
+
+
+def write(folder: Path, kind: str, split: str, rows: list[tuple[str, str, str]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    named = [{"sentence1": a, "sentence2": b, "score": float(c)} for a, b, c in rows]
+    if kind == "tsv":
+        tsv(folder / f"{split}.tsv", rows)
+    elif kind == "header":
+        tsv(folder / f"{split}.tsv", rows, "sentence1\tsentence2\tscore")
+    elif kind == "csv":
+        pd.DataFrame(named).to_csv(folder / f"{split}.csv", index=False)
+    elif kind == "jsonl":
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in named))
+    else:
+        pd.DataFrame(named).to_parquet(folder / f"{split}.parquet")
+
+
+@pytest.mark.parametrize("kind", ["tsv", "header", "csv", "jsonl", "parquet"])
+def test_scored_pairs_are_the_same_in_every_layout(kind: str, tmp_path: Path) -> None:
+    for split, rows in {"dev": SCORED[:4], "test": SCORED[4:]}.items():
+        write(tmp_path / "a" / "sts", "tsv", split, rows)
+        write(tmp_path / "b" / "sts", kind, split, rows)
+    expected, found = (load(DataConfig(str(tmp_path / place / "sts"))) for place in "ab")
+    assert found.fingerprint == expected.fingerprint and list(found.tasks) == ["sts"] and not found.splits
+    pairs = found.tasks["sts"]["test"]
+    read = zip(pairs.left, pairs.right, pairs.label, strict=True)
+    assert [(found.queries[a], found.queries[b], f"{c:g}") for a, b, c in read] == SCORED[4:]
+
+
+def test_a_directory_of_directories_is_several_tasks(tmp_path: Path) -> None:
+    tsv(tmp_path / "two" / "binary" / "test.tsv", [(a, b, str(n % 2)) for n, (a, b, _) in enumerate(SCORED)])
+    tsv(tmp_path / "two" / "graded" / "test.tsv", SCORED)
+    data = load(DataConfig(str(tmp_path / "two")))
+    assert {name: len(splits["test"]) for name, splits in data.tasks.items()} == {"binary": 12, "graded": 12}
+    assert len(data.queries) == len(set(data.queries)) == 24, "a text of two tasks is one"
+
+
+def test_a_file_alone_is_the_test_split_of_a_task(tmp_path: Path) -> None:
+    tsv(tmp_path / "sts.tsv", SCORED)
+    assert {name: list(splits) for name, splits in load(DataConfig(str(tmp_path / "sts.tsv"))).tasks.items()} == {
+        "sts": ["test"]
+    }
+
+
+def test_an_inference_set_has_classes_and_trains_entailed_pairs_with_contradictions(tmp_path: Path) -> None:
+    tsv(tmp_path / "nli" / "train.tsv", [*INFERENCE, ("premise 0", "undecided", "-")])
+    data = load(DataConfig(str(tmp_path / "nli")))
+    pairs = data.tasks["nli"]["train"]
+    assert [pairs.classes[int(label)] for label in pairs.label] == [label for *_, label in INFERENCE]
+    assert data.notices["pairs without an agreed label, left out"] == 1
+    train = data.splits["train"]
+    assert train.negatives is not None
+    for row, query in enumerate(train.queries):
+        premise = data.queries[query]
+        of = {label: {b for a, b, c in INFERENCE if a == premise and c == label} for label in LABELS}
+        assert {data.passages[p] for p in train.relevant[row]} == of["entailment"]
+        assert {data.passages[p] for p in train.negatives[row]} == of["contradiction"]
+
+
+def test_without_a_train_split_an_inference_set_has_no_pairs_to_train(tmp_path: Path) -> None:
+    tsv(tmp_path / "nli" / "dev.tsv", INFERENCE)
+    data = load(DataConfig(str(tmp_path / "nli")))
+    assert not data.splits and list(data.tasks["nli"]) == ["dev"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([*SCORED, ("a", "b", "high")], "the score is no number"),
+        ([*SCORED, ("a", "b", "nan")], "the score is no number"),
+        ([*SCORED, ("a", " ", "1")], "no text in one of the two sentences"),
+        ([*INFERENCE * 4, ("a", "b", "perhaps")], "the label is none of contradiction, entailment, neutral"),
+    ],
+)
+def test_a_broken_row_is_named_with_its_line_and_left_out_where_allowed(
+    rows: list[tuple[str, str, str]], message: str, tmp_path: Path
+) -> None:
+    tsv(tmp_path / "x" / "train.tsv", [*rows[:-1] * 5, rows[-1]])
+    with pytest.raises(DataError, match=message) as told:
+        load(DataConfig(str(tmp_path / "x")))
+    assert f"train.tsv:{5 * (len(rows) - 1) + 1}" in str(told.value)
+    data = load(DataConfig(str(tmp_path / "x"), skip_broken=True))
+    assert len(data.tasks["x"]["train"]) == 5 * (len(rows) - 1)
+
+
+def test_beside_a_corpus_a_column_of_labels_is_no_task(tmp_path: Path) -> None:
+    tsv(tmp_path / "x" / "train.tsv", [(a, b, str(n % 2)) for n, (a, b, _) in enumerate(SCORED)])
+    (tmp_path / "x" / "corpus.tsv").write_text("".join(f"{b}\n" for _, b, _ in SCORED))
+    with pytest.raises(DataError, match="are labels or scores, no passages"):
+        load(DataConfig(str(tmp_path / "x")))
