@@ -251,7 +251,7 @@ def inspect_data(
     words: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="How it is read: data.skip_broken=true.")
     ] = None,
-    encoder: Annotated[str | None, typer.Option(help="Also count the texts that this encoder would truncate.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Also count what this encoder loses of texts.")] = None,
 ) -> None:
     """Count and measure a data set, show rows of each file, and report every problem with its file and line."""
     from bench.commands.data import inspect
