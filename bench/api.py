@@ -5,13 +5,12 @@ Whatever a person can mend raises :class:`bench.errors.UserError`, whose message
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.errors import UserError, choice
 from bench.record.serialize import as_override
@@ -141,10 +140,9 @@ def embed(
     with torch.random.fork_rng(devices=[]):
         model = build(config, texts, place, seed=0)
     model.check_lengths()
-    lengths = {"query": config.max_query_tokens, "passage": config.max_passage_tokens}
-    longest = max(lengths.values()) if role is None else lengths[role]
-    prefix = {"query": config.query_prefix, "passage": config.passage_prefix}.get(role or "", "")
-    tokens = tokenize(list(texts), model.tokenizer, longest, prefix)
+    readings = {"query": model.config.query, "passage": model.config.passage}
+    longest = max(reading.tokens for reading in readings.values()) if role is None else readings[role].tokens
+    tokens = tokenize(list(texts), model.tokenizer, longest, "" if role is None else readings[role].prefix)
     return encode(model, tokens, resolve_precision(precision, place))
 
 
@@ -192,6 +190,7 @@ def _records(directory: str | Path, words: Sequence[str]) -> list[Record]:
 def _encoder(encoder: str | Path | EncoderConfig) -> EncoderConfig:
     """The configuration that belongs to an encoder's weights."""
     from bench.model.config import EncoderConfig
+    from bench.model.described import read
 
     if isinstance(encoder, EncoderConfig):
         return encoder
@@ -205,22 +204,7 @@ def _encoder(encoder: str | Path | EncoderConfig) -> EncoderConfig:
             # The layers were chosen when the weights were saved.
             return EncoderConfig(**{**{name: recorded[name] for name in known}, "name": str(model), "layers": None})
     if place.is_dir():
-        return _described(EncoderConfig(str(place)), place)
+        told = read(place)  # a use of an encoder is not bound to the lengths of experiments
+        longest = None if told.own else told.max_tokens
+        return EncoderConfig(str(place), max_query_tokens=longest, max_passage_tokens=longest)
     return EncoderConfig(str(encoder))
-
-
-def _described(config: EncoderConfig, place: Path) -> EncoderConfig:
-    """With the prompts and the length that a Sentence Transformers directory tells."""
-    told: dict[str, Any] = {}
-    for name in ("config_sentence_transformers.json", "sentence_bert_config.json"):
-        try:
-            told |= json.loads((place / name).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            continue
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{place / name}: not a JSON object ({error})") from error
-    prompts = told.get("prompts") or {}
-    query, passage = prompts.get("query") or "", prompts.get("document") or prompts.get("passage") or ""
-    config = replace(config, query_prefix=query, passage_prefix=passage)
-    longest = told.get("max_seq_length")
-    return config if longest is None else replace(config, max_query_tokens=longest, max_passage_tokens=longest)

@@ -271,7 +271,7 @@ def pack_records(
 @data_app.command("inspect", epilog="Example: bench data inspect path/to/my_data")
 def inspect_data(
     name: Annotated[str, typer.Argument(metavar="DIR", help="A directory, a .jsonl file or a preset.")],
-    encoder: Annotated[str | None, typer.Option(help="Also count the texts that this encoder would truncate.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Also count what this encoder loses of texts.")] = None,
 ) -> None:
     """Count and measure a data set, and report every problem with its file and line."""
     from bench.commands.data import inspect

@@ -170,7 +170,7 @@ def test_what_cannot_be_embedded_is_refused() -> None:
         api.embed("one text", "scratch")
     with pytest.raises(UserError, match=r"role='document'"):
         api.embed(["text"], "scratch", role="document")
-    with pytest.raises(UserError, match="neither a preset"):
+    with pytest.raises(UserError, match="no preset or directory"):
         api.embed(["text"], "nosuchname")
 
 

@@ -19,13 +19,14 @@ from transformers import PreTrainedModel
 
 from bench.data.tokens import Tokens
 from bench.errors import UserError
-from bench.model.config import POOLINGS, EncoderConfig
+from bench.model.config import PARTS, POOLINGS, WHOLE, EncoderConfig
 from bench.model.cpu.dropout import ByteDropout
 from bench.model.cpu.modules import SmallEmbedding, quicken
 from bench.model.embedding import encode
 from bench.model.encoder import Encoder
 from bench.model.narrowing import narrowed
 from bench.model.packing import pack
+from bench.model.trial import prepare
 from bench.train.optimizer import adamw
 
 VOCABULARY, HIDDEN, LAYERS = 200, 32, 3
@@ -47,7 +48,8 @@ KINDS: dict[str, tuple[str, dict[str, object]]] = {
     "modernbert": ("ModernBert", {**COMMON, **SPECIAL, "local_attention": 40}),
 }
 WITH_POOLER = {"bert", "roberta", "mpnet"}
-POOLED = [(kind, pooling) for kind in KINDS for pooling in POOLINGS if pooling != "pooler" or kind in WITH_POOLER]
+POOLED = [(kind, pooling) for kind in KINDS for pooling in WHOLE if pooling != "pooler" or kind in WITH_POOLER]
+POOLED += [*((kind, "mean") for kind in KINDS), *(("bert", pooling) for pooling in PARTS)]
 LENGTHS = [7, 1, 30, 2, 7, 7, 12, 1, 25, 3, 9, 30, 18]
 
 
@@ -72,7 +74,7 @@ def model(kind: str, dropout: float = 0.0) -> PreTrainedModel:
 
 def tower(transformer: PreTrainedModel, packs: bool = True, **config: object) -> Encoder:
     """The encoder of a copy of ``transformer``; without ``packs`` it pads."""
-    encoder = Encoder(deepcopy(transformer), None, EncoderConfig(name="tiny", **config)).prepare(CPU)
+    encoder = prepare(Encoder(deepcopy(transformer), None, EncoderConfig(name="tiny", **config)), CPU)
     if not packs:
         encoder.packs = False
         encoder.transformer.set_attn_implementation("sdpa")
@@ -101,6 +103,10 @@ def by_hand(transformer: PreTrainedModel, texts: Tokens, pooling: str) -> Tensor
             "pooler": lambda out=out: out.pooler_output[0],
             "mean": lambda out=out: out.last_hidden_state[0].mean(0),
             "first_last_mean": lambda states=states: ((states[1] + states[-1]) / 2)[0].mean(0),
+            "max": lambda out=out: out.last_hidden_state[0].amax(0),
+            "lasttoken": lambda out=out: out.last_hidden_state[0, -1],
+            "mean_sqrt_len_tokens": lambda out=out: out.last_hidden_state[0].sum(0),
+            "weightedmean": lambda out=out: sum((n + 1) * row for n, row in enumerate(out.last_hidden_state[0])),
         }[pooling]()
         rows.append(F.normalize(pooled, dim=0))
     return torch.stack(rows)
@@ -173,11 +179,11 @@ def test_the_projection_follows_the_pooling_and_drops_in_training_only() -> None
     plain, texts = model("bert").eval(), tokens()
     encoder = tower(plain, output_dim=24)
     assert encoder.dim == 24 and encoder.projection is not None
-    encoder.projection.bias.data.normal_()
+    encoder.projection[0].linear.bias.data.normal_()
     encoder.eval()
     states = [plain(torch.from_numpy(texts[t].astype(np.int64))[None]).last_hidden_state for t in range(len(texts))]
     pooled = torch.stack([state[0].mean(0) for state in states])
-    projected = pooled @ encoder.projection.weight.T + encoder.projection.bias
+    projected = pooled @ encoder.projection[0].linear.weight.T + encoder.projection[0].linear.bias
     torch.testing.assert_close(vectors(encoder, texts), F.normalize(projected, dim=1), atol=2e-6, rtol=0)
     dropped = vectors(encoder.train(), texts) == 0
     assert 0.03 < dropped.float().mean() < 0.2, "a tenth of the projected values"
@@ -188,8 +194,8 @@ def test_the_projection_starts_from_a_truncated_normal() -> None:
     config = {**COMMON, "hidden_size": 256, "num_hidden_layers": 1}
     encoder = tower(transformers.BertModel(transformers.BertConfig(**config)), output_dim=256)
     assert encoder.projection is not None
-    weight = encoder.projection.weight.detach()
-    assert not encoder.projection.bias.any()
+    weight = encoder.projection[0].linear.weight.detach()
+    assert not encoder.projection[0].linear.bias.any()
     assert weight.abs().max() <= 2 * 0.02
     # A standard normal cut at two standard deviations has the standard deviation 0.8796.
     assert abs(float(weight.std()) / 0.02 - 0.8796) < 0.01

@@ -31,8 +31,10 @@ from bench.model.config import POOLINGS, EncoderConfig
 from bench.model.embedding import encode, weights_digest
 from bench.model.encoder import Encoder
 from bench.model.files import save
+from bench.model.packing import pack
 from bench.model.presets import build
 from bench.model.scratch import scratch, word_piece
+from bench.model.trial import prepare
 
 DATA = toy_data()
 TEXTS = [*DATA.queries[:5], " ".join(DATA.queries[:9]), *DATA.passages[:3]]  # one is longer than allowed
@@ -113,12 +115,8 @@ def test_a_directory_of_sentence_transformers_is_read(
     modules.append(parts.Normalize())
     theirs = peer.SentenceTransformer(modules=modules, device="cpu")
     theirs.save(str(tmp_path / "theirs"))
-    if (mode, dense) == ("mean", "tanh"):
-        with pytest.raises(UserError, match=r"theirs: not a readable .*Tanh in this place is not supported"):
-            load(tmp_path / "theirs")
-        return
     read = load(tmp_path / "theirs")
-    assert read.pooling == ("pooler" if dense == "tanh" else mode)
+    assert read.pooling == ("pooler" if (mode, dense) == ("cls", "tanh") else mode)
     np.testing.assert_allclose(vectors(read), theirs.encode(TEXTS), atol=1e-5)
 
 
@@ -137,16 +135,16 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "no type": (lambda d: rewritten(d / "modules.json", lambda m: [without("type")(m[0])]), "type"),
     "unknown module": (
         lambda d: rewritten(d / "modules.json", lambda m: [*m, {"type": "a.LSTM", "path": ""}]),
-        "module LSTM is not supported",
+        r"module a\.LSTM is not supported.*encoder\.pooling=mean would read",
     ),
     "no pooling": (lambda d: (d / "1_Pooling" / "config.json").unlink(), r"1_Pooling/config\.json"),
-    "max pooling": (
-        lambda d: (d / "1_Pooling" / "config.json").write_text('{"pooling_mode_max_tokens": true}'),
-        "pooling pooling_mode_max_tokens is not supported",
+    "unknown pooling": (
+        lambda d: (d / "1_Pooling" / "config.json").write_text('{"pooling_mode_median": true}'),
+        "pooling pooling_mode_median is not supported",
     ),
-    "two poolings": (
+    "dense that does not fit": (
         lambda d: rewritten(d / "1_Pooling" / "config.json", lambda s: {**s, "pooling_mode_cls_token": True}),
-        "is not supported",
+        r"takes 32 values, its pooling gives 64; encoder\.output_dim replaces",
     ),
     "no dense": (lambda d: (d / "2_Dense" / "model.safetensors").unlink(), r"2_Dense/model\.safetensors"),
     "torn dense": (lambda d: (d / "2_Dense" / "model.safetensors").write_bytes(b"torn"), "not a readable"),
@@ -189,25 +187,26 @@ def test_a_hub_encoder_pools_as_its_page_says(monkeypatch: pytest.MonkeyPatch, t
         asked.append(name)
         return str(tmp_path)
 
-    loaded = presets._load
+    loaded = presets.load
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot)
-    monkeypatch.setattr(presets, "_load", lambda source: loaded(str(tmp_path)))
+    monkeypatch.setattr(presets, "load", lambda source, *rest: loaded(str(tmp_path), *rest))
     read = build(EncoderConfig(name="someone/encoder"), (), CPU, 0)
     assert asked == ["someone/encoder"]
     np.testing.assert_array_equal(vectors(read), vectors(ours))
 
 
-def test_another_projection_than_the_saved_one_is_refused(tmp_path: Path) -> None:
-    save(encoder(output_dim=12), tmp_path)
-    with pytest.raises(UserError, match=r"encoder\.output_dim=8, but .* has a projection to 12; leave"):
-        load(tmp_path, output_dim=8)
-    assert load(tmp_path, output_dim=12).dim == 12
+def test_another_projection_than_the_saved_one_replaces_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ours = encoder(output_dim=12)
+    save(ours, tmp_path)
+    np.testing.assert_array_equal(vectors(load(tmp_path, output_dim=12)), vectors(ours))
+    assert load(tmp_path, output_dim=8).dim == 8
+    assert "encoder.output_dim=8 replaces the dense layers" in caplog.text
 
 
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("minilm-l33", r"neither a preset nor a directory nor a hub id; did you mean 'minilm-l3'"),
+        ("minilm-l33", r"no preset or directory of that name; a hub id is OWNER/NAME; did you mean 'minilm-l3'"),
         ("/nowhere/at/all", "there is no such directory"),
         ("./nowhere", "there is no such directory"),
         ("a/b/c", "there is no such directory"),
@@ -219,7 +218,7 @@ def test_a_name_that_leads_nowhere(name: str, told: str) -> None:
     assert name in str(caught.value)
 
 
-def test_a_pooler_for_a_model_without_one_is_refused(tmp_path: Path) -> None:
+def test_a_pooler_for_a_model_without_one_is_a_dense_layer(tmp_path: Path) -> None:
     """A directory may describe a pooler (a dense layer with tanh) that the model has no place for."""
     ours = encoder(pooling="pooler")
     save(ours, tmp_path)
@@ -230,8 +229,13 @@ def test_a_pooler_for_a_model_without_one_is_refused(tmp_path: Path) -> None:
                                  embedding_size=8, **size)),
     ):  # fmt: skip
         model.save_pretrained(tmp_path)
-        with pytest.raises(UserError, match="has no pooler"):
-            load(tmp_path)
+        made, plain = load(tmp_path), load(tmp_path, pooling="cls")
+        layer = ours.transformer.pooler.dense
+        tokens = tokenize(TEXTS, made.tokenizer, 16)
+        packed = pack([(tokens, np.arange(len(tokens)))])
+        with torch.no_grad():
+            wanted = torch.tanh(layer(plain.eval()(packed).raw))
+            torch.testing.assert_close(made.eval()(packed).raw, wanted)
 
 
 @pytest.fixture
@@ -351,6 +355,6 @@ def test_a_scratch_encoder_learns_from_the_texts_alone() -> None:
     torch.manual_seed(0)
     transformer, tokenizer = scratch(TEXTS, vocabulary=100, hidden=32, layers=1)
     assert transformer.config.vocab_size == len(tokenizer)
-    made = Encoder(transformer, tokenizer, EncoderConfig(name="scratch")).prepare(CPU)
+    made = prepare(Encoder(transformer, tokenizer, EncoderConfig(name="scratch")), CPU)
     found = vectors(made)
     assert np.isfinite(found).all() and len({row.tobytes() for row in found}) == len(set(TEXTS))

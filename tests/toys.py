@@ -23,6 +23,7 @@ from bench.model.config import EncoderConfig
 from bench.model.encoder import Encoder
 from bench.model.prepared import Prepared
 from bench.model.scratch import word_piece
+from bench.model.trial import prepare
 from bench.negatives import NegativeSampler, NegativesContext, negative_sampler, view
 from bench.train.config import TrainConfig
 from bench.train.examples import PairExamples, Texts, examples_of
@@ -97,7 +98,7 @@ def toy_encoder(data: DataSet, *, dropout: float = 0.1, seed: int = 0, **config:
     )
     settings = EncoderConfig(name="toy", max_query_tokens=16, max_passage_tokens=16, **config)
     torch.manual_seed(seed)
-    return Encoder(BertModel(bert), tokenizer, settings).prepare(CPU)
+    return prepare(Encoder(BertModel(bert), tokenizer, settings), CPU)
 
 
 @dataclass

@@ -6,7 +6,7 @@ from __future__ import annotations
 def inspect(name: str, encoder: str | None = None) -> bool:
     """Print the counts and problems of a data set; returns whether it can be used.
 
-    With an ``encoder``, also print how many texts that encoder would truncate.
+    With an ``encoder``, also print what that encoder loses of the texts: truncated, unknown, equal after cutting.
     """
     from bench.data.inspect import inspect as look
     from bench.data.inspect import render

@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.compare.seed_groups import SeedGroup, differences, group
 from bench.errors import UserError
+from bench.record.identity import counted
 from bench.record.record import Record
 from bench.record.serialize import canonical
 
@@ -24,7 +25,7 @@ def _data(record: Record) -> dict[str, Any]:
 
 def _encoder(record: Record) -> dict[str, Any]:
     start = record.config.get("train", {}).get("init_from")
-    return {**{f"encoder.{key}": value for key, value in record.encoder.items()}, "train.init_from": start}
+    return {**counted({"encoder": record.encoder}), "train.init_from": start}
 
 
 def _evaluation(record: Record) -> dict[str, Any]:

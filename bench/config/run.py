@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from bench.data.load import DataConfig
 from bench.errors import UserError, at_least, choice
 from bench.evaluate.config import EvalConfig
 from bench.model.config import EncoderConfig
+from bench.model.described import settled
 from bench.negatives.config import MiningConfig
 from bench.record.identity import run_id
 from bench.search.base import IndexConfig
@@ -72,9 +73,32 @@ class RunConfig:
         """The directory of all runs."""
         return Path(self.runs_dir).expanduser()
 
+    @property
+    def start(self) -> Path | None:
+        """The directory that ``train.init_from`` names: a run's weights, or any directory; None where it is not set.
+
+        Raises :class:`UserError` when it does not exist.
+        """
+        source = self.train.init_from
+        if source is None:
+            return None
+        for place in (self.root / source / "model", Path(source)):
+            if place.is_dir():
+                return place
+        raise UserError(
+            f"train.init_from={source}: there is no such finished run in {self.root}, and no such directory"
+        )
+
+    def settled_encoder(self) -> EncoderConfig:
+        """The encoder's settings; lengths and prefixes that are not given are those that its directory says."""
+        try:
+            return settled(self.encoder, self.start)
+        except UserError:
+            return settled(self.encoder)
+
     def tree(self) -> dict[str, Any]:
         """The configuration as nested plain values, the strategy with its name: what records hold."""
-        tree = asdict(self)
+        tree = asdict(replace(self, encoder=self.settled_encoder()))
         tree["strategy"] = {"name": self.strategy.name, **tree["strategy"]}
         return tree
 

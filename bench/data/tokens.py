@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CHUNK = 8192  # texts encoded at a time, which bounds the memory
-REVISION = 2  # of what is kept
+REVISION = 3  # of what is kept
+_KEPT = ("ids", "offsets", "truncated", "unknown")
 
 TokenIds = NDArray[np.int32]
 
@@ -33,12 +34,15 @@ TokenIds = NDArray[np.int32]
 class Tokens:
     """Token ids of texts, special tokens included: text ``i`` is ``ids[offsets[i] : offsets[i + 1]]``.
 
-    ``truncated`` marks the texts that were longer than allowed and cut.
+    ``truncated`` marks the texts that were longer than allowed and cut, ``unknown`` counts the tokens of each text that
+    stand for what the vocabulary lacks. The first ``prompt`` tokens of each text are those of the prefix.
     """
 
     ids: TokenIds  # [offsets[-1]]
     offsets: Ids  # [texts + 1], starts with 0
     truncated: NDArray[np.bool_]  # [texts]
+    unknown: TokenIds = field(default_factory=lambda: np.zeros(0, dtype=np.int32))  # [texts]
+    prompt: int = 0
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -65,26 +69,29 @@ def tokenize(
 ) -> Tokens:
     """The tokens of ``prefix + text`` for each text, at most ``max_tokens`` each, special tokens included.
 
-    Special tokens are those that the tokenizer itself adds to one text. The tokenizer is left as it is. With
-    ``cache`` the result is kept there under a hash of the texts, the tokenizer and the settings, and read from
-    there the next time, mapped into memory. Raises
-    :class:`UserError` when the tokenizer has no fast backend or ``max_tokens`` leaves no room for a text.
+    Special tokens are those that the tokenizer itself adds to one text. A text without any token gets one that stands
+    for nothing. The tokenizer is left as it is. With ``cache`` the result is kept there under a hash of the texts, the
+    tokenizer and the settings, and read from there the next time, mapped into memory. Raises :class:`UserError` when
+    the tokenizer has no fast backend or ``max_tokens`` leaves no room for a text.
     """
     backend = _own_copy(tokenizer)
     at_least("max_tokens", max_tokens, backend.num_special_tokens_to_add(False) + 1)
+    cut = _Cut(backend, max_tokens, prefix, tokenizer.truncation_side, *_stand_ins(tokenizer, backend))
+    prompt = _prompt_length(tokenizer, backend, prefix)
     if cache is None:
-        return _encode(texts, backend, max_tokens, prefix)
-    key = _key(texts, backend, max_tokens, prefix)
+        return replace(_encode(texts, cut), prompt=prompt)
+    key = _key(texts, cut)
 
     def make(place: Path) -> dict[str, object]:
         logger.info("tokenising %d texts", len(texts))
-        made = _encode(texts, backend, max_tokens, prefix)
-        for name in ("ids", "offsets", "truncated"):
+        made = _encode(texts, cut)
+        for name in _KEPT:
             np.save(place / f"{name}.npy", getattr(made, name))
         return {}
 
     found = cache.entry(f"tokens-{key}", make)
-    return Tokens(found.array("ids"), found.array("offsets"), found.array("truncated"))
+    ids, offsets, truncated, unknown = (found.array(name) for name in _KEPT)
+    return Tokens(ids, offsets, truncated, unknown, prompt)
 
 
 def _own_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
@@ -102,28 +109,60 @@ def _own_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
     return backend
 
 
-def _key(texts: Sequence[str], backend: Tokenizer, max_tokens: int, prefix: str) -> str:
+@dataclass(frozen=True)
+class _Cut:
+    """How texts become tokens. ``unknown`` is the id of what the vocabulary lacks, ``nothing`` that of no text."""
+
+    backend: Tokenizer
+    max_tokens: int
+    prefix: str
+    side: str
+    unknown: int | None
+    nothing: int
+
+
+def _stand_ins(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer) -> tuple[int | None, int]:
+    """The ids of :class:`_Cut`. A byte-level vocabulary lacks nothing, whatever its tokenizer names as unknown."""
+    model = backend.model
+    if hasattr(model, "unk_token"):
+        unknown = None if model.unk_token is None else backend.token_to_id(model.unk_token)
+    else:  # Unigram
+        unknown = tokenizer.unk_token_id
+    known = (tokenizer.pad_token_id, tokenizer.eos_token_id, tokenizer.unk_token_id)
+    return unknown, next((token for token in known if token is not None), 0)
+
+
+def _prompt_length(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer, prefix: str) -> int:
+    """How many first tokens are the prefix, as Sentence Transformers counts them: alone, without a special last one."""
+    ids = backend.encode(prefix).ids if prefix else []
+    return len(ids) - bool(ids and ids[-1] in tokenizer.all_special_ids)
+
+
+def _key(texts: Sequence[str], cut: _Cut) -> str:
     """A hash of everything that the tokens depend on."""
-    digest = hashlib.sha256(f"{REVISION} {max_tokens} {len(prefix)} {prefix}{backend.to_str()}".encode())
+    settings = f"{REVISION} {cut.max_tokens} {cut.side} {cut.unknown} {cut.nothing} {len(cut.prefix)} {cut.prefix}"
+    digest = hashlib.sha256(f"{settings}{cut.backend.to_str()}".encode())
     digest.update(np.fromiter(map(len, texts), dtype="<i8", count=len(texts)).tobytes())
     for start in range(0, len(texts), CHUNK):
         digest.update("".join(texts[start : start + CHUNK]).encode())
     return digest.hexdigest()[:32]
 
 
-def _encode(texts: Sequence[str], backend: Tokenizer, max_tokens: int, prefix: str) -> Tokens:
-    backend.enable_truncation(max_tokens)
+def _encode(texts: Sequence[str], cut: _Cut) -> Tokens:
+    cut.backend.enable_truncation(cut.max_tokens, direction=cut.side)
     truncated: list[bool] = []
     lengths: list[int] = []
+    unknown: list[int] = []
     chunks: list[TokenIds] = []
     for start in range(0, len(texts), CHUNK):
-        chunk = [prefix + text for text in texts[start : start + CHUNK]]
-        encodings = backend.encode_batch_fast(chunk)
+        chunk = [cut.prefix + text for text in texts[start : start + CHUNK]]
+        encodings = cut.backend.encode_batch_fast(chunk)
         truncated.extend(bool(encoding.overflowing) for encoding in encodings)
-        rows = [encoding.ids for encoding in encodings]
+        rows = [encoding.ids or [cut.nothing] for encoding in encodings]
         lengths.extend(map(len, rows))
+        unknown.extend(0 if cut.unknown is None else row.count(cut.unknown) for row in rows)
         chunks.append(np.array(list(chain.from_iterable(rows)), dtype=np.int32))
     offsets = np.zeros(len(texts) + 1, dtype=np.int64)
     np.cumsum(lengths, out=offsets[1:])
     ids = np.concatenate(chunks) if chunks else np.empty(0, np.int32)
-    return Tokens(ids, offsets, np.array(truncated, dtype=np.bool_))
+    return Tokens(ids, offsets, np.array(truncated, dtype=np.bool_), np.array(unknown, dtype=np.int32))

@@ -4,35 +4,75 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.errors import at_least, choice
+from bench.errors import UserError, at_least, choice
 
-POOLINGS = ("cls", "pooler", "mean", "first_last_mean")
+WHOLE = ("pooler", "first_last_mean")
+"""Poolings that stand alone."""
+PARTS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+"""Poolings that may also be joined by ``+``. Names and definitions are those of Sentence Transformers."""
+POOLINGS = (*PARTS, *WHOLE)
+QUERY_TOKENS, PASSAGE_TOKENS = 64, 128
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How texts of one kind are read: ``prefix`` is put before each, and it is cut to ``tokens``."""
+
+    tokens: int
+    prefix: str
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
     """The encoder of queries and passages: its weights, its pooling, and the longest texts.
 
-    ``name`` is a preset (``minilm``, ``minilm-l3``, ``scratch``), a directory or a hub id. ``pooling`` is the
-    hidden state of the first token (``cls``), the model's own pooler on it (``pooler``: dense and tanh), the
-    mean of the last layer (``mean``) or of the first and the last (``first_last_mean``); None takes what the
-    preset or the Sentence Transformers directory says, else ``mean``. ``output_dim`` adds a projection with
-    dropout before normalisation, as PaddleNLP's model has. ``layers`` keeps those layers only.
+    ``name`` is a preset (``minilm``, ``minilm-l3``, ``scratch``), a directory or a hub id. What is None is what the
+    encoder's directory says (:mod:`bench.model.described`), else a default. ``pooling`` is the hidden state of the
+    first token (``cls``) or of the last (``lasttoken``), the model's own pooler on the first (``pooler``: dense and
+    tanh), the mean of the last layer (``mean``) or of the first and the last (``first_last_mean``), the mean weighted
+    by position (``weightedmean``), the largest values (``max``), or several joined by ``+``: ``cls+mean``.
+    ``output_dim`` adds a projection with dropout before normalisation, as PaddleNLP's model has; it replaces a
+    directory's dense layers of another size. ``layers`` keeps those layers only. A model whose tokens see only those
+    before them is taken only with ``causal``, and a directory with program code of its own only with
+    ``trust_remote_code``.
     """
 
     name: str = "minilm-l3"
     pooling: str | None = None
     output_dim: int | None = None
     layers: tuple[int, ...] | None = None
-    max_query_tokens: int = 64
-    max_passage_tokens: int = 128
-    query_prefix: str = ""
-    passage_prefix: str = ""
+    max_query_tokens: int | None = None
+    max_passage_tokens: int | None = None
+    query_prefix: str | None = None
+    passage_prefix: str | None = None
+    causal: bool = False
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         if self.pooling is not None:
-            choice("encoder.pooling", self.pooling, POOLINGS)
+            check_pooling(self.pooling)
         if self.output_dim is not None:
             at_least("encoder.output_dim", self.output_dim, 1)
-        at_least("encoder.max_query_tokens", self.max_query_tokens, 3)
-        at_least("encoder.max_passage_tokens", self.max_passage_tokens, 3)
+        for name in ("max_query_tokens", "max_passage_tokens"):
+            if (value := getattr(self, name)) is not None:
+                at_least(f"encoder.{name}", value, 3)
+
+    @property
+    def query(self) -> Reading:
+        """How queries are read."""
+        return Reading(self.max_query_tokens or QUERY_TOKENS, self.query_prefix or "")
+
+    @property
+    def passage(self) -> Reading:
+        """How passages are read."""
+        return Reading(self.max_passage_tokens or PASSAGE_TOKENS, self.passage_prefix or "")
+
+
+def check_pooling(pooling: str) -> None:
+    """Raise :class:`UserError` for a pooling that does not exist, or a joined one with a part that stands alone."""
+    parts = pooling.split("+")
+    if len(parts) == 1:
+        return choice("encoder.pooling", pooling, POOLINGS)
+    for part in parts:
+        if part not in PARTS or parts.count(part) > 1:
+            raise UserError(f"encoder.pooling={pooling}: what is joined by + must differ, and be of {', '.join(PARTS)}")

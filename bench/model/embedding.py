@@ -102,7 +102,7 @@ def embed(
 
 def _key(prepared: Prepared, tokens: Tokens, rows: Ids) -> str:
     encoder = prepared.encoder
-    digest = hashlib.sha256(f"{weights_digest(encoder)} {encoder.pooling} {prepared.precision}".encode())
+    digest = hashlib.sha256(f"{weights_digest(encoder)} {encoder.recipe} {tokens.prompt} {prepared.precision}".encode())
     digest.update(np.ascontiguousarray(tokens.lengths[rows], dtype="<i8").data)
     digest.update(np.ascontiguousarray(tokens.take(rows), dtype="<i4").data)
     return digest.hexdigest()[:24]

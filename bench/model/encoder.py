@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,20 +10,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AttentionInterface, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.errors import UserError
 from bench.model.config import EncoderConfig
 from bench.model.cpu import attention
-from bench.model.cpu.modules import keep_memory, quicken
+from bench.model.head import DROPOUT, Dense, new_projection, width_of
 from bench.model.packing import Packed
-
-log = logging.getLogger(__name__)
-
-AttentionInterface.register(attention.NAME, attention.packed_attention)
+from bench.model.pooling import pool
+from bench.record.serialize import canonical
 
 ROUND = 128  # tokens of a packed batch are a multiple of it
-PROJECTION_DROPOUT = 0.1  # PaddleNLP neural_search base_model.py
+_POSITIONS = ("position_embeddings", "wpe", "embed_positions", "position_embedding")
+_NO_VECTORS = ("_name_or_path", "architectures", "dtype", "output_hidden_states", "transformers_version", "use_cache")
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,12 @@ class Encoder(nn.Module):
     """Turns packed token sequences of queries and passages into vectors.
 
     ``e = normalize(dropout(W pool(h) + b))`` with the projection, ``normalize(pool(h))`` without it; ``h`` are
-    the hidden states. On a CPU, texts are packed without padding if a check on building the model shows that
-    this gives the same vectors. Otherwise, and on a GPU, they are padded.
+    the hidden states. ``projection`` may be any chain of layers (:mod:`bench.model.head`), and ``truncate_dim`` keeps
+    the first values of its result. With ``skip_prompt`` the prefix is read but not pooled.
+
+    :func:`bench.model.trial.prepare` decides by trial how texts are laid out. ``packs``: without padding. ``narrows``:
+    the word embeddings may be looked up outside the model, in a smaller table. A model that does not allow the first is
+    padded; one that does not allow the second gets token ids.
     """
 
     def __init__(
@@ -52,21 +55,29 @@ class Encoder(nn.Module):
         transformer: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
         config: EncoderConfig,
-        projection: nn.Linear | None = None,
+        projection: nn.Sequential | None = None,
+        truncate_dim: int | None = None,
+        skip_prompt: bool = False,
     ) -> None:
         super().__init__()
         self.transformer = _keep_layers(transformer, config.layers)
         self.tokenizer = tokenizer
         self.config = config
-        self.pooling = config.pooling or "mean"
-        self._settle_pooler()
+        self.pooling = config.pooling or ("lasttoken" if config.causal else "mean")
+        self.hidden = hidden_size(transformer)
+        self.spare_pooler = self._settle_pooler()
+        width = self.hidden * (1 + self.pooling.count("+"))
         if projection is None and config.output_dim is not None:
-            projection = nn.Linear(transformer.config.hidden_size, config.output_dim)
-            nn.init.trunc_normal_(projection.weight, std=0.02, a=-0.04, b=0.04)  # bounds are absolute
-            nn.init.zeros_(projection.bias)
+            projection = new_projection(width, config.output_dim)
         self.projection = projection
-        self.dropout = nn.Dropout(PROJECTION_DROPOUT if projection is not None else 0.0)
-        self.packs = False
+        self.dim = width if projection is None else width_of(projection, width)
+        own = projection is not None and any(isinstance(layer, nn.Dropout) for layer in projection)
+        projected = projection is not None and any(isinstance(layer, Dense) for layer in projection)
+        self.dropout = nn.Dropout(DROPOUT if projected and not own else 0.0)
+        self.truncate_dim = truncate_dim if truncate_dim is not None and truncate_dim < self.dim else None
+        self.dim = self.truncate_dim or self.dim
+        self.skip_prompt = skip_prompt
+        self.packs, self.narrows = False, True
         self._places: Tensor | None = None
 
     @property
@@ -74,50 +85,49 @@ class Encoder(nn.Module):
         return next(self.parameters()).device
 
     @property
-    def dim(self) -> int:
-        """Length of the vectors."""
-        hidden: int = self.transformer.config.hidden_size
-        return hidden if self.projection is None else self.projection.out_features
+    def recipe(self) -> str:
+        """Short text that is equal for encoders that make equal vectors of equal weights, tokens and prefixes."""
+        layers = [str(layer) for layer in self.projection or ()]
+        told = {key: value for key, value in self.transformer.config.to_dict().items() if key not in _NO_VECTORS}
+        facts = [self.truncate_dim, self.skip_prompt, self.config.causal, layers, told]
+        return f"{self.pooling} {hashlib.sha256(canonical(facts).encode()).hexdigest()[:12]}"
 
-    def _settle_pooler(self) -> None:
-        """Keep the model's own pooler only if it is used; otherwise its weights would never train."""
+    def _settle_pooler(self) -> tuple[nn.Module, ...]:
+        """Take away the model's own pooler if it is not used: its weights would never train. Returns what was taken."""
         pooler = getattr(self.transformer, "pooler", None)
         if self.pooling != "pooler":
-            if pooler is not None:
+            if isinstance(pooler, nn.Module):
                 self.transformer.pooler = None
+                return (pooler,)
         elif not hasattr(pooler, "dense"):  # ALBERT's is a bare linear layer, without its tanh
             raise UserError("encoder.pooling=pooler, but this model has no pooler; use cls, mean or first_last_mean")
+        return ()
 
     def check_lengths(self) -> None:
         """Raise :class:`UserError` if a text may be longer than the model has positions for."""
         table = self._positions()
         if table is None:
             return
-        most = table.num_embeddings - self._first_position
-        for name in ("max_query_tokens", "max_passage_tokens"):
-            wanted = getattr(self.config, name)
-            if wanted > most:
-                raise UserError(f"encoder.{name}={wanted}, but this model has positions for {most} tokens")
-
-    def prepare(self, device: torch.device) -> Encoder:
-        """Move to ``device`` and choose the fastest layout that gives correct vectors for this model."""
-        self.to(device)
-        if device.type == "cpu":
-            keep_memory()
-            quicken(self)
-            self.packs = self._packing_is_exact()
-            if not self.packs:
-                log.info("this model does not support packed texts; they are padded instead")
-        return self
+        most = table.num_embeddings - getattr(table, "offset", self._first_position)
+        for name, reading in (("query", self.config.query), ("passage", self.config.passage)):
+            if reading.tokens > most:
+                setting = f"encoder.max_{name}_tokens={reading.tokens}"
+                raise UserError(f"{setting}, but this model has positions for {most} tokens")
 
     def forward(self, packed: Packed, tokens: bool = False) -> Encoded:
         """The vectors of ``packed`` in the order of the texts given to ``pack``; with ``tokens`` the states, too."""
-        hidden = self._packed_states(packed) if self.packs else self._padded_states(packed)
+        hidden = self.states(packed)
         pooled = self._pool(hidden, packed)
         if self.projection is not None:
             pooled = self.projection(pooled)
+        if self.truncate_dim is not None:
+            pooled = pooled[:, : self.truncate_dim]
         raw = self.dropout(pooled).float()[packed.restore.to(pooled.device)]
         return Encoded(F.normalize(raw, dim=-1), raw, hidden[-1] if tokens else None)
+
+    def states(self, packed: Packed) -> tuple[Tensor, ...]:
+        """([T, hidden] of the last layer,) or (first, last) as the pooling needs."""
+        return self._packed_states(packed) if self.packs else self._padded_states(packed)
 
     @property
     def word_embeddings(self) -> nn.Embedding:
@@ -139,7 +149,6 @@ class Encoder(nn.Module):
         return embeddings
 
     def _packed_states(self, packed: Packed) -> tuple[Tensor, ...]:
-        """([T, hidden] of the last layer,) or (first, last) as the pooling needs."""
         # Batches of a few different sizes: see attention.plan. The rows added belong to no text.
         count = len(packed.ids)
         added = (0, -count % ROUND)
@@ -156,11 +165,11 @@ class Encoder(nn.Module):
         """The same states as :meth:`_packed_states`, computed on a padded batch."""
         longest = int(packed.lengths[-1])
         real = torch.from_numpy(np.arange(longest) < packed.lengths[:, None])
-        ids = torch.full(real.shape, int(self.transformer.config.pad_token_id or 0))
+        ids = torch.full(real.shape, int(self.transformer.config.get_text_config().pad_token_id or 0))
         ids[real] = packed.ids
         real = real.to(self.device)
         out = self.transformer(
-            inputs_embeds=self._inputs(ids),
+            **{"inputs_embeds": self._inputs(ids)} if self.narrows else {"input_ids": ids.to(self.device)},
             attention_mask=real.long(),
             output_hidden_states=self.pooling == "first_last_mean",
         )
@@ -168,7 +177,7 @@ class Encoder(nn.Module):
 
     def _positions(self) -> nn.Embedding | None:
         """The table of learnt positions, if the model has one."""
-        tables = (getattr(module, "position_embeddings", None) for module in self.transformer.modules())
+        tables = (getattr(module, name, None) for module in self.transformer.modules() for name in _POSITIONS)
         return next((table for table in tables if isinstance(table, nn.Embedding)), None)
 
     @property
@@ -183,42 +192,21 @@ class Encoder(nn.Module):
         return (out.last_hidden_state,)
 
     def _pool(self, states: tuple[Tensor, ...], packed: Packed) -> Tensor:
-        """[n, hidden] one vector a text, from states [T, hidden]."""
-        last = states[-1]
-        if self.pooling in ("cls", "pooler"):
-            first = last[torch.from_numpy(packed.starts).to(last.device)]
-            return first if self.pooling == "cls" else self.transformer.pooler(first[:, None])
-        text = torch.from_numpy(packed.text_of_token).to(last.device)
-        count = torch.from_numpy(packed.lengths).to(last.device)[:, None]
-        mean = torch.stack([state.float() for state in states]).mean(0)
-        total = torch.zeros(len(packed.lengths), last.shape[1], device=last.device)
-        return total.index_add(0, text, mean) / count
+        if self.pooling == "pooler":
+            pooled: Tensor = self.transformer.pooler(pool("cls", states[-1], packed)[:, None])
+            return pooled
+        if self.pooling == "first_last_mean":
+            mean = torch.stack([state.float() for state in states]).mean(0)
+            return pool("mean", mean, packed, self.skip_prompt)
+        return pool(self.pooling, states[-1], packed, self.skip_prompt)
 
-    @torch.no_grad()
-    def _packing_is_exact(self) -> bool:
-        """True when a few texts of different lengths get the same vectors packed as padded."""
-        if not getattr(self.transformer, "_supports_attention_backend", False):
-            return False
-        original = self.transformer.config._attn_implementation
-        vocabulary = self.word_embeddings.num_embeddings
-        lengths = np.array([3, 4, 9, 9])
-        ids = torch.arange(int(lengths.sum())) % max(1, vocabulary - 5) + 4
-        probe = Packed(ids.clamp(max=vocabulary - 1), lengths, torch.arange(len(lengths)))
-        training = self.training
-        self.eval()
-        try:
-            padded = self._pool(self._padded_states(probe), probe)
-            self.transformer.set_attn_implementation(attention.NAME)
-            packed = self._pool(self._packed_states(probe), probe)
-            same = torch.allclose(F.normalize(padded), F.normalize(packed), atol=1e-4)
-        except (TypeError, ValueError, RuntimeError, AttributeError) as error:
-            log.debug("packing is not possible: %s", error)
-            same = False
-        finally:
-            self.train(training)
-        if not same:
-            self.transformer.set_attn_implementation(original)
-        return same
+
+def hidden_size(transformer: PreTrainedModel) -> int:
+    """The size of a model's states. Raises :class:`UserError` for a model that does not state one."""
+    size: int | None = getattr(transformer.config.get_text_config(), "hidden_size", None)
+    if size is None:
+        raise UserError(f"a {transformer.config.model_type} model cannot be used: it states no size of hidden states")
+    return size
 
 
 def _keep_layers(transformer: PreTrainedModel, layers: tuple[int, ...] | None) -> PreTrainedModel:

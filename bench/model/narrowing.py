@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 
 import numpy as np
 import torch
@@ -17,13 +18,29 @@ def narrowed(encoder: Encoder, used: np.ndarray) -> Iterator[Narrowed]:
     """During training, keep only the word embeddings of the token ids ``used``.
 
     Rows that no text contains have no gradient. Leaving them out saves the optimiser and the gradient most of a large
-    vocabulary and changes no result: see :class:`Narrowed`.
+    vocabulary and changes no result: see :class:`Narrowed`. An encoder that does not allow it keeps its whole table.
     """
     table = Narrowed(encoder, torch.from_numpy(used))
     try:
         yield table
     finally:
         table.widen()
+
+
+def rows_of(whole: nn.Embedding, used: Tensor) -> tuple[nn.Embedding, Tensor]:
+    """A table like ``whole``, class and buffers included, with the rows ``used``; and [vocabulary] where each id is.
+
+    Ids that are not in use are sent to row 0.
+    """
+    narrow = copy(whole)
+    narrow._parameters = dict(whole._parameters)  # the copy shares this mapping with the original
+    narrow.weight = nn.Parameter(whole.weight.data[used], requires_grad=whole.weight.requires_grad)
+    narrow.num_embeddings = len(used)
+    places = torch.zeros(whole.num_embeddings, dtype=torch.long, device=used.device)
+    places[used] = torch.arange(len(used), device=used.device)
+    if whole.padding_idx is not None:  # its row has no gradient
+        narrow.padding_idx = int(places[whole.padding_idx]) if (used == whole.padding_idx).any() else None
+    return narrow, places
 
 
 class Narrowed:
@@ -35,21 +52,26 @@ class Narrowed:
 
     def __init__(self, encoder: Encoder, used: Tensor) -> None:
         self.encoder = encoder
-        self.used = used.to(encoder.device)
-        self.whole: nn.Embedding = encoder.word_embeddings
-        self.narrow = nn.Embedding(len(used), self.whole.embedding_dim, device=encoder.device)
-        self.narrow.weight.data.copy_(self.whole.weight.data[self.used])
-        self.places = torch.zeros(self.whole.num_embeddings, dtype=torch.long, device=encoder.device)
-        self.places[self.used] = torch.arange(len(used), device=encoder.device)
-        self.start = self.whole.weight.data.clone()
         self.unused_decay = 1.0
-        self.encoder.put_word_embeddings(self.narrow, self.places)
+        if not encoder.narrows:
+            return
+        self.used = used.to(encoder.device)
+        self.whole = encoder.word_embeddings
+        self.narrow, self.places = rows_of(self.whole, self.used)
+        self.start = self.whole.weight.data.clone()
+        self._use_narrow()
 
     def widen(self) -> None:
         """Restore the whole table, including what was learnt."""
+        if not self.encoder.narrows:
+            return
         self.whole.weight.data.copy_(self.start * self.unused_decay)
         self.whole.weight.data[self.used] = self.narrow.weight.data
         self.encoder.put_word_embeddings(self.whole, None)
+
+    def _use_narrow(self) -> None:
+        if self.encoder.narrows:
+            self.encoder.put_word_embeddings(self.narrow, self.places)
 
     @contextmanager
     def widened(self) -> Iterator[None]:
@@ -58,4 +80,4 @@ class Narrowed:
         try:
             yield
         finally:
-            self.encoder.put_word_embeddings(self.narrow, self.places)
+            self._use_narrow()

@@ -19,12 +19,14 @@ class Packed:
     """n texts, T tokens in all, shortest text first.
 
     ``ids`` [T] are the token ids end to end, ``lengths`` [n] the tokens of each text in ascending order, and
-    ``restore`` [n] brings vectors back into the caller's order: ``vectors[restore]``.
+    ``restore`` [n] brings vectors back into the caller's order: ``vectors[restore]``. ``prompts`` [n] counts the first
+    tokens of each text that are its prefix; None means none.
     """
 
     ids: Tensor
     lengths: NDArray[np.int64]
     restore: Tensor
+    prompts: NDArray[np.int64] | None = None
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
@@ -50,6 +52,7 @@ def pack(parts: Sequence[tuple[Tokens, NDArray[np.int64]]], order: NDArray[np.in
     lengths = np.concatenate([tokens.lengths[rows] for tokens, rows in parts])
     starts = np.concatenate([tokens.offsets[rows] for tokens, rows in parts])
     source = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
+    prompts = np.array([tokens.prompt for tokens, _ in parts], dtype=np.int64)[source]
     chosen = np.arange(len(lengths)) if order is None else order
     by_length = np.argsort(lengths[chosen], kind="stable")
     picked = chosen[by_length]
@@ -66,7 +69,7 @@ def pack(parts: Sequence[tuple[Tokens, NDArray[np.int64]]], order: NDArray[np.in
             flat[mine] = tokens.ids[where[mine]]
     restore = np.empty(len(picked), dtype=np.int64)
     restore[by_length] = np.arange(len(picked))
-    return Packed(torch.from_numpy(flat.astype(np.int64)), lengths, torch.from_numpy(restore))
+    return Packed(torch.from_numpy(flat.astype(np.int64)), lengths, torch.from_numpy(restore), prompts[picked])
 
 
 def by_length(

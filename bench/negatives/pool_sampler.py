@@ -117,8 +117,9 @@ def _shared(by: str, depth: int, context: NegativesContext) -> Pool:
         who = "bm25 1"
     else:
         prepared = context.encoder(by)
-        who = f"{weights_digest(prepared.encoder)} {prepared.encoder.pooling} {prepared.precision}"
-        who = " ".join([who, *(_digest(of.offsets, of.ids) for of in (prepared.queries, prepared.passages))])
+        who = f"{weights_digest(prepared.encoder)} {prepared.encoder.recipe} {prepared.precision}"
+        for of in (prepared.queries, prepared.passages):
+            who += f" {of.prompt} {_digest(of.offsets, of.ids)}"
     split = context.pairs.split
     asked = _digest(split.queries, split.relevant.offsets, split.relevant.values)
     key = hashlib.sha256(f"{context.data.fingerprint} {who} {depth} {asked}".encode()).hexdigest()[:24]

@@ -29,7 +29,13 @@ SAME_METRICS = (*SAME_RESULT, "eval.untrained", "eval.recall_file")
 """And those that only add to what a run leaves behind."""
 
 
-LATER: Mapping[str, Any] = {"budget.": None, "eval.max_corpus": None, "index.engine": "hnswlib"}
+LATER: Mapping[str, Any] = {
+    "budget.": None,
+    "eval.max_corpus": None,
+    "index.engine": "hnswlib",
+    "encoder.causal": False,
+    "encoder.trust_remote_code": False,
+}
 """Settings that came after the first records, by the start of their key, with what every run had before: while one has
 that value it does not count, as if not there."""
 

@@ -14,6 +14,7 @@ from bench.config.run import RunConfig
 from bench.data import DataConfig, DataSet
 from bench.data import load as load_data
 from bench.errors import UserError, nearest
+from bench.model.described import describe_hub
 from bench.model.precision import resolve_device
 from bench.negatives import check as check_negatives
 from bench.progress import Display
@@ -53,6 +54,7 @@ def run(
     with display or Display() as shown:
         with shown.task("data"):
             data = load(config.data)
+        describe_hub(config.encoder.name)
         split = _final_split(data, config.eval.split)
         evaluation = evaluation_of(config, data, split, device)
         _check_training(config, data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,20 +17,22 @@ from bench.config.run import RunConfig
 from bench.data.dataset import DataSet
 from bench.errors import UserError
 from bench.evaluate import Evaluation, Measured, evaluation_kind
+from bench.model.config import EncoderConfig
+from bench.model.described import read
 from bench.model.embedding import embed, encode, weights_digest
 from bench.model.files import save
 from bench.model.precision import resolve_precision
 from bench.model.prepared import Prepared
 from bench.model.presets import build
 from bench.record.environment import environment, peak_memory_mb
-from bench.record.identity import flat
+from bench.record.identity import LATER, flat
 from bench.record.record import Metrics, Record, now
 from bench.record.serialize import canonical
 from bench.record.store import RunDirectory
 from bench.run.baseline import baseline
 from bench.run.context import ActiveRun
 from bench.run.stages import Trained, train
-from bench.run.truncation import tokens_of, truncated, warnings
+from bench.run.truncation import Lost, lost, tokens_of, warnings
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +49,13 @@ class Evaluated:
 def carry_out(run: ActiveRun, started: Record, prepared: Prepared, evaluation: Evaluation) -> Record:
     """All steps of one run, from :func:`prepare` to its finished record. ``started`` is the initial record."""
     data = prepared.data
-    cut = truncated(data, prepared.queries, prepared.passages)
-    for told in warnings(cut, data.counts, run.config.encoder):
+    gone = lost(data, prepared.queries, prepared.passages)
+    for told in warnings(gone, data.counts, prepared.encoder.config):
         log.warning(told)
     before = _before(run, prepared, evaluation) if run.config.eval.untrained else None
     trained = train(run, prepared, evaluation)
     after = evaluate(run, prepared, evaluation, "evaluate", kept=trained.steps == 0)
-    record = finish(started, run.config, prepared, trained, after, before, cut)
+    record = finish(started, run.config, prepared, trained, after, before, gone)
     keep(run, prepared, evaluation, after.measured, record)
     return record
 
@@ -66,7 +67,7 @@ def start(config: RunConfig, command: str, data: DataSet, split: str, evaluation
         strategy=config.strategy.name,
         knobs=dict(flat(asdict(config.strategy))),
         data={"name": data.name, "fingerprint": data.fingerprint, "counts": data.counts},
-        encoder=asdict(config.encoder),
+        encoder=asdict(config.settled_encoder()),
         seed=config.seed,
         status="running",
         command=command,
@@ -86,12 +87,11 @@ def prepare(run: ActiveRun, data: DataSet, device: torch.device) -> Prepared:
     """The encoder that the configuration names, and the data set's texts as it reads them."""
     config = run.config
     with run.display.task("encoder and tokens"):
-        settings, source = config.encoder, config.train.init_from
-        if source is not None:  # the layers were chosen when the weights were saved
-            settings = replace(settings, name=str(_weights(source, config)), layers=None)
+        start = config.start
+        settings = config.encoder if start is None else _weights(start, config)
         encoder = build(settings, data.passages, device, config.seed)
         encoder.check_lengths()
-        queries, passages = tokens_of(data, encoder.tokenizer, config.encoder, run.cache)
+        queries, passages = tokens_of(data, encoder, run.cache)
         return Prepared(data, encoder, queries, passages, resolve_precision(config.train.precision, device))
 
 
@@ -99,9 +99,10 @@ def _before(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Metri
     """Metrics of the encoder before training, measured once for all runs that start from it."""
     key = [
         weights_digest(prepared.encoder),
+        prepared.encoder.recipe,
         prepared.data.fingerprint,
         prepared.precision,
-        asdict(run.config.encoder),
+        asdict(prepared.encoder.config),
         evaluation.key,
     ]
     return baseline(
@@ -135,9 +136,9 @@ def finish(
     trained: Trained,
     after: Evaluated,
     before: Metrics | None,
-    cut: Mapping[str, int],
+    gone: Lost,
 ) -> Record:
-    """The record of a finished run; ``cut`` counts the texts that were truncated."""
+    """The record of a finished run; ``gone`` is what reading lost of the texts."""
     device = str(prepared.encoder.device)
     cost: dict[str, float | None] = {
         "encode_s": after.encode_s,
@@ -151,12 +152,12 @@ def finish(
         "mine_texts": float(trained.mined.texts),
         "peak_memory_mb": peak_memory_mb(device),
     }
-    told = [*warnings(cut, prepared.data.counts, config.encoder), *trained.warnings]
+    told = [*warnings(gone, prepared.data.counts, prepared.encoder.config), *trained.warnings]
     return replace(
         started,
         status="finished",
         finished=now(),
-        data={**started.data, "truncated": cut},
+        data={**started.data, **gone.facts()},
         metrics=after.measured.metrics,
         baseline_metrics=before,
         cost=cost,
@@ -183,25 +184,23 @@ def keep(run: ActiveRun, prepared: Prepared, evaluation: Evaluation, measured: M
     directory.drop_checkpoints()
 
 
-def _weights(source: str, config: RunConfig) -> Path:
-    """The directory that ``train.init_from`` names: a run's weights, or any directory.
+def _weights(start: Path, config: RunConfig) -> EncoderConfig:
+    """The encoder's settings for the weights in ``start``, which ``train.init_from`` names.
 
-    Raises :class:`UserError` when it does not exist, or when the run has another encoder than the configuration:
-    the record would otherwise name an encoder that was not trained.
+    What is not given is as recorded there. Raises :class:`UserError` when ``start`` is of a run that has another
+    encoder than the configuration: the record would otherwise name an encoder that was not trained.
     """
-    run = RunDirectory(config.root, source)
-    if not run.model.is_dir():
-        if not Path(source).is_dir():
+    settings = replace(config.encoder, name=str(start), layers=None)  # the layers were chosen when they were saved
+    run = RunDirectory(config.root, str(config.train.init_from))
+    if start != run.model:
+        return settings
+    recorded = dict(run.read_record().encoder)
+    recorded["pooling"] = recorded.get("pooling") or read(start).pooling
+    for key, value in asdict(config.encoder).items():
+        same = canonical(recorded.get(key, LATER.get(f"encoder.{key}"))) == canonical(value)
+        if not same and (value is not None or key in ("layers", "output_dim")):
             raise UserError(
-                f"train.init_from={source}: there is no such finished run in {config.root}, and no such directory"
+                f"train.init_from={config.train.init_from}: that run has encoder.{key}={recorded.get(key)}, this one "
+                f"{value}; give the same encoder"
             )
-        return Path(source)
-    recorded = run.read_record().encoder
-    for key in ("name", "layers", "output_dim"):
-        value = getattr(config.encoder, key)
-        if canonical(recorded[key]) != canonical(value):
-            raise UserError(
-                f"train.init_from={source}: that run has encoder.{key}={recorded[key]}, this one {value}; "
-                "give the same encoder"
-            )
-    return run.model
+    return settings

@@ -188,14 +188,14 @@ class _Stage:
 
     def _examples(self) -> ExampleSet:
         prepared, config = self.prepared, self.run.config
-        longest = config.encoder.max_passage_tokens
+        longest = prepared.encoder.config.passage.tokens
         texts = Texts(prepared.data, prepared.queries, prepared.passages, self._cut, longest, config.seed)
         return examples_of(self.strategy.examples, texts)
 
     def _cut(self, texts: Sequence[str]) -> Tokens:
-        own = self.run.config.encoder
-        tokenizer = self.prepared.encoder.tokenizer
-        return tokenize(texts, tokenizer, own.max_passage_tokens, own.passage_prefix, self.run.cache)
+        encoder = self.prepared.encoder
+        reading = encoder.config.passage
+        return tokenize(texts, encoder.tokenizer, reading.tokens, reading.prefix, self.run.cache)
 
     def _settings(self, examples: int) -> TrainConfig:
         """The training settings of the stage: with ``stage_steps``, as many epochs as its steps need."""
@@ -210,15 +210,17 @@ class _Stage:
         """The encoder of a name with the texts it reads; another encoder than the run's gets its text lengths."""
         if name in ("start", "current"):
             return self.prepared
-        own, data = self.run.config.encoder, self.prepared.data
-        settings = EncoderConfig(name, max_query_tokens=own.max_query_tokens, max_passage_tokens=own.max_passage_tokens)
+        own, data = self.prepared.encoder.config, self.prepared.data
+        settings = EncoderConfig(
+            name, max_query_tokens=own.query.tokens, max_passage_tokens=own.passage.tokens, causal=own.causal
+        )
         try:
             encoder = build(settings, data.passages, self.prepared.encoder.device, self.run.config.seed)
         except UserError as error:
             raise UserError(
                 f"{self.run.config.strategy.name} or mining.judge asks for the encoder {name!r}: {error}"
             ) from error
-        queries, passages = tokens_of(data, encoder.tokenizer, settings, self.run.cache)
+        queries, passages = tokens_of(data, encoder, self.run.cache)
         return Prepared(data, encoder, queries, passages, self.prepared.precision)
 
 
