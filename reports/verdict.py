@@ -157,7 +157,8 @@ def _cost(comparison: Comparison) -> str:
     """What the first row costs, and the cheapest row that is statistically tied with it."""
     metric, first = comparison.metric, comparison.rows[0]
     if not _texts(first):
-        return "The cost was not recorded."
+        nothing = first.cost.get("texts_encoded") is not None
+        return "No text was encoded in training or mining." if nothing else "The cost was not recorded."
     seconds = [f"{name} {value:,.0f} s" for name in ("train", "mine") if (value := first.cost.get(f"{name}_s"))]
     cost = f"Cost: {_texts(first):,.0f} texts encoded" + (f" ({', '.join(seconds)})" if seconds else "")
     cheaper = _cheaper(comparison)
