@@ -250,3 +250,41 @@ def test_a_row_whose_ranks_contradict_its_record_is_noted_and_not_tested(
     assert bench("compare", "--runs-dir", str(runs_dir)) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert f"mnr is not tested: {path.parent / 'ranks.parquet'}: its mean recall@1 is" in out
+
+
+def test_failed_runs_are_counted_once_and_only_where_the_words_fit_them(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.record.store import RunDirectory
+
+    for seed in (7, 8):
+        lost = run("mnr", seed, status="failed", error="loss is nan")
+        with RunDirectory.open(runs_dir, lost.run_id) as directory:
+            directory.write_record(lost)
+    assert bench("compare", "--runs-dir", str(runs_dir)) == 0
+    assert capsys.readouterr().err == "left out: 2 failed runs; bench report lists them\n"
+    assert bench("compare", "strategy=in_batch,mined_hard", "--runs-dir", str(runs_dir)) == 0
+    assert capsys.readouterr().err == ""
+    assert bench("report", "--runs-dir", str(runs_dir)) == 0
+    assert capsys.readouterr().out.count("failed: loss is nan") == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data": {"name": "news", "fingerprint": "beef", "counts": {}}}, ["data=faq", "data=news"]),
+        ({"encoder": {"name": "minilm"}}, ["encoder.name=minilm-l3", "encoder.name=minilm"]),
+    ],
+)
+def test_words_that_would_separate_runs_are_named_and_do(changes: dict[str, Any], words: list[str]) -> None:
+    records = [run(name, seed, **more) for more in ({}, changes) for name in ("mnr", "queue") for seed in (1, 2)]
+    metrics = {"metrics": {"recall@1": 50.0}}
+    records = [replace(record, **metrics) for record in records]
+    with pytest.raises(UserError, match="these runs cannot be compared") as told:
+        refuse_incomparable(seed_groups(records), ())
+    said = str(told.value)
+    if " or ".join(words) in said:
+        for word in words:
+            assert len(comparable(select(records, [word]))) == 1
+    else:
+        assert "select runs that agree (data=..., strategy=..., any key=value)" in said, said

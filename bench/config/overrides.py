@@ -13,7 +13,7 @@ from types import NoneType
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 from bench.config.run import RunConfig
-from bench.config.words import is_text, is_union, literal, parsed, quoted, settings, short, shown, text
+from bench.config.words import is_text, is_union, literal, parsed, quoted, settings, text
 from bench.errors import UserError, nearest, short, shown
 from bench.record.identity import flat
 from strategies import Strategy, find, registered
