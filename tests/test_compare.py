@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -216,8 +218,6 @@ def test_the_command_shows_quality_significance_and_cost(runs_dir: Path, capsys:
 def test_the_command_refuses_in_one_line(
     runs_dir: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import re
-
     assert bench("compare", *words, "--runs-dir", str(runs_dir)) == 2
     err = capsys.readouterr().err
     assert re.search(message, err), err
@@ -269,22 +269,17 @@ def test_failed_runs_are_counted_once_and_only_where_the_words_fit_them(
     assert capsys.readouterr().out.count("failed: loss is nan") == 2
 
 
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"data": {"name": "news", "fingerprint": "beef", "counts": {}}}, ["data=faq", "data=news"]),
-        ({"encoder": {"name": "minilm"}}, ["encoder.name=minilm-l3", "encoder.name=minilm"]),
-    ],
-)
-def test_words_that_would_separate_runs_are_named_and_do(changes: dict[str, Any], words: list[str]) -> None:
-    records = [run(name, seed, **more) for more in ({}, changes) for name in ("mnr", "queue") for seed in (1, 2)]
-    metrics = {"metrics": {"recall@1": 50.0}}
-    records = [replace(record, **metrics) for record in records]
+@pytest.mark.parametrize(("key", "values"), [("data", ("faq", "news")), ("encoder", ("minilm-l3", "minilm"))])
+def test_words_that_separate_runs_are_named(key: str, values: tuple[str, str]) -> None:
+    records = []
+    for name, seed, value in product(("mnr", "queue"), (1, 2), values):
+        one = run(name, seed, metrics={"recall@1": 50.0})
+        config = {**one.config, "data": {"name": "faq"}, "encoder": {"name": "minilm-l3"}, key: {"name": value}}
+        own = {"name": value, "fingerprint": value, "counts": {}} if key == "data" else {"name": value}
+        records.append(replace(one, config=config, run_id=f"{one.run_id}-{value}", **{key: own}))
     with pytest.raises(UserError, match="these runs cannot be compared") as told:
         refuse_incomparable(seed_groups(records), ())
-    said = str(told.value)
-    if " or ".join(words) in said:
-        for word in words:
-            assert len(comparable(select(records, [word]))) == 1
-    else:
-        assert "select runs that agree (data=..., strategy=..., any key=value)" in said, said
+    words = re.findall(r"(?:such as|or) (\S+=[^\s)]+)", str(told.value))
+    assert len(words) == 2
+    for word in words:
+        assert len(comparable(select(records, [word]))) == 1
