@@ -320,6 +320,26 @@ def test_a_tree_with_a_setting_of_another_version_is_refused() -> None:
         rebuild(tree)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("train.lr", "fast", "train.lr=fast is not a number"),
+        ("train.epochs", True, "train.epochs=True is not a whole number"),
+        ("train", 5, "unknown settings: train"),
+        ("eval.ks", [1, "5"], "is not a list of whole numbers"),
+        ("strategy.name", "nobody", "strategy=nobody is not registered"),
+        ("strategy.scale", -1, "must be above 0"),
+        ("train.batch_size", 2**40, "must be at most"),
+    ],
+)
+def test_a_tree_of_other_values_is_refused_by_key(key: str, value: Any, message: str) -> None:
+    tree = resolve([]).tree()
+    group, _, name = key.rpartition(".")
+    (tree[group] if group else tree)[name] = value
+    with pytest.raises(UserError, match=message):
+        rebuild(tree)
+
+
 PARTS = ("strategy", "data", "encoder", "train", "budget", "mining", "index", "eval")
 
 
