@@ -37,12 +37,14 @@ records_app = typer.Typer(
 )
 app.add_typer(records_app, name="records")
 
-RunsDir = Annotated[Path, typer.Option(help="The directory of the runs, or of their pack.")]
-
 
 def _words(what: str) -> Any:
     """The argument of all commands that take settings."""
     return typer.Argument(metavar="KEY=VALUE...", help=what, autocompletion=completion.words)
+
+
+RunsDir = Annotated[Path, typer.Option(help="The directory of the runs, or of their pack.")]
+Filters = Annotated[list[str] | None, _words("Which runs, by any setting; a comma list allows several values.")]
 
 
 def _show_version(asked: bool) -> None:
@@ -97,9 +99,7 @@ def run(
 
 @app.command(epilog="Example: bench report data=medquad --out reports/results/mine")
 def report(
-    words: Annotated[
-        list[str] | None, _words("Which runs, by any setting; a comma list allows several values.")
-    ] = None,
+    words: Filters = None,
     runs_dir: RunsDir = Path("runs"),
     metric: Annotated[
         str | None,
@@ -123,9 +123,7 @@ def report(
 
 @app.command(epilog="Example: bench compare data=medquad strategy=in_batch,mined_hard,mnr train.max_steps=100")
 def compare(
-    words: Annotated[
-        list[str] | None, _words("Which runs, by any setting; a comma list allows several values.")
-    ] = None,
+    words: Filters = None,
     metric: Annotated[
         str | None,
         typer.Option(help="The metric that is compared and tested; by default recall@1.", show_default=False),
