@@ -45,6 +45,9 @@ def _words(what: str) -> Any:
 
 RunsDir = Annotated[Path, typer.Option(help="The directory of the runs, or of their pack.")]
 Filters = Annotated[list[str] | None, _words("Which runs, by any setting; a comma list allows several values.")]
+Metric = Annotated[
+    str | None, typer.Option(help="The metric that is tested and ranks rows; by default recall@1.", show_default=False)
+]
 
 
 def _show_version(asked: bool) -> None:
@@ -101,10 +104,7 @@ def run(
 def report(
     words: Filters = None,
     runs_dir: RunsDir = Path("runs"),
-    metric: Annotated[
-        str | None,
-        typer.Option(help="The metric that is tested and ranks rows; by default recall@1.", show_default=False),
-    ] = None,
+    metric: Metric = None,
     against: Annotated[
         str,
         typer.Option(
@@ -124,10 +124,7 @@ def report(
 @app.command(epilog="Example: bench compare data=medquad strategy=in_batch,mined_hard,mnr train.max_steps=100")
 def compare(
     words: Filters = None,
-    metric: Annotated[
-        str | None,
-        typer.Option(help="The metric that is compared and tested; by default recall@1.", show_default=False),
-    ] = None,
+    metric: Metric = None,
     allow: Annotated[
         str, typer.Option(help="Aspects that may differ: data, encoder, evaluation, budget, with commas.")
     ] = "",
