@@ -35,6 +35,13 @@ def _words(what: str) -> Any:
     return typer.Argument(metavar="KEY=VALUE...", help=what, autocompletion=completion.words)
 
 
+RunsDir = Annotated[Path, typer.Option(help="The directory of the runs, or of their pack.")]
+Filters = Annotated[list[str] | None, _words("Which runs, by any setting; a comma list allows several values.")]
+Metric = Annotated[
+    str | None, typer.Option(help="The metric that is tested and ranks rows; by default recall@1.", show_default=False)
+]
+
+
 def _show_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
@@ -87,14 +94,9 @@ def run(
 
 @app.command(epilog="Example: bench report data=medquad --out reports/results/mine")
 def report(
-    words: Annotated[
-        list[str] | None, _words("Which runs, by any setting; a comma list allows several values.")
-    ] = None,
+    words: Filters = None,
     runs_dir: RunsDir = Path("runs"),
-    metric: Annotated[
-        str | None,
-        typer.Option(help="The metric that is tested and ranks rows; by default recall@1.", show_default=False),
-    ] = None,
+    metric: Metric = None,
     against: Annotated[
         str,
         typer.Option(
@@ -113,13 +115,8 @@ def report(
 
 @app.command(epilog="Example: bench compare data=medquad strategy=in_batch,mined_hard,mnr train.max_steps=100")
 def compare(
-    words: Annotated[
-        list[str] | None, _words("Which runs, by any setting; a comma list allows several values.")
-    ] = None,
-    metric: Annotated[
-        str | None,
-        typer.Option(help="The metric that is compared and tested; by default recall@1.", show_default=False),
-    ] = None,
+    words: Filters = None,
+    metric: Metric = None,
     allow: Annotated[
         str, typer.Option(help="Aspects that may differ: data, encoder, evaluation, budget, with commas.")
     ] = "",

@@ -14,7 +14,7 @@ def inspect(name: str, encoder: str | None = None, words: Sequence[str] = ()) ->
     """Print the counts, problems and first rows of a data set; returns whether it can be used.
 
     ``words`` are settings of how it is read, such as ``data.skip_broken=true``. With an ``encoder``, also print what
-    that encoder loses of the texts: truncated, unknown, equal after cutting. Raises :class:`UserError` for other settings.
+    that encoder loses of the texts: truncated, unknown, equal after cutting. Raises :class:`UserError` for others.
     """
     from bench.config.overrides import resolve
     from bench.data.inspect import inspect as look

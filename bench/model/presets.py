@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from bench.errors import UserError, install, nearest
 from bench.model.config import EncoderConfig
-from bench.model.described import INSTALL, PRESETS, Description, Unsupported, find, read, settled
+from bench.model.described import PRESETS, Description, Unsupported, find, read, settled
 from bench.model.encoder import Encoder, hidden_size
 from bench.model.head import Dense, first_and_last, layers_of, width_of
 from bench.model.loading import Loaded, load

@@ -72,7 +72,7 @@ class Record:
 
     def __post_init__(self) -> None:
         wrong = (misfit(getattr(self, name), kind, name) for name, kind in _kinds().items())
-        if why := next(filter(None, wrong), None) or implausible(self):
+        if why := next(filter(None, wrong), None) or implausible(vars(self)):
             raise ValueError(why)
 
     @cached_property
