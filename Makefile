@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 THREADS ?= 1
 
-.PHONY: demo test lint install dev clean
+.PHONY: demo test campaign lint install dev clean
 
 # A third of the embedded pairs: the table is there in minutes. `bench run strategy=hardest_neg` takes them all.
 demo: install
@@ -40,6 +40,11 @@ lint: dev
 test: lint
 	OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) TOKENIZERS_PARALLELISM=false \
 	HF_HUB_OFFLINE=1 WANDB_MODE=offline $(BIN)/python -m pytest -n 2 --dist worksteal --durations 15
+
+# Kills, concurrent starts and generated inputs (docs/reliability.md); CAMPAIGN=0.1 does a tenth of them.
+campaign: dev
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 WANDB_MODE=offline \
+	$(BIN)/python -m pytest -m campaign -s tests/test_campaign.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
