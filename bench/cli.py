@@ -35,7 +35,6 @@ def _words(what: str) -> Any:
     return typer.Argument(metavar="KEY=VALUE...", help=what, autocompletion=completion.words)
 
 
-RunsDir = Annotated[Path, typer.Option(help="The directory of the runs, or of their pack.")]
 Filters = Annotated[list[str] | None, _words("Which runs, by any setting; a comma list allows several values.")]
 Metric = Annotated[
     str | None, typer.Option(help="The metric that is tested and ranks rows; by default recall@1.", show_default=False)
