@@ -46,7 +46,7 @@ def entries(
     path = table.path
     columns = Columns.of(table.columns, chosen, table.named, lenient)
     if isinstance(columns, str):
-        problems.add(path, 0, columns, f"the file is {table}. {_what_would_fit(table)}")
+        problems.add(path, int(table.separated), columns, f"the file is {table}. {_what_would_fit(table)}")
         return []
     if table.named and table.separated:
         problems.tell(f"{path.name} has a header: {', '.join(table.columns)}")
@@ -173,10 +173,10 @@ def column_of(names: Sequence[str], known: Sequence[str]) -> str | None:
 
 
 def _is_empty(value: object) -> bool:
-    """Whether a cell is empty: a text of white space, None, NaN."""
+    """Whether a cell is empty: a text of white space, None, NaN, a list of nothing."""
     if isinstance(value, str):
         return not value.strip()
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return value is None or value == [] or (isinstance(value, float) and math.isnan(value))
 
 
 def _wrong(name: str, cells: Sequence[object], scores: object, row: Row, named: bool) -> str | None:

@@ -20,6 +20,8 @@ ALIASES = {
 SPLIT_OF = {alias: split for split, aliases in ALIASES.items() for alias in aliases}
 LESS = ("_pairwise", ".small")
 """Endings of files that are a split where it has no other: PaddleNLP's ranking sets, and MS MARCO's smaller dev."""
+NAMES = {alias + ending for alias in SPLIT_OF for ending in ("", *LESS)}
+"""The stems of all files that are a split."""
 
 SUFFIXES = (".tsv", ".csv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet")
 TABLE = re.compile(rf"(.+?)(-\d+-of-\d+)?({'|'.join(map(re.escape, SUFFIXES))})(\.gz)?", re.IGNORECASE)
