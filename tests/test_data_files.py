@@ -99,6 +99,12 @@ def test_a_file_that_is_no_part_is_left_out_and_a_part_with_a_wrong_line_is_a_pr
     assert problems_of(tmp_path) == [("dev_hard.tsv", 6, "line is no pair of dev")]
 
 
+def test_two_files_that_may_be_one_part_are_not_guessed_between(tmp_path: Path) -> None:
+    part = tsv(QUERIES[35:], PASSAGES[35:])
+    with pytest.raises(UserError, match=r"dev_hard\.tsv and val_hard\.tsv both exist"):
+        read(write(tmp_path, {**BASE, "dev.tsv": DEV, "dev_hard.tsv": part, "val_hard.tsv": part}))
+
+
 def test_files_in_shards_are_one_split(tmp_path: Path) -> None:
     rows = [{"query": q, "pos": [p]} for q, p in zip(QUERIES, PASSAGES, strict=True)]
     shards: dict[str, str | bytes] = {

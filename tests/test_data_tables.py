@@ -164,6 +164,44 @@ def test_any_texts_go_through_any_csv(
     assert {(q, p) for q, of in named(data, "train") for p in of} == set(rows)
 
 
+PIECES = [
+    *('"', '""', "\t", ",", ";", "\n", "\r", "\r\n", "{", "}", "[", "]", ":", "\0", " ", "\u2028", "\ufeff", "é", "1"),
+    *("query", "positive", "label", "null", "NaN", "1e999", "\\ud800", "PAR1", "\x1f\x8b", '[["a", "b"]]'),
+    *('{"query": "a", "pos": ["b"]}\n', '{"query": {}, "positive": [1]}\n'),
+    *("query\tpositive\n", "a question\tan answer\n", "a question,an answer\n"),
+]
+STEMS = ["train", "dev", "corpus", "dev_hard", "queries", "qrels", "qrels/test", "x"]
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(
+    st.dictionaries(
+        st.tuples(st.sampled_from(STEMS), st.sampled_from([".tsv", ".csv", ".jsonl", ".json", ".parquet", ".tsv.gz"])),
+        st.lists(st.sampled_from(PIECES), max_size=12).map("".join)
+        | st.binary(max_size=20).map(lambda b: b.decode("latin-1")),
+        min_size=1,
+        max_size=4,
+    ),
+    st.booleans(),
+    st.sampled_from([None, "query:1,positive:2", "query:query,positive:a"]),
+)
+def test_whatever_the_files_hold_is_data_or_an_error_that_says_what_is_wrong(
+    tmp_path_factory: pytest.TempPathFactory, files: dict[tuple[str, str], str], skip: bool, columns: str | None
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    write(folder, {stem + suffix: content.encode("latin-1", "replace") for (stem, suffix), content in files.items()})
+    try:
+        assert read(folder, skip_broken=skip, columns=columns).fingerprint
+    except UserError as error:
+        assert str(error)
+
+
+def test_texts_with_tabs_are_no_reason_to_read_a_sheet_as_tab_separated(tmp_path: Path) -> None:
+    queries = [f"{q}\tor so" if i % 2 == 0 else q for i, q in enumerate(QUERIES)]
+    data = read(write(tmp_path, {"train.csv": csv(quoting=1, header=False, query=queries, positive=PASSAGES)}))
+    assert named(data, "train") == [(q, [p]) for q, p in zip(queries, PASSAGES, strict=True)]
+
+
 def test_quotation_marks_of_texts_are_kept(tmp_path: Path) -> None:
     data = read(write(tmp_path, {"train.tsv": '"Hello" he said\tan "answer"\n"Quoted"\tplain, text\n'}))
     assert named(data, "train") == [('"Hello" he said', ['an "answer"']), ('"Quoted"', ["plain, text"])]

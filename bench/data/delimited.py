@@ -34,14 +34,15 @@ class Dialect:
 def dialect_of(path: Path, one_column: bool) -> Dialect:
     """The separator of a file and whether its cells are quoted as csv writers do it.
 
-    TABs go before commas and semicolons; the latter must give all lines equally many cells, or a line of names.
-    In a file of ``one_column`` (a corpus) they separate only below a line of names, since texts have commas. Without
-    any the separator is TAB. Cells between TABs are quoted if they are so in every line of the file.
+    As many TABs in every line go before commas and semicolons; these must give all lines equally many cells, or a line
+    of names. In a file of ``one_column`` (a corpus) they separate only below a line of names, since texts have commas.
+    Without any the separator is TAB. Cells between TABs are quoted if they are so in every line of the file.
     """
     start = [text for _, text in islice(lines(path, Problems()), LOOKED_AT)]
     if not start:
         return Dialect("\t", False)
-    if "\t" not in start[0]:
+    tabs = {text.count("\t") for text in start}
+    if "\t" not in start[0] or len(tabs) > 1:
         for separator in (",", ";"):
             if _separates(start, separator, one_column):
                 return Dialect(separator, True)

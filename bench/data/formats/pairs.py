@@ -129,7 +129,7 @@ def corpus_of_rows(builder: Builder, splits: Mapping[str, Sequence[Entry]]) -> N
     named = dict.fromkeys(text for row in rows for text, _ in (*row.positives, *row.negatives))
     for text in named:
         builder.corpus(text)
-    builder.problems.tell("passages that rows name, which are the corpus: there is no file of it", len(named))
+    builder.problems.tell("passages that the rows name: they are the corpus, as there is no corpus file", len(named))
 
 
 def relate(builder: Builder, splits: Mapping[str, Sequence[Entry]]) -> None:
