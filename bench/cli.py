@@ -244,16 +244,13 @@ def clean(
 @data_app.command("inspect", epilog="Example: bench data inspect path/to/my_data")
 def inspect_data(
     name: Annotated[str, typer.Argument(metavar="DATA", help="A directory, a file, a preset or hf:OWNER/NAME.")],
-    words: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="How it is read: data.skip_broken=true.")
-    ] = None,
+    words: Annotated[list[str] | None, _words("How it is read, such as data.skip_broken=true.")] = None,
     encoder: Annotated[str | None, typer.Option(help="Also count what this encoder loses of texts.")] = None,
 ) -> None:
     """Count and measure a data set, show rows of each file, and report every problem with its file and line."""
     from bench.commands.data import inspect
 
-    if not inspect(name, encoder, words or []):
-        raise typer.Exit(2)
+    raise typer.Exit(0 if inspect(name, encoder, words or []) else 2)
 
 
 @data_app.command("get", epilog="Example: bench data get medquad --out data/medquad")

@@ -19,7 +19,7 @@ from bench.data.build import Builder
 from bench.data.dataset import DataSet
 from bench.data.formats.base import Format, Reading
 from bench.data.rows import Entry, entries, hold_out, texts
-from bench.data.splits import SPLIT_OF, Folder, stem_of
+from bench.data.splits import NAMES, Folder, stem_of
 from bench.data.tables import read_table
 from bench.data.validation import Problems
 
@@ -79,7 +79,7 @@ def _single(path: Path, name: str, folder: Folder | None, reading: Reading, prob
 def _only_table(folder: Folder) -> Path | None:
     """The file of a directory that has one file of rows, which is no split."""
     (only, *others) = [*folder.tables, None]
-    fits = only is not None and others == [None] and folder.tables[only] not in (*SPLIT_OF, *CORPUS[0], *UNSUPERVISED)
+    fits = only is not None and others == [None] and folder.tables[only] not in (*NAMES, *CORPUS[0], *UNSUPERVISED)
     return only if fits else None
 
 
@@ -129,7 +129,7 @@ def corpus_of_rows(builder: Builder, splits: Mapping[str, Sequence[Entry]]) -> N
     named = dict.fromkeys(text for row in rows for text, _ in (*row.positives, *row.negatives))
     for text in named:
         builder.corpus(text)
-    builder.problems.tell("passages that rows name, which are the corpus: there is no file of it", len(named))
+    builder.problems.tell("passages that the rows name: they are the corpus, as there is no corpus file", len(named))
 
 
 def relate(builder: Builder, splits: Mapping[str, Sequence[Entry]]) -> None:
@@ -159,12 +159,12 @@ def _fits(place: Path) -> bool:
         return stem_of(place.name) is not None
     folder = Folder(place)
     judged = any(entry.name.lower().startswith(("queries", "topics", "qrels")) for entry in folder.entries)
-    return folder.has(SPLIT_OF) or (not judged and (folder.has(CORPUS[0]) or _only_table(folder) is not None))
+    return folder.has(NAMES) or (not judged and (folder.has(CORPUS[0]) or _only_table(folder) is not None))
 
 
 FORMAT = Format(
     "rows of pairs",
-    "train, dev, test and corpus as .tsv, .csv, .txt, .jsonl, .json or .parquet, or one such file",
+    "train.tsv, train.csv, train.jsonl, train.json or train.parquet, with dev, test and corpus, or one such file",
     _fits,
     read,
 )
