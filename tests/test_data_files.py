@@ -69,6 +69,24 @@ def test_a_split_that_cannot_be_read_is_never_absent(tmp_path: Path, name: str, 
         read(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("test.tsv", "\n \n\n"),
+        ("test.jsonl", "\n\n"),
+        ("test.csv", "query,positive\n"),
+        ("test.tsv", " \tof nobody\n"),
+        ("test.tsv", "a question\tof no corpus\n"),
+        ("test.json", "[]"),
+        ("test.csv", "query,positive,label\na,b,0\n"),
+    ],
+)
+def test_a_split_without_a_pair_is_never_absent(tmp_path: Path, name: str, content: str) -> None:
+    place = write(tmp_path, {**BASE, "dev.tsv": DEV, name: content})
+    for skip in (False, True):
+        assert {file for file, *_ in problems_of(place, skip_broken=skip)} == {name}
+
+
 def test_judgments_that_cannot_be_read_are_never_absent(tmp_path: Path) -> None:
     write(
         tmp_path,

@@ -76,7 +76,7 @@ def test_problems_of_judgments(beir_folder: Path) -> None:
         file.write("q9\td1\t1\nq1\td9\t1\nq1\td1\tmany\nq1\td8\t0\n")
     (beir_folder / "qrels" / "dev.tsv").write_text("q0\td1\t0\n")
     assert problems_of(beir_folder) == [
-        ("dev.tsv", 0, "no pair with a score over 0"),
+        ("dev.tsv", 0, "no row of dev is a pair that can be used"),
         ("test.tsv", 9, "judgment of a query id that is missing"),
         ("test.tsv", 10, "judgment of a passage id that is missing"),
         ("test.tsv", 11, "score is no number"),

@@ -126,6 +126,15 @@ def test_ids_and_scores_are_no_texts(tmp_path: Path, rows: str, words: str) -> N
         read(write(tmp_path, {"train.tsv": rows}))
 
 
+def test_a_corpus_of_ids_and_texts_is_one_problem_with_a_way_on(tmp_path: Path) -> None:
+    rows = tsv([f"d{i}" for i in range(40)], PASSAGES)
+    place = write(
+        tmp_path, {"train.tsv": tsv(QUERIES, PASSAGES), "dev.tsv": tsv(QUERIES, PASSAGES), "corpus.tsv": rows}
+    )
+    assert [name for name, *_ in problems_of(place)] == ["corpus.tsv"]
+    assert list(read(place, columns="passage:2").passages) == PASSAGES
+
+
 @pytest.mark.parametrize("quoting", [0, 1])
 def test_quoted_fields_are_read_without_their_marks(tmp_path: Path, quoting: int) -> None:
     passages = [f'{p} "So it is",\tthey say.' for p in PASSAGES]

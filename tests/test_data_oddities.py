@@ -108,6 +108,11 @@ def test_what_loses_a_judgment_needs_a_word_and_is_then_counted(tmp_path: Path, 
     assert data.notices[f"left out (data.skip_broken): {problem}"] == 1
 
 
+def test_judgments_that_are_all_lost_are_an_error_still(tmp_path: Path) -> None:
+    place = write(tmp_path, beir(test=qrels(TEN, "q{0}\tgone\t1\n")))
+    assert problems_of(place, skip_broken=True) == [("test.tsv", 0, "no row of test is a pair that can be used")]
+
+
 def test_without_its_passages_a_set_has_one_problem(tmp_path: Path) -> None:
     files = {name: content for name, content in beir().items() if name != "corpus.jsonl"}
     assert problems_of(write(tmp_path, files)) == [("corpus.jsonl", 0, "no such file")]

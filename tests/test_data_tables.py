@@ -256,7 +256,7 @@ def test_a_wrong_choice_of_columns_says_how_it_is_written(setting: str) -> None:
         ("a.csv", csv(question=[q + " é" for q in QUERIES], answer=PASSAGES).encode("latin-1"), "is not UTF-8"),
         ("a.tsv", SHEET.encode("utf-16-le"), "NUL bytes"),
         ("a.parquet", SHEET, "no readable Parquet"),
-        ("a.csv", "query,positive\n", "no row below the header"),
+        ("a.csv", "query,positive\n", "no row of train is a pair"),
         ("a.csv", 'query,positive\n"open,b\nc,d\n', "quotation marks do not close"),
     ],
 )

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.data.columns import PASSAGE, Columns, column
+from bench.data.columns import ID, LABEL, PASSAGE, SCORE, Columns, column
 from bench.data.lines import is_text
 from bench.data.tables import Row, Table
 from bench.data.validation import Problems
@@ -52,8 +52,6 @@ def entries(
         return []
     problems.tell(f"columns not read of {path.name}: {', '.join(columns.unread)}", len(columns.unread))
     found = list(table.rows)
-    if table.named and not found and not problems.found:
-        problems.add(path, 0, "there is no row below the header")
     relevance = _relevance(table, columns, found, problems)
     scored: dict[str, bool] = {}
     read = []
@@ -82,9 +80,9 @@ def _first_line(table: Table, chosen: bool, problems: Problems) -> bool:
 
 
 def _what_would_fit(table: Table) -> str:
-    if len(table.columns) < 2:
+    names = [name for name in table.doubtful or table.columns if name.lower() not in (*ID, *LABEL, *SCORE)]
+    if len(names) < 2:
         return "Write query TAB passage on every line, or a table with the columns query and positive"
-    names = table.doubtful or table.columns
     return f"Name the columns, such as \"data.columns='query:{names[0]},positive:{names[1]}'\""
 
 

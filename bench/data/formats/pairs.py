@@ -5,7 +5,7 @@ may have ``corpus`` (one passage a row), ``unsupervised`` (one text a row) and p
 ``dev``. A single file is cut into splits. Each file is a table of any kind that :mod:`bench.data.tables` reads, so that
 the layouts of PaddleNLP, FlagEmbedding, Sentence Transformers, Tevatron and of a spreadsheet are all read here.
 
-DataSource of the layouts: PaddleNLP, ``applications/neural_search/recall/in_batch_negative/data.py``;
+Source of the layouts: PaddleNLP, ``applications/neural_search/recall/in_batch_negative/data.py``;
 github.com/FlagOpen/FlagEmbedding, ``examples/finetune/embedder/README.md``; Sentence Transformers, "Dataset overview";
 github.com/texttron/tevatron, "Data format".
 """
@@ -43,18 +43,20 @@ def read(path: Path, reading: Reading) -> DataSet:
         folder.took(alone)
         return _single(alone, path.name, folder, reading, problems)
     builder = Builder(path.name, problems)
+    files = folder.splits(problems)
     splits = {
-        split: [entry for file in files for entry in _entries(file, split, reading, problems)]
-        for split, files in folder.splits(problems).items()
+        split: [row for file in of for row in _entries(file, split, reading, problems)] for split, of in files.items()
     }
     if reading.cut:
         splits = cut(splits, problems)
     if corpus := next(filter(None, map(folder.named, CORPUS)), []):
-        for file in corpus:
-            _corpus(builder, file, reading, problems)
+        if not sum(_corpus(builder, file, reading, problems) for file in corpus):
+            problems.raise_if_any()  # every positive would be missing
     else:
         corpus_of_rows(builder, splits)
     relate(builder, splits)
+    for split, of in files.items():
+        builder.require(split, of)
     for name, split, file in folder.parts():
         if split in splits and name not in UNSUPERVISED:
             folder.took(file)
@@ -71,6 +73,7 @@ def _single(path: Path, name: str, folder: Folder | None, reading: Reading, prob
     splits = cut({"train": _entries(path, "train", reading, problems)}, problems)
     corpus_of_rows(builder, splits)
     relate(builder, splits)
+    builder.require("train", [path])
     if folder is not None:
         folder.tell_unread(problems)
     return builder.build(path)
@@ -95,10 +98,13 @@ def _texts(path: Path, reading: Reading, problems: Problems) -> Iterable[str]:
     return () if table is None else texts(table, chosen, problems)
 
 
-def _corpus(builder: Builder, path: Path, reading: Reading, problems: Problems) -> None:
-    for text in _texts(path, reading, problems):
+def _corpus(builder: Builder, path: Path, reading: Reading, problems: Problems) -> int:
+    """Add the passages of a file; how many there are."""
+    found = list(_texts(path, reading, problems))
+    for text in found:
         builder.corpus(text)
         builder.show(path, [("passage", text)])
+    return len(found)
 
 
 def _part(builder: Builder, name: str, split: str, path: Path, reading: Reading) -> None:
