@@ -10,7 +10,7 @@ INSTALL ?= $(BIN)/python -m pip install --no-compile --disable-pip-version-check
 THREADS ?= 1
 ENVIRONMENT := OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test lint install dev clean
+.PHONY: demo test campaign lint install dev clean
 
 # A small task: 1,500 pairs, passages of 32 tokens, a search among 3,000. It needs nearly every package that is
 # installed, because the embedded data set is made from their docstrings.
@@ -57,6 +57,11 @@ lint: dev
 
 test: lint
 	$(ENVIRONMENT) HF_HUB_OFFLINE=1 WANDB_MODE=offline $(BIN)/python -m pytest -n 2 --dist worksteal --durations 15
+
+# Kills, concurrent starts and generated inputs (docs/reliability.md); CAMPAIGN=0.1 does a tenth of them.
+campaign: dev
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 WANDB_MODE=offline \
+	$(BIN)/python -m pytest -m campaign -s tests/test_campaign.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

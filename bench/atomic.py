@@ -54,13 +54,15 @@ def explain_write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        number = error.errno if isinstance(error, OSError) else _number(error)
+        number = _number(error)
         reason = os.strerror(number) if number else str(error)
         remedy = _REMEDY.get(number or 0, "check this path")
         raise UserError(f"cannot write {path}: {reason}; {remedy}") from error
 
 
-def _number(error: SafetensorError) -> int | None:
-    """The operating system's error number, which safetensors gives only in its message."""
+def _number(error: OSError | SafetensorError) -> int | None:
+    """The operating system's error number; safetensors gives it only in its message, and NumPy only that it is full."""
+    if isinstance(error, OSError):
+        return errno.ENOSPC if error.errno is None and "requested and" in str(error) else error.errno
     found = re.search(r"\(os error (\d+)\)", str(error))
     return int(found[1]) if found else None

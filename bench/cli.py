@@ -35,6 +35,12 @@ def _words(what: str) -> Any:
     return typer.Argument(metavar="KEY=VALUE...", help=what, autocompletion=completion.words)
 
 
+Filters = Annotated[list[str] | None, _words("Which runs, by any setting; a comma list allows several values.")]
+Metric = Annotated[
+    str | None, typer.Option(help="The metric that is tested and ranks rows; by default recall@1.", show_default=False)
+]
+
+
 def _show_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
@@ -87,14 +93,9 @@ def run(
 
 @app.command(epilog="Example: bench report data=medquad --out reports/results/mine")
 def report(
-    words: Annotated[
-        list[str] | None, _words("Which runs, by any setting; a comma list allows several values.")
-    ] = None,
+    words: Filters = None,
     runs_dir: RunsDir = Path("runs"),
-    metric: Annotated[
-        str | None,
-        typer.Option(help="The metric that is tested and ranks rows; by default recall@1.", show_default=False),
-    ] = None,
+    metric: Metric = None,
     against: Annotated[
         str,
         typer.Option(
@@ -113,13 +114,8 @@ def report(
 
 @app.command(epilog="Example: bench compare data=medquad strategy=in_batch,mined_hard,mnr train.max_steps=100")
 def compare(
-    words: Annotated[
-        list[str] | None, _words("Which runs, by any setting; a comma list allows several values.")
-    ] = None,
-    metric: Annotated[
-        str | None,
-        typer.Option(help="The metric that is compared and tested; by default recall@1.", show_default=False),
-    ] = None,
+    words: Filters = None,
+    metric: Metric = None,
     allow: Annotated[
         str, typer.Option(help="Aspects that may differ: data, encoder, evaluation, budget, with commas.")
     ] = "",
@@ -248,16 +244,13 @@ def clean(
 @data_app.command("inspect", epilog="Example: bench data inspect path/to/my_data")
 def inspect_data(
     name: Annotated[str, typer.Argument(metavar="DATA", help="A directory, a file, a preset or hf:OWNER/NAME.")],
-    words: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="How it is read: data.skip_broken=true.")
-    ] = None,
-    encoder: Annotated[str | None, typer.Option(help="Also count the texts that this encoder would truncate.")] = None,
+    words: Annotated[list[str] | None, _words("How it is read, such as data.skip_broken=true.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Also count what this encoder loses of texts.")] = None,
 ) -> None:
     """Count and measure a data set, show rows of each file, and report every problem with its file and line."""
     from bench.commands.data import inspect
 
-    if not inspect(name, encoder, words or []):
-        raise typer.Exit(2)
+    raise typer.Exit(0 if inspect(name, encoder, words or []) else 2)
 
 
 @data_app.command("get", epilog="Example: bench data get medquad --out data/medquad")

@@ -145,11 +145,12 @@ def _plain(study: str) -> str:
 
 def _compare(records: Sequence[Record], root: Path, metric: str | None) -> Comparison:
     chosen = _metric(records, metric)
-    compared = compare(records, of_runs(root), chosen, tuple(ASPECTS))
-    if chosen == metric:
-        return compared
-    note = f"compared by {chosen}, since not all of these runs have {metric}"
-    return replace(compared, notes=(note, *compared.notes))
+    having = [record for record in records if record.metrics.get(chosen) is not None]
+    compared = compare(having, of_runs(root), chosen, tuple(ASPECTS))
+    notes = [f"compared by {chosen}, since not all of these runs have {metric}"] if chosen != metric else []
+    if lost := [record.run_id for record in records if record not in having]:
+        notes.append(f"left out, since they have no {chosen}: {listed(lost, MOST)}")
+    return replace(compared, notes=(*notes, *compared.notes))
 
 
 def _told(records: Sequence[Record], asked: Mapping[str, str]) -> str:
@@ -160,10 +161,12 @@ def _told(records: Sequence[Record], asked: Mapping[str, str]) -> str:
 
 
 def _metric(records: Sequence[Record], wanted: str | None) -> str:
-    shared = [name for name in records[0].metrics if all(r.metrics.get(name) is not None for r in records)]
-    if not shared:
-        raise UserError(f"{records[0].run_id} and the runs comparable with it have no metric in common")
-    return wanted if wanted is not None and wanted in shared else shared[0]
+    """``wanted`` where all have it, else the first that all have; of runs that share none, the one that most have."""
+    has = Counter(name for record in records for name, value in record.metrics.items() if value is not None)
+    shared = [name for name, count in has.items() if count == len(records)]
+    if wanted is not None and (wanted in shared or (not shared and wanted in has)):
+        return wanted
+    return shared[0] if shared else has.most_common(1)[0][0]
 
 
 def _slug(text: str) -> str:

@@ -33,6 +33,25 @@ def recommended(comparison: Comparison) -> Code | None:
     return Code(tuple(line for row in rows for line in (f"# {row.group.label}", *row.group.commands)))
 
 
+def start_with(comparison: Comparison) -> tuple[str, tuple[str, ...]]:
+    """What to start with after some runs: one sentence with the cost, and the commands that it names.
+
+    Where nothing could be tested it is the row with the highest mean, and the sentence says that it may be chance.
+    """
+    if commands := recommended(comparison):
+        return verdict(comparison, "in_batch")[0], commands.lines
+    best = max(comparison.rows, key=lambda row: row.metrics[comparison.metric].mean)
+    value, before = best.metrics[comparison.metric], best.before.get(comparison.metric)
+    gained = f" ({value.mean - before:+.1f} over the encoder before training)" if before is not None else ""
+    price = f", for {_texts(best):,.0f} texts encoded" if _texts(best) else ""
+    why = "with one seed" if value.n == 1 else "without values of single queries"
+    sentence = (
+        f"Start with {_named(best)}: {comparison.metric} {value.mean:.1f}{gained}{price}, the highest of these runs. "
+        f"The difference from the others may be chance: {why} it cannot be tested."
+    )
+    return sentence, best.group.commands
+
+
 def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) -> Table:
     """One line for each titled comparison: its best row, the difference from the baseline, the cost, the command.
 
@@ -157,7 +176,8 @@ def _cost(comparison: Comparison) -> str:
     """What the first row costs, and the cheapest row that is statistically tied with it."""
     metric, first = comparison.metric, comparison.rows[0]
     if not _texts(first):
-        return "The cost was not recorded."
+        nothing = first.cost.get("texts_encoded") is not None
+        return "No text was encoded in training or mining." if nothing else "The cost was not recorded."
     seconds = [f"{name} {value:,.0f} s" for name in ("train", "mine") if (value := first.cost.get(f"{name}_s"))]
     cost = f"Cost: {_texts(first):,.0f} texts encoded" + (f" ({', '.join(seconds)})" if seconds else "")
     cheaper = _cheaper(comparison)

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from bench.negatives import NegativesContext
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The campaign takes minutes: it is deselected, and counted as such, unless ``-m campaign`` asks for it."""
+    if "campaign" not in config.getoption("markexpr"):
+        left_out = [item for item in items if item.get_closest_marker("campaign")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny data set."""

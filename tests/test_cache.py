@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.atomic import explain_write_errors
 from bench.cache import Cache, Entry
 from bench.errors import UserError
 
@@ -164,3 +165,14 @@ def test_looking_makes_no_temporary_directory(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert Cache(tmp_path / "cache").find("a-1") is None
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_numpy_s_message_of_a_full_disk_is_explained() -> None:
+    full = Path("/dev/full")
+    with (
+        pytest.raises(UserError, match="No space left on device; free some space"),
+        explain_write_errors(full),
+        full.open("wb") as file,
+    ):
+        np.ones(1 << 16).tofile(file)

@@ -297,7 +297,7 @@ def test_piped_output_is_plain_and_fits(
     rest = capsys.readouterr()
     assert ANSI not in table.out + table.err + rest.out + rest.err
     for line in (table.out + rest.out).splitlines():
-        assert len(line) <= WIDTH or line.startswith("/"), line  # a path is not broken
+        assert len(line) <= WIDTH or line.startswith(("/", "bench ")), line  # paths and commands stay whole
     header, *rows = table.out.splitlines()[1:]
     assert [row.split()[0] for row in rows[:3]] == ["before", "in_batch", "hardest_neg"]
     assert header.split()[:3] == ["strategy", "seed", "R@1"]
@@ -311,3 +311,61 @@ def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) 
 def test_the_package_runs_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "bench", "--version"], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout) == (0, f"negbench {version('negbench')}\n")
+
+
+LONG = "a" * 300
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", f"data={LONG}"),
+        ("run", f"encoder={LONG}", "track=none"),
+        ("run", f"strategy={LONG}"),
+        ("run", f"train.init_from={LONG}", "track=none"),
+        ("run", "data=/dev/null"),
+        ("run", "data=/dev/null/x"),
+        ("run", f"seed={'9' * 5000}"),
+        ("run", "--again", LONG),
+        ("run", "--again", "../x"),
+        ("run", "--again", "in_batch", f"runs_dir={LONG}"),
+        ("report", "--runs-dir", LONG),
+        ("compare", "--runs-dir", LONG),
+        ("compare", LONG),
+        ("records", "pack", LONG, "--out", "x"),
+        ("data", "inspect", LONG),
+        ("study", LONG),
+        ("dashboard", LONG),
+        ("reproduce", LONG),
+    ],
+    ids=lambda words: " ".join(words)[:30],
+)
+def test_odd_names_are_told_in_one_line(
+    words: tuple[str, ...],
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if words[0] == "run" and "data=" not in " ".join(words) and "--again" not in words:
+        words = (*words, f"data={data}")
+    assert bench(*words) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.strip().splitlines()) == 1 and err.startswith("bench: ")
+
+
+def test_the_page_of_a_name_that_no_file_can_have_is_told(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert bench("report", "--runs-dir", str(runs_dir), "--out", str(runs_dir / LONG)) == 2
+    assert "File name too long" in capsys.readouterr().err
+    assert bench("compare", "--runs-dir", str(runs_dir), "--out", str(runs_dir / LONG)) == 2
+    assert "File name too long" in capsys.readouterr().err
+
+
+def test_report_and_compare_take_the_same_filters(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("report", "compare"):
+        assert bench(command, "strategy=mnr,in_batch", "--runs-dir", str(runs_dir), "--metric", "recall@1") == 0
+        shown = capsys.readouterr().out
+        assert "in_batch" in shown and "| mined_hard" not in shown
+        assert bench(command, "strategy=queue", "--runs-dir", str(runs_dir)) == 2
+        assert "no record has strategy=queue; there is in_batch, mined_hard, mnr" in capsys.readouterr().err

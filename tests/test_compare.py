@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -216,8 +218,6 @@ def test_the_command_shows_quality_significance_and_cost(runs_dir: Path, capsys:
 def test_the_command_refuses_in_one_line(
     runs_dir: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import re
-
     assert bench("compare", *words, "--runs-dir", str(runs_dir)) == 2
     err = capsys.readouterr().err
     assert re.search(message, err), err
@@ -266,9 +266,7 @@ def test_two_equal_seeds_have_an_interval_and_the_note_says_that_there_are_two()
     assert [note for note in found.notes if note.startswith("one seed") and note.endswith("in_batch")]
 
 
-@pytest.mark.parametrize(
-    ("counts", "known"), [({"test_queries": 1000}, True), ({}, False), ({"test_queries": "?"}, False)]
-)
+@pytest.mark.parametrize(("counts", "known"), [({"test_queries": 1000}, True), ({}, False)])
 def test_where_values_of_queries_are_missing_their_number_bounds_the_interval(
     counts: dict[str, Any], known: bool
 ) -> None:
@@ -283,3 +281,36 @@ def test_where_values_of_queries_are_missing_their_number_bounds_the_interval(
     assert row.metrics["hard/recall@1"].low is None, "nobody knows how many queries a part has"
     if known:
         assert row.metrics["recall@1"].high == pytest.approx(50 + 1.96 * 50 / np.sqrt(1000), abs=0.02)
+
+
+def test_failed_runs_are_counted_once_and_only_where_the_words_fit_them(
+    runs_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bench.record.store import RunDirectory
+
+    for seed in (7, 8):
+        lost = run("mnr", seed, status="failed", error="loss is nan")
+        with RunDirectory.open(runs_dir, lost.run_id) as directory:
+            directory.write_record(lost)
+    assert bench("compare", "--runs-dir", str(runs_dir)) == 0
+    assert capsys.readouterr().err == "left out: 2 failed runs; bench report lists them\n"
+    assert bench("compare", "strategy=in_batch,mined_hard", "--runs-dir", str(runs_dir)) == 0
+    assert capsys.readouterr().err == ""
+    assert bench("report", "--runs-dir", str(runs_dir)) == 0
+    assert capsys.readouterr().out.count("failed: loss is nan") == 2
+
+
+@pytest.mark.parametrize(("key", "values"), [("data", ("faq", "news")), ("encoder", ("minilm-l3", "minilm"))])
+def test_words_that_separate_runs_are_named(key: str, values: tuple[str, str]) -> None:
+    records = []
+    for name, seed, value in product(("mnr", "queue"), (1, 2), values):
+        one = run(name, seed, metrics={"recall@1": 50.0})
+        config = {**one.config, "data": {"name": "faq"}, "encoder": {"name": "minilm-l3"}, key: {"name": value}}
+        own = {"name": value, "fingerprint": value, "counts": {}} if key == "data" else {"name": value}
+        records.append(replace(one, config=config, run_id=f"{one.run_id}-{value}", **{key: own}))
+    with pytest.raises(UserError, match="these runs cannot be compared") as told:
+        refuse_incomparable(seed_groups(records), ())
+    words = re.findall(r"(?:such as|or) (\S+=[^\s)]+)", str(told.value))
+    assert len(words) == 2
+    for word in words:
+        assert len(comparable(select(records, [word]))) == 1

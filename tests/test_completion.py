@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ def test_declared_names_are_those_of_the_program() -> None:
 
 def test_declared_defaults_are_those_of_a_run() -> None:
     defaults = declared.defaults()
-    plain = {key: as_override(value) for key, value in flat(resolve([]).tree()) if not key.startswith("strategy.")}
+    plain = {key: as_override(value) for key, value in flat(asdict(resolve([]))) if not key.startswith("strategy.")}
     assert defaults == {key: plain[key] for key in defaults if plain[key]} and len(defaults) > 30
 
 

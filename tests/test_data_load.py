@@ -31,11 +31,12 @@ def made(
         builder.corpus(f"p{i}")
     train = list(train)
     for q, p in train:
-        builder.pair("train", f"t{q}", f"p{p}", PLACE, score=q + p / 100, repeatable=True)
-    for q, p in negatives:
-        builder.negative("train", f"t{train[q % len(train)][0]}", f"p{p}", score=q - p / 100)
+        builder.pair("train", f"t{q}", f"p{p}", PLACE, score=q + p / 100)
+    of = [(train[q % len(train)][0], p) for q, p in negatives]
+    for q, p in (pair for pair in of if pair not in train):
+        builder.negative("train", f"t{q}", f"p{p}", PLACE, score=q - p / 100)
     for q, p in dev:
-        builder.pair("dev", f"d{q}", f"p{p % corpus}", PLACE, grade=1 + p, repeatable=True)
+        builder.pair("dev", f"d{q}", f"p{p % corpus}", PLACE, grade=1 + p)
     return builder.build(Path("made"))
 
 
@@ -153,10 +154,10 @@ def test_layouts_are_told_by_their_files(tmp_path: Path) -> None:
     (tmp_path / "beir" / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\t1\t1\n")
     found = {name: inspect(tmp_path / name).format for name in ("one.jsonl", "flag", "beir", "paddle/recall")}
     assert found == {
-        "one.jsonl": "FlagEmbedding",
-        "flag": "FlagEmbedding",
-        "beir": "BEIR",
-        "paddle/recall": "TAB-separated",
+        "one.jsonl": "rows of pairs",
+        "flag": "rows of pairs",
+        "beir": "BEIR or TREC",
+        "paddle/recall": "rows of pairs",
     }
     data = load(DataConfig("literature_search", path=str(tmp_path / "paddle")))
     assert (data.name, data.counts["train_pairs"]) == ("literature_search", 1)
@@ -180,7 +181,7 @@ def test_what_cannot_be_found_is_told(config: DataConfig, message: str) -> None:
 
 def test_an_unknown_layout_names_what_was_looked_for_and_found(tmp_path: Path) -> None:
     (tmp_path / "data.xml").touch()
-    with pytest.raises(UserError, match=r"(?s)queries\.jsonl.*train\.jsonl.*\.tsv.*found: data\.xml"):
+    with pytest.raises(UserError, match=r"(?s)queries\.jsonl.*train\.tsv.*train\.jsonl.*found: data\.xml"):
         load(DataConfig(str(tmp_path)))
 
 
@@ -204,15 +205,15 @@ def test_an_inspection_counts_what_is_odd(tmp_path: Path) -> None:
 
 def test_an_inspection_of_broken_data_shows_its_problems_in_a_hundred_columns(tmp_path: Path) -> None:
     (tmp_path / "corpus.tsv").write_text("a\n")
-    (tmp_path / "dev.tsv").write_text("q\ta\n\nr\t" + "long " * 50 + "\n")
+    (tmp_path / "dev.tsv").write_text("q\ta\n\nr\t" + "long " * 50 + "\n \ta\n")
     inspection = inspect(tmp_path)
     shown = render(inspection)
     assert not inspection.ok
     assert [(p.line, p.kind) for p in inspection.problems] == [
-        (2, "blank line"),
+        (4, "empty field"),
         (3, "dev positive missing from the corpus"),
     ]
-    assert "dev.tsv:2: blank line" in shown
+    assert "dev.tsv:4: empty field" in shown
     assert max(map(len, shown.splitlines())) <= 100
 
 

@@ -173,6 +173,7 @@ def test_lengths_are_the_directorys_where_they_are_shorter(tmp_path: Path) -> No
         ({"corpus": "c: "}, ("", "c: ")),
         ({"query": "q: ", "document": "", "passage": "p: "}, ("q: ", "")),
         ({"other": "o: "}, ("", "")),
+        ({"query": "", "document": ""}, ("", "")),
         (None, ("", "")),
     ],
 )

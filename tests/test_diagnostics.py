@@ -23,6 +23,8 @@ def told(name: str, row: dict[str, float], step: int = 10, over: bool = False, *
         ("in_batch", {"active": 0.0, "negatives": 0.0}, ["no query has a negative"]),
         ("mined_hard", {"drawn_free": 0.2}, []),
         ("mined_hard", {"drawn_free": 0.9}, ["most places for negatives are empty"]),
+        ("provided_hard", {"drawn_labelled": 0.4}, []),
+        ("provided_hard", {"drawn_labelled": 1.0}, ["most negatives are positives"]),
     ],
 )
 def test_what_a_window_tells(name: str, row: dict[str, float], expected: list[str]) -> None:

@@ -66,6 +66,23 @@ def test_a_run_without_any_metric_is_left_out_and_named(runs_dir: Path) -> None:
     assert "odd/record.json`: has no metric" in shown and "| mined_hard" in shown
 
 
+def test_a_run_that_lacks_a_metric_of_its_cut_offs_is_left_out_and_named(runs_dir: Path) -> None:
+    path = next(runs_dir.glob("mnr-1*")) / "record.json"
+    told = json.loads(path.read_text())
+    told["config"]["eval"]["ks"] = [1, 5]
+    path.write_text(json.dumps(told))
+    assert (path, "has no recall@5") in read(runs_dir).skipped
+
+
+def test_a_run_that_shares_no_metric_with_the_others_does_not_end_the_report(runs_dir: Path) -> None:
+    path = next(runs_dir.glob("mnr-1*")) / "record.json"
+    told = json.loads(path.read_text())
+    told["metrics"] = {"precision@3": 5.0}
+    path.write_text(json.dumps(told))
+    shown = " ".join(text(build(read(runs_dir), runs_dir)).split())
+    assert f"left out, since they have no recall@1: {path.parent.name}" in shown and "| mined_hard" in shown
+
+
 def test_a_dollar_in_a_name_is_a_dollar(tmp_path: Path) -> None:
     data = {"name": "a $_$ b", "fingerprint": "f", "counts": {}}
     runs = Runs(LEVELS, data=data).write(tmp_path / "runs")

@@ -75,6 +75,17 @@ def test_the_interval_contains_the_true_value(seeds: int, queries: int, seed: fl
     assert np.mean([covered(rng, seeds, queries, seed)[0] for _ in range(600)]) >= 0.93
 
 
+def test_an_interval_over_seeds_alone_would_not() -> None:
+    """Why the queries are in it: five seeds of the same queries agree on a value that other queries do not have."""
+    rng, contained = np.random.default_rng(7), 0
+    for _ in range(300):
+        hits = 100.0 * (0.4 + rng.normal(0, 1, 300) + rng.normal(0, 0.4, (5, 300)) > 0)
+        found = interval(hits.mean(1).tolist())
+        assert found.low is not None and found.high is not None
+        contained += found.low <= 100 * stats.norm.cdf(0.4 / np.sqrt(1 + 0.4**2)) <= found.high
+    assert contained < 0.7 * 300
+
+
 def test_equal_seeds_have_an_interval_that_contains_the_true_value() -> None:
     rng = np.random.default_rng(6)
     found = [contained for contained, equal in (covered(rng, 2, 60, 0.0) for _ in range(4000)) if equal]

@@ -13,7 +13,7 @@ import pytest
 from optuna import Study
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial
-from tiny import bench
+from tiny import WORDS, bench
 from tiny_studies import TRIALS, result, trials, words
 
 from bench.record.ledger import read
@@ -247,3 +247,16 @@ def test_pruners_are_the_median_of_dev_evaluations_or_wilcoxon_s_over_seeds() ->
     assert of(searched) == "MedianPruner"
     assert of(replace(searched, seeds=(1, 2, 3))) == "WilcoxonPruner"
     assert of(replace(searched, protocol="grid")) == "NopPruner"
+
+
+def test_a_study_of_a_corpus_of_fewer_than_ten_passages_ends(tmp_path: Path) -> None:
+    place, passages = tmp_path / "few", [f"{word} {number}" for number, word in enumerate(WORDS[:6])]
+    place.mkdir()
+    (place / "corpus.tsv").write_text("".join(f"{passage}\n" for passage in passages))
+    for name in ("train", "dev", "test"):
+        rows = [f"{name} {passage}\t{passage}\n" for passage in passages]
+        (place / f"{name}.tsv").write_text("".join(rows))
+    small = ["eval.ks=[1]", "eval.retrieve=3"]
+    given = [word for word in words(place, tmp_path / "runs") if not word.startswith("eval.")]
+    assert bench("study", "margin", "trials=1", *given, *small) == 0
+    assert result(tmp_path / "runs")["selected_by"] == "dev exact/mrr@3"

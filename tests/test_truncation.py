@@ -1,12 +1,23 @@
-"""Texts that are longer than the encoder is asked to read are counted for each split, and told where they are many."""
+"""What reading loses of texts is counted for each split, and told where it is much: cut, unknown, equal afterwards."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tiny import PASSAGES, bench
 from tiny_runs import only_run, record_of, words
+from tokenizers import Tokenizer, models, pre_tokenizers
+from toys import DATA, toy_encoder
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from bench.cache import Cache
+from bench.data.tokens import tokenize
+from bench.model.files import save
+from bench.run.truncation import lost, tokens_of, warnings
 
 
 def test_a_run_counts_truncated_texts_of_each_split_and_warns(data: Path, tmp_path: Path) -> None:
@@ -28,7 +39,9 @@ def test_what_fits_is_counted_and_not_warned_of(data: Path, tmp_path: Path) -> N
     assert bench(*words(data, tmp_path, train__max_steps="0")) == 0
     record = record_of(only_run(tmp_path))
     assert set(record.data["truncated"].values()) == {0}
-    assert not [told for told in record.training["warnings"] if "truncated" in told]
+    assert set(record.data["unknown"].values()) == {0.0}
+    assert record.data["equal_after_cutting"] == {"corpus": 0, "queries": 0}
+    assert not record.training["warnings"]
 
 
 def test_inspect_says_it_beforehand(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,3 +50,59 @@ def test_inspect_says_it_beforehand(data: Path, capsys: pytest.CaptureFixture[st
     assert "truncated by encoder=scratch (64 tokens a query, 128 a passage)" in out
     assert "corpus                   0    0.0%      0.0%" in out
     assert bench("data", "inspect", str(data), "--encoder", "no-such") == 2
+
+
+def test_a_run_names_a_vocabulary_that_does_not_fit(data: Path, tmp_path: Path) -> None:
+    """The toy encoder's vocabulary has letters of its own data alone; here every word has one that it lacks."""
+    other = tmp_path / "data"
+    other.mkdir()
+    for path in data.glob("*.tsv"):
+        fields = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+        strange = ["\t".join(" ".join(f"水{word}" for word in field.split()) for field in row) for row in fields]
+        (other / path.name).write_text("\n".join(strange) + "\n", encoding="utf-8")
+    save(toy_encoder(DATA), tmp_path / "model")
+    runs, encoder = tmp_path / "runs", str(tmp_path / "model")
+    assert bench(*words(other, runs, encoder=encoder, train__max_steps="1")) == 0
+    record = record_of(only_run(runs))
+    assert record.data["unknown"]["corpus"] > 0.3 and record.data["unknown"]["train_queries"] > 0.3
+    told = [text for text in record.training["warnings"] if "the vocabulary does not fit" in text]
+    assert len(told) == 4 and f"encoder={encoder}; take an encoder of this language, or encoder=scratch" in told[0]
+    assert json.loads((only_run(runs) / "record.json").read_text())["data"]["unknown"] == record.data["unknown"]
+
+
+def test_passages_that_are_equal_after_cutting_are_counted_and_told(tmp_path: Path) -> None:
+    encoder = toy_encoder(DATA)
+    same = replace(DATA, passages=[f"{DATA.passages[0]} {text}" for text in DATA.passages])
+    assert lost(same, *tokens_of(same, encoder, Cache(tmp_path))).equal_after_cutting["corpus"] == 0
+    encoder.config = replace(encoder.config, max_passage_tokens=4)
+    tokens = tokens_of(same, encoder, Cache(tmp_path))
+    found = lost(same, *tokens)
+    rows = {tuple(tokens[1][i].tolist()) for i in range(same.corpus_size)}
+    assert found.equal_after_cutting["corpus"] == same.corpus_size - len(rows) > 0
+    assert [text for text in warnings(found, same.counts, encoder.config) if "equal after cutting" in text]
+
+
+def words_of(kind: str) -> PreTrainedTokenizerBase:
+    """A tokenizer of one kind that knows ``a`` and ``b``, or every byte."""
+    if kind == "word":
+        backend = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1, "b": 2}, unk_token="<unk>"))
+    elif kind == "unigram":
+        backend = Tokenizer(models.Unigram([("<unk>", 0.0), ("a", -1.0), ("b", -1.0)], unk_id=0))
+    else:
+        letters = {letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+        backend = Tokenizer(models.BPE({**letters, "<unk>": len(letters)}, []))
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", eos_token="<unk>")
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
+
+
+@pytest.mark.parametrize(("kind", "wanted"), [("word", [0, 2, 1]), ("unigram", [0, 2, 1]), ("byte", [0, 0, 0])])
+def test_unknown_tokens_are_those_that_the_vocabulary_lacks(kind: str, wanted: list[int]) -> None:
+    tokens = tokenize(["a b a", "水 b 火", "a z"], words_of(kind), 16)
+    assert tokens.unknown.tolist() == wanted
+
+
+def test_a_text_without_any_token_gets_one() -> None:
+    tokens = tokenize(["a", "", "b"], words_of("word"), 16)
+    assert tokens.lengths.tolist() == [1, 1, 1] and np.isin(tokens.ids, [0, 1, 2]).all()

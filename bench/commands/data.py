@@ -13,8 +13,8 @@ from bench.errors import UserError
 def inspect(name: str, encoder: str | None = None, words: Sequence[str] = ()) -> bool:
     """Print the counts, problems and first rows of a data set; returns whether it can be used.
 
-    ``words`` are settings of how it is read, such as ``data.skip_broken=true``. With an ``encoder``, also print how
-    many texts that encoder would truncate. Raises :class:`UserError` for other settings.
+    ``words`` are settings of how it is read, such as ``data.skip_broken=true``. With an ``encoder``, also print what
+    that encoder loses of the texts: truncated, unknown, equal after cutting. Raises :class:`UserError` for others.
     """
     from bench.config.overrides import resolve
     from bench.data.inspect import inspect as look

@@ -79,7 +79,13 @@ def names_of(module: str, constant: str) -> tuple[str, ...]:
     value = _assigned(module, constant)
     if isinstance(value, ast.Dict):
         return tuple(text for key in value.keys if (text := _text(module, key)))
-    return tuple(text for entry in getattr(value, "elts", ()) if (text := _text(module, entry)))
+    found: list[str] = []
+    for entry in getattr(value, "elts", ()):
+        if isinstance(entry, ast.Starred) and isinstance(entry.value, ast.Name):
+            found += names_of(module, entry.value.id)
+        elif text := _text(module, entry):
+            found.append(text)
+    return tuple(found)
 
 
 def _registered(package: str) -> dict[str, str]:

@@ -21,16 +21,13 @@ def recommendation(records: Sequence[Record], runs_dir: Path) -> tuple[str, tupl
 
     Both are empty where the runs are of one strategy and setting, or may not be compared.
     """
-    from reports.verdict import recommended, verdict
+    from reports.verdict import start_with
 
     try:
         compared = compare(records, of_runs(runs_dir))
     except UserError:
         return "", ()
-    if len(compared.rows) == 1:
-        return "", ()
-    commands = recommended(compared)
-    return verdict(compared, BASELINE)[0], commands.lines if commands else ()
+    return start_with(compared) if len(compared.rows) > 1 else ("", ())
 
 
 def next_step(words: Sequence[str], records: Sequence[Record], runs_dir: Path) -> str:

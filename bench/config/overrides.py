@@ -120,6 +120,12 @@ def sources(config: RunConfig, overrides: Sequence[str]) -> list[tuple[str, Any,
     """(key, value, origin) for every value of ``config``, which results from ``overrides``."""
     given = {line.partition("=")[0] for line in next(iter(expand(overrides)))}
     knobs = {f"strategy.{k.name}": f"default ({k.source})" for k in config.strategy.knobs()}
+    plain = dict(flat(RunConfig(config.strategy).tree()))
+    knobs |= {
+        f"encoder.{name}": "the encoder's directory"
+        for name, value in vars(config.settled_encoder()).items()
+        if getattr(config.encoder, name) != value != plain[f"encoder.{name}"]
+    }
     rows = []
     for key, value in flat(config.tree()):
         key_given = "strategy" if key == "strategy.name" else key

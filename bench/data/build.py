@@ -109,6 +109,11 @@ class Builder:
             rows.negative_at = at
         rows.negative_scores.setdefault(q, {}).setdefault(passage, score)
 
+    def require(self, split: str, files: Sequence[Path]) -> None:
+        """Note an error for a split that has files but came to no pair, where nothing was said of them yet."""
+        if split not in self._splits and not any(problem.path in files for problem in self.problems.found):
+            self.problems.add(files[0], 0, f"no row of {split} is a pair that can be used")
+
     def has_pair(self, split: str, query: str, positive: str) -> bool:
         """Whether the split has this pair."""
         pair = (self._queries.get(query, -1), self._passages.get(positive, -1))

@@ -11,7 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 
 from bench.data.columns import column, is_name, looks_like_name
-from bench.data.lines import lines, raw_lines
+from bench.data.lines import contains, lines, raw_lines
 from bench.data.validation import Problems
 
 NAMES = {"\t": "TAB", ",": "comma", ";": "semicolon"}
@@ -34,18 +34,19 @@ class Dialect:
 def dialect_of(path: Path, one_column: bool) -> Dialect:
     """The separator of a file and whether its cells are quoted as csv writers do it.
 
-    TABs go before commas and semicolons; the latter must give all lines equally many cells, or a line of names.
-    In a file of ``one_column`` (a corpus) they separate only below a line of names, since texts have commas. Without
-    any the separator is TAB. Cells between TABs are quoted if they are so in every line of the file.
+    As many TABs in every line go before commas and semicolons; these must give all lines equally many cells, or a line
+    of names. In a file of ``one_column`` (a corpus) they separate only below a line of names, since texts have commas.
+    Without any the separator is TAB. Cells between TABs are quoted if they are so in every line of the file.
     """
     start = [text for _, text in islice(lines(path, Problems()), LOOKED_AT)]
     if not start:
         return Dialect("\t", False)
-    if "\t" not in start[0]:
+    tabs = {text.count("\t") for text in start}
+    if "\t" not in start[0] or len(tabs) > 1:
         for separator in (",", ";"):
             if _separates(start, separator, one_column):
                 return Dialect(separator, True)
-    return _quoting(path)
+    return _quoting(path) if contains(path, b'"') else Dialect("\t", False)
 
 
 def _separates(start: Sequence[str], separator: str, one_column: bool) -> bool:
@@ -154,10 +155,14 @@ def with_header(found: Rows, wanted: Sequence[str], is_header: Callable[[Sequenc
 
 
 def _stands_out(first: Sequence[str], others: Sequence[Sequence[str]]) -> bool:
-    """Whether a first line has plain, short cells above texts of several times their length."""
-    if len(others) < 3 or not all(cell and looks_like_name(cell) for cell in first):
+    """Whether a first line of plain, short cells has a known name, or texts of several times its length below it."""
+    if len(first) < 2 or not all(cell and looks_like_name(cell) for cell in first):
+        return False
+    if any(map(is_name, first)):
+        return True
+    if len(others) < 3:
         return False
     same = [cells for cells in others if len(cells) == len(first)]
     lengths = [sum(len(cells[i]) for cells in same) / len(same) for i in range(len(first))] if same else []
     texts = [(len(cell), mean) for cell, mean in zip(first, lengths, strict=False) if mean >= 20]
-    return len(texts) >= min(2, len(first)) and all(short * 3 < mean for short, mean in texts)
+    return len(texts) > 1 and all(short * 3 < mean for short, mean in texts)

@@ -48,6 +48,15 @@ def head(path: Path, size: int) -> bytes:
         return file.read(size)
 
 
+def contains(path: Path, byte: bytes) -> bool:
+    """Whether a file that can be read has a byte anywhere."""
+    try:
+        with _opened(path) as file:
+            return any(byte in chunk for chunk in iter(lambda: file.read(2**20), b""))
+    except (OSError, EOFError, zlib.error):
+        return False
+
+
 def _opened(path: Path) -> BinaryIO:
     """The bytes of a file, unpacked where its first bytes are gzip's, whatever it is called."""
     with path.open("rb") as file:

@@ -92,6 +92,8 @@ def _preset(name: str, path: str | None, reading: Reading) -> DataSource:
     if preset.path is None:
         if path is not None:
             raise UserError(f"data.path={path}: the preset {name!r} reads no directory; leave data.path out")
+        if reading.columns:
+            raise UserError(f"data.columns is for files of pairs; the preset {name!r} reads none")
         return DataSource(name, "embedded", name, docstrings.read)
     if path is None:
         raise UserError(f"the preset {name!r} needs data.path: {preset.path}")

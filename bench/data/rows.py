@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.data.columns import PASSAGE, Columns, column
+from bench.data.columns import ID, LABEL, PASSAGE, SCORE, Columns, column
 from bench.data.lines import is_text
 from bench.data.tables import Row, Table
 from bench.data.validation import Problems
@@ -46,26 +46,16 @@ def entries(
     path = table.path
     columns = Columns.of(table.columns, chosen, table.named, lenient)
     if isinstance(columns, str):
-        problems.add(path, 0, columns, f"the file is {table}. {_what_would_fit(table)}")
+        problems.add(path, int(table.separated), columns, f"the file is {table}. {_what_would_fit(table)}")
         return []
-    if table.named and table.separated:
-        problems.tell(f"{path.name} has a header: {', '.join(table.columns)}")
-    if table.doubtful and "query" not in chosen:
-        what = f"the first line of {path.name} may be a header of names that are not known"
-        names = ", ".join(table.doubtful)
-        if "TAB" not in table.kind:
-            detail = f"{names}. {_what_would_fit(table)}; if it is a pair, \"data.columns='query:1,positive:2'\""
-            problems.add(path, 1, what, detail)
-            return []
-        problems.tell(f"{what} ({names}), and was read as a pair")
+    if not _first_line(table, "query" in chosen, problems):
+        return []
     problems.tell(f"columns not read of {path.name}: {', '.join(columns.unread)}", len(columns.unread))
     found = list(table.rows)
-    if table.named and not found and not problems.found:
-        problems.add(path, 0, "there is no row below the header")
     relevance = _relevance(table, columns, found, problems)
     scored: dict[str, bool] = {}
     read = []
-    for (line, row), relevant in zip(found, relevance, strict=bool(relevance)):
+    for (line, row), relevant in zip(found, relevance, strict=False):
         if relevant is not None and (entry := _entry((path, line), row, columns, table.named, scored, problems)):
             if not relevant:
                 entry = entry._replace(positives=(), negatives=[*entry.positives, *entry.negatives])
@@ -73,17 +63,33 @@ def entries(
     return read
 
 
+def _first_line(table: Table, chosen: bool, problems: Problems) -> bool:
+    """Tell what the first line was taken for; whether that is certain enough to read the table."""
+    name = table.path.name
+    if table.named and table.separated:
+        problems.tell(f"{name} has a header: {', '.join(table.columns)}")
+    if not table.doubtful or chosen:
+        return True
+    what = f"the first line of {name} may be a header of names that are not known"
+    if "TAB" in table.kind:  # in which a header is rare
+        problems.tell(f"{what}, and was read as a pair")
+        return True
+    pair = "if it is a pair, \"data.columns='query:1,positive:2'\""
+    problems.add(table.path, 1, what, f"{', '.join(table.doubtful)}. {_what_would_fit(table)}; {pair}")
+    return False
+
+
 def _what_would_fit(table: Table) -> str:
-    if len(table.columns) < 2:
+    names = [name for name in table.doubtful or table.columns if name.lower() not in (*ID, *LABEL, *SCORE)]
+    if len(names) < 2:
         return "Write query TAB passage on every line, or a table with the columns query and positive"
-    names = table.doubtful or table.columns
     return f"Name the columns, such as \"data.columns='query:{names[0]},positive:{names[1]}'\""
 
 
 def _relevance(
     table: Table, columns: Columns, found: Sequence[tuple[int, Row]], problems: Problems
 ) -> list[bool | None]:
-    """For each row whether its label says relevant; None for rows that are left out. Empty when labels say nothing."""
+    """For each row whether its label says relevant, None where it is left out. Empty if labels do not say it."""
     if columns.label is None:
         return [True] * len(found)
     labels = [_label(row.get(columns.label)) for _, row in found]
@@ -173,10 +179,10 @@ def column_of(names: Sequence[str], known: Sequence[str]) -> str | None:
 
 
 def _is_empty(value: object) -> bool:
-    """Whether a cell is empty: a text of white space, None, NaN."""
+    """Whether a cell is empty: a text of white space, None, NaN, a list of nothing."""
     if isinstance(value, str):
         return not value.strip()
-    return value is None or (isinstance(value, float) and math.isnan(value))
+    return value is None or value == [] or (isinstance(value, float) and math.isnan(value))
 
 
 def _wrong(name: str, cells: Sequence[object], scores: object, row: Row, named: bool) -> str | None:
@@ -204,9 +210,8 @@ def texts(table: Table, chosen: Sequence[str], problems: Problems) -> Iterator[s
             fit = f"Choose one, such as data.columns=passage:{table.columns[-1]}"
             problems.add(table.path, 0, number, f"the file is {table}. {fit}")
         return
-    if table.named and table.separated:
-        problems.tell(f"{table.path.name} has a header: {', '.join(table.columns)}")
-    rest = [column for column in table.columns if column != name]
+    _first_line(table, True, problems)
+    rest = [other for other in table.columns if other != name]
     problems.tell(f"columns not read of {table.path.name}: {', '.join(rest)}", len(rest))
     for line, row in table.rows:
         value = row.get(name)

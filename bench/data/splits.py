@@ -20,6 +20,8 @@ ALIASES = {
 SPLIT_OF = {alias: split for split, aliases in ALIASES.items() for alias in aliases}
 LESS = ("_pairwise", ".small")
 """Endings of files that are a split where it has no other: PaddleNLP's ranking sets, and MS MARCO's smaller dev."""
+NAMES = {alias + ending for alias in SPLIT_OF for ending in ("", *LESS)}
+"""The stems of all files that are a split."""
 
 SUFFIXES = (".tsv", ".csv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet")
 TABLE = re.compile(rf"(.+?)(-\d+-of-\d+)?({'|'.join(map(re.escape, SUFFIXES))})(\.gz)?", re.IGNORECASE)
@@ -102,13 +104,18 @@ class Folder:
                 self._read.add(entry)
 
     def parts(self) -> list[tuple[str, str, Path]]:
-        """``(part, split, file)`` of each file that may name a part and was not read: ``dev_hard``, ``dev``."""
-        found = []
+        """``(part, split, file)`` of each file that may name a part and was not read: ``dev_hard``, ``dev``.
+
+        Raises :class:`UserError` when two files may be one part.
+        """
+        found: dict[str, tuple[str, str, Path]] = {}
         for path, stem in self.tables.items():
             if path not in self._read and (match := PART.fullmatch(stem)):
                 split = SPLIT_OF[match[1]]
-                found.append((split + match[2], split, path))
-        return found
+                part = (split + match[2], split, path)
+                if (other := found.setdefault(part[0], part)) != part:
+                    raise UserError(f"{self.path}: {other[2].name} and {path.name} both exist; keep one of them")
+        return list(found.values())
 
     def took(self, path: Path) -> None:
         """Note that an entry was read."""

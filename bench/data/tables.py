@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from bench.data.columns import is_name, looks_like_name
+from bench.data.columns import PASSAGE, is_name, looks_like_name
 from bench.data.delimited import NAMES, Rows, dialect_of, rows, with_header
 from bench.data.lines import head, lines, missing
 from bench.data.validation import Problems
@@ -76,11 +76,14 @@ def read_table(
 def _delimited(path: Path, problems: Problems, wanted: Sequence[str], one_column: bool) -> Table:
     dialect = dialect_of(path, one_column)
     problems.tell("cells in quotation marks, which were kept", dialect.bare)
+    if dialect.quoted and dialect.separator == "\t":
+        problems.tell(f"{path.name} has quotation marks as csv writers set them, which are no part of the texts")
 
     def is_header(cells: Sequence[str]) -> bool:
+        if len(cells) == 1:
+            return one_column and cells[0].lower() in PASSAGE
         known = sum(map(is_name, cells))
-        wide = len(cells) > 1 or one_column
-        return wide and known > 0 and (known == len(cells) or all(map(looks_like_name, cells)))
+        return known == len(cells) or (known > 1 and all(map(looks_like_name, cells)))
 
     found = with_header(rows(path, dialect, problems), wanted, is_header)
     kind = f"{NAMES[dialect.separator]}-separated"

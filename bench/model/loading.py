@@ -55,6 +55,8 @@ def load(source: str, told: Description, config: EncoderConfig) -> Loaded:
     except UserError:
         raise
     except Exception as error:
+        if "trust_remote_code" in str(error):  # of the tokenizer alone
+            raise _untrusted(source) from error
         where = "in this directory" if local else "on this machine or on the hub"
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"encoder={source}: no usable encoder {where}: {reason}") from error
@@ -69,11 +71,15 @@ def _configuration(source: str, options: dict[str, Any], config: EncoderConfig) 
     if "sentence_transformers" in told:
         raise UserError(f"encoder={source} is a CrossEncoder, which scores pairs and gives no vector of a text")
     if {"AutoConfig", "AutoModel"} & (told.get("auto_map") or {}).keys() and not config.trust_remote_code:
-        raise UserError(
-            f"encoder={source} has program code of its own, which loading it would run; look at it, then set "
-            "encoder.trust_remote_code=true"
-        )
+        raise _untrusted(source)
     return AutoConfig.from_pretrained(source, **options)
+
+
+def _untrusted(source: str) -> UserError:
+    return UserError(
+        f"encoder={source} has program code of its own, which loading it would run; look at it, then set "
+        "encoder.trust_remote_code=true"
+    )
 
 
 def _class_of(source: str, about: Any, config: EncoderConfig) -> Any:

@@ -58,8 +58,8 @@ def build(config: EncoderConfig, texts: Sequence[str], device: torch.device, see
         reason = str(error) if isinstance(error, Unsupported) else f"{type(error).__name__}: {error}"
         hint = "; encoder.pooling=mean would read its transformer alone" if isinstance(error, Unsupported) else ""
         raise UserError(f"{place}: not a readable Sentence Transformers directory ({reason}){hint}") from error
-    if told.prompts and not any(told.prefixes) and config.query_prefix is None:
-        names = ", ".join(told.prompts)
+    names = ", ".join(name for name, text in told.prompts.items() if text)
+    if names and not any(told.prefixes) and config.query_prefix is None:
         log.warning("encoder=%s: its prompts (%s) name neither queries nor passages; none is used", config.name, names)
     return prepare(encoder, device)
 

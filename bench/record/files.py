@@ -97,7 +97,11 @@ class RecordFiles(ABC):
 
         try:
             file = parquet.ParquetFile(self.source(name))
-            return file.read(columns=None if columns is None else list(columns), use_threads=False)
+            table = file.read(columns=None if columns is None else list(columns), use_threads=False)
+            table.validate(full=True)
+            if len(set(table.column_names)) < table.num_columns:
+                raise ValueError("two columns have one name")
+            return table.replace_schema_metadata(None)  # what pandas notes of itself is not needed, and may be damaged
         except FileNotFoundError:
             raise
         except (OSError, ValueError, MemoryError, OverflowError, pa.ArrowException) as error:

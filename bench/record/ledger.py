@@ -54,11 +54,20 @@ def read(runs_dir: Path) -> Ledger:
             ledger.failed.append(record)
         elif record.status != "finished":
             continue
-        elif all(value is None for value in record.metrics.values()):
-            ledger.skipped.append((path, "has no metric"))
+        elif lost := _lost(record):
+            ledger.skipped.append((path, f"has no {lost}"))
         else:
             (ledger.searched if record.run_id in searched else ledger.records).append(record)
     return ledger
+
+
+def _lost(record: Record) -> str | None:
+    """A metric that every finished run of these settings has, and the record lacks."""
+    if all(value is None for value in record.metrics.values()):
+        return "metric"
+    curve, cut_offs = record.evaluation_schema.curve, record.config.get("eval", {}).get("ks", ())
+    names = [f"{curve}@{k}" for k in cut_offs] if curve is not None and isinstance(cut_offs, list | tuple) else []
+    return next((name for name in names if record.metrics.get(name) is None), None)
 
 
 def searched_in(files: RecordFiles) -> tuple[set[str], list[tuple[Path, str]]]:

@@ -36,9 +36,9 @@ class Record:
 
     ``cost`` holds ``train_s``, ``encode_s``, ``index_s``, ``search_s``, ``mine_s`` (seconds),
     ``pairs_per_s``, ``texts_per_s``, ``peak_memory_mb`` and ``texts_encoded``. ``data`` holds ``name``,
-    ``fingerprint`` and ``counts``; ``selection`` the step that was kept and the metric that chose it;
-    ``training`` the ``telemetry`` of the run's batches (the mean of each scalar of
-    :func:`bench.train.telemetry.measure` over all steps, by stage where there are several) and ``warnings``;
+    ``fingerprint``, ``counts`` and ``notices`` (what reading joined or left out, by kind); ``selection`` the step that
+    was kept and the metric that chose it; ``training`` the ``telemetry`` of the run's batches (the mean of each scalar
+    of :func:`bench.train.telemetry.measure` over all steps, by stage where there are several) and ``warnings``;
     ``config`` the whole resolved configuration; ``command`` the shortest command that repeats the run;
     ``started`` and ``finished`` are UTC, ISO 8601; ``error`` says why a run failed; ``evaluation`` names the kind of
     evaluation, see :mod:`bench.record.schema`. ``items`` counts what was measured: ``items`` in all (of retrieval:
@@ -72,7 +72,7 @@ class Record:
 
     def __post_init__(self) -> None:
         wrong = (misfit(getattr(self, name), kind, name) for name, kind in _kinds().items())
-        if why := next(filter(None, wrong), None) or implausible(self):
+        if why := next(filter(None, wrong), None) or implausible(vars(self)):
             raise ValueError(why)
 
     @cached_property

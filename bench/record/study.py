@@ -113,7 +113,10 @@ def read_trials(files: RecordFiles, directory: str) -> DataFrame:
         raise FileError(files.root / name, "is missing; run the study's command to write it again") from None
     if missing := [column for column in COLUMNS if column not in table.column_names]:
         raise FileError(files.root / name, f"has no column {missing[0]}; run the study's command to write it again")
-    frame: DataFrame = table.to_pandas(ignore_metadata=True)
+    try:
+        frame: DataFrame = table.to_pandas()
+    except (ValueError, OverflowError) as error:
+        raise FileError(files.root / name, f"cannot be read ({error})") from error
     if not pd.api.types.is_numeric_dtype(frame["value"]) and frame["value"].notna().any():
         raise FileError(files.root / name, "has values that are no numbers; run the study's command to write it again")
     words = [str(c) for c in frame if c not in COLUMNS and not pd.api.types.is_numeric_dtype(frame[c])]

@@ -52,7 +52,7 @@ def carry_out(run: ActiveRun, started: Record, prepared: Prepared, evaluation: E
     """All steps of one run, from :func:`prepare` to its finished record. ``started`` is the initial record."""
     data = prepared.data
     for what, number in data.notices.items():
-        log.warning("%s: %s: %s", data.name, what, f"{number:,}")
+        log.warning("%s: %s%s", data.name, what, f" ({number:,})" if number > 1 else "")
     gone = lost(data, prepared.queries, prepared.passages)
     for told in warnings(gone, data.counts, prepared.encoder.config):
         log.warning(told)

@@ -188,7 +188,7 @@ class _Stage:
         if goes_on:
             directory.truncate_history(before + step if before + step else -1)
         for row in directory.history() if step else ():
-            if before < row["step"] <= before + step:
+            if before < row.get("step", before) <= before + step:
                 _track(self.run, row)
         if goes_on and step:
             log.info("resuming from step %d", before + step)

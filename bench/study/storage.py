@@ -117,8 +117,8 @@ def _shown(url: str) -> str:
 
 
 def _secrets(url: str) -> set[str]:
-    """The password and the values of the query, as they are written and decoded, in the pieces they may be read as."""
-    query = re.sub(r"(?:^|[?&;])[\w.]+=", "&", "".join(re.findall(r"[?;].*", url)))
-    found = [*re.findall(r"://[^:/@]*:(.*)@", url), query]
+    """The password and the secrets of the query, as they are written and decoded, in the pieces they may be read as."""
+    found = re.findall(r"://[^:/@]*:(.*)@", url)
+    found += re.findall(r"(?i)[?&;][^=&;]*(?:pass|pwd|token|secret|key)[^=&;]*=(.*)", url)
     forms = [form for secret in found for form in (secret, unquote_plus(secret))]
     return {piece for form in forms for piece in re.split(r"[@/:?&;#=\s]", form)} - {""}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from strategies import Strategy
 
-MOSTLY = 0.5  # share of empty places for negatives above which there is a warning
+MOSTLY = 0.5  # share of places for negatives that are empty or masked above which there is a warning
 
 
 def diagnose(strategy: Strategy, row: Mapping[str, float], step: int, over: bool) -> Iterator[str]:
@@ -28,6 +28,11 @@ def diagnose(strategy: Strategy, row: Mapping[str, float], step: int, over: bool
         yield (
             f"most places for negatives are empty: up to step {step} {free:.0%} of the {wanted.n} a query, since too "
             "few passages are eligible; use smaller margins, more ranks or a smaller n"
+        )
+    if (masked := row.get("drawn_labelled", 0.0)) > MOSTLY:
+        yield (
+            f"most negatives are positives: up to step {step} {masked:.0%} of the {wanted.n} a query are labelled "
+            "relevant to it, so they are masked; look at the data with bench data inspect"
         )
     if over and wanted.queue and step <= wanted.warmup:
         yield f"the queue was never used: it counts after strategy.warmup={wanted.warmup} steps; training had {step}"

@@ -163,4 +163,4 @@ def fits(places: Sequence[float], labels: Sequence[str], size: float, width: flo
     """Whether labels centred at ``places`` (rising inches of an axis of ``width``) have a gap and end near the axis."""
     half = [text_width(label, size) / 2 for label in labels]
     apart = all(b - a >= half[n] + half[n + 1] + 0.07 for n, (a, b) in enumerate(pairwise(places)))
-    return apart and places[0] - half[0] >= -BESIDE and places[-1] + half[-1] <= width + BESIDE
+    return not half or (apart and places[0] - half[0] >= -BESIDE and places[-1] + half[-1] <= width + BESIDE)

@@ -14,6 +14,7 @@ from reports.figures.style import Drawing, short
 _NO_SETTING = ("strategy", "number", "state", "value", "started", "ended")
 ACROSS = 2  # panels beside each other
 TALL = 1.9  # inches of a panel
+NARROWEST = 2.3  # inches: a panel is never narrower
 MOST = 20  # characters of a choice
 
 
@@ -29,13 +30,14 @@ def response(trials: pd.DataFrame, told: Mapping[str, Any]) -> Drawing | None:
     measure = told["selected_by"] or told["comparison"]["metric"]
     strategies = sorted(map(str, complete.strategy.unique()))
     named = [*map(short, strategies)] if len(strategies) > 1 else []
-    words = [short(choice, MOST) for setting in settings for choice in _choices(complete[setting])]
+    words = [[short(choice, MOST) for choice in _choices(complete[setting])] for setting in settings]
+    upright = [word for of_one in words if not _level(of_one, NARROWEST) for word in of_one]
     note = f"{measure}, percent, of every trial." + (" A ring marks the best." if told["selected_by"] else "")
     titles = [setting.removeprefix("strategy.") for setting in settings]
-    ticks = 0.25 + widest(words, SMALL)  # words may stand upright
+    ticks = 0.25 + widest(upright, SMALL)
     figure, axes = framed(TALL, titles=titles, across=ACROSS, ticks=ticks, note=note, legend=named)
     drawing = Drawing(figure, f"{measure} of {len(complete)} trials against {', '.join(settings)}: {told['asks']}")
-    for axis, setting in zip(axes, settings, strict=True):
+    for axis, setting, labels in zip(axes, settings, words, strict=True):
         choices = _choices(complete[setting])
         for number, strategy in enumerate(strategies):
             shown = complete[complete.strategy == strategy].dropna(subset=[setting])
@@ -50,7 +52,9 @@ def response(trials: pd.DataFrame, told: Mapping[str, Any]) -> Drawing | None:
                 best = y.index(max(y))
                 axis.scatter([x[best]], [y[best]], s=75, facecolors="none", edgecolors=f"C{number % 10}")
         if choices:
-            _named(axis, [short(choice, MOST) for choice in choices])
+            axis.set_xlim(-0.5, len(labels) - 0.5)
+            level = _level(labels, size_of(axis)[0])
+            axis.set_xticks(range(len(labels)), labels, fontsize=SMALL, rotation=0 if level else 90)
         else:
             numbers = [*map(float, complete[setting].dropna())]
             (logarithmic if setting in told["logarithmic"] else linear)(axis, numbers, wanted=numbers)
@@ -67,10 +71,6 @@ def _choices(values: pd.Series) -> list[str]:
     return [] if numeric else [*dict.fromkeys(map(str, values.dropna()))]
 
 
-def _named(axis: Any, words: Sequence[str]) -> None:
-    """Label the places of ``words``, upright where they do not fit beside each other."""
-    axis.set_xlim(-0.5, len(words) - 0.5)
-    width, _ = size_of(axis)
-    places = [(n + 0.5) / len(words) * width for n in range(len(words))]
-    level = fits(places, words, SMALL, width)
-    axis.set_xticks(range(len(words)), words, fontsize=SMALL, rotation=0 if level else 90)
+def _level(words: Sequence[str], width: float) -> bool:
+    """Whether the words fit beside each other below an axis of ``width`` inches."""
+    return fits([(n + 0.5) / len(words) * width for n in range(len(words))], words, SMALL, width)

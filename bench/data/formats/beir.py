@@ -56,12 +56,9 @@ def read(path: Path, reading: Reading) -> DataSet:
             builder.corpus(text)
     for split, files in _judged(folder, problems).items():
         for file in files:
-            relevant, before = 0, len(problems.found)
             for line, query, passage, grade in _qrels(file, problems):
-                relevant += grade > 0
                 _judge(builder, split, (file, line), (query, texts.get(query)), (passage, passages.get(passage)), grade)
-            if not relevant and len(problems.found) == before:
-                problems.add(file, 0, "no pair with a score over 0")
+        builder.require(split, files)
     folder.tell_unread(problems)
     return builder.build(path)
 

@@ -42,6 +42,8 @@ def read(source: str, reading: Reading) -> DataSet:
     builder = Builder(source.removeprefix(PREFIX), problems)
     corpus_of_rows(builder, splits)
     relate(builder, splits)
+    for split, rows in splits.items():
+        builder.require(split, [rows[0].at[0] if rows else Path(f"{source}/{split}")])
     return builder.build(Path(source))
 
 

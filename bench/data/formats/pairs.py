@@ -5,7 +5,7 @@ may have ``corpus`` (one passage a row), ``unsupervised`` (one text a row) and p
 ``dev``. A single file is cut into splits. Each file is a table of any kind that :mod:`bench.data.tables` reads, so that
 the layouts of PaddleNLP, FlagEmbedding, Sentence Transformers, Tevatron and of a spreadsheet are all read here.
 
-DataSource of the layouts: PaddleNLP, ``applications/neural_search/recall/in_batch_negative/data.py``;
+Source of the layouts: PaddleNLP, ``applications/neural_search/recall/in_batch_negative/data.py``;
 github.com/FlagOpen/FlagEmbedding, ``examples/finetune/embedder/README.md``; Sentence Transformers, "Dataset overview";
 github.com/texttron/tevatron, "Data format".
 """
@@ -20,7 +20,7 @@ from bench.data.dataset import DataSet
 from bench.data.formats import labelled
 from bench.data.formats.base import Format, Reading
 from bench.data.rows import Entry, entries, hold_out, texts
-from bench.data.splits import SPLIT_OF, Folder, stem_of
+from bench.data.splits import NAMES, Folder, stem_of
 from bench.data.tables import read_table
 from bench.data.validation import Problems
 
@@ -44,18 +44,20 @@ def read(path: Path, reading: Reading) -> DataSet:
         folder.took(alone)
         return _single(alone, path.name, folder, reading, problems)
     builder = Builder(path.name, problems)
+    files = folder.splits(problems)
     splits = {
-        split: [entry for file in files for entry in _entries(file, split, reading, problems)]
-        for split, files in folder.splits(problems).items()
+        split: [row for file in of for row in _entries(file, split, reading, problems)] for split, of in files.items()
     }
     if reading.cut:
         splits = cut(splits, problems)
     if corpus := next(filter(None, map(folder.named, CORPUS)), []):
-        for file in corpus:
-            _corpus(builder, file, reading, problems)
+        if not sum(_corpus(builder, file, reading, problems) for file in corpus):
+            problems.raise_if_any()  # every positive would be missing
     else:
         corpus_of_rows(builder, splits)
     relate(builder, splits)
+    for split, of in files.items():
+        builder.require(split, of)
     for name, split, file in folder.parts():
         if split in splits and name not in UNSUPERVISED:
             folder.took(file)
@@ -72,6 +74,7 @@ def _single(path: Path, name: str, folder: Folder | None, reading: Reading, prob
     splits = cut({"train": _entries(path, "train", reading, problems)}, problems)
     corpus_of_rows(builder, splits)
     relate(builder, splits)
+    builder.require("train", [path])
     if folder is not None:
         folder.tell_unread(problems)
     return builder.build(path)
@@ -80,7 +83,7 @@ def _single(path: Path, name: str, folder: Folder | None, reading: Reading, prob
 def _only_table(folder: Folder) -> Path | None:
     """The file of a directory that has one file of rows, which is no split."""
     (only, *others) = [*folder.tables, None]
-    fits = only is not None and others == [None] and folder.tables[only] not in (*SPLIT_OF, *CORPUS[0], *UNSUPERVISED)
+    fits = only is not None and others == [None] and folder.tables[only] not in (*NAMES, *CORPUS[0], *UNSUPERVISED)
     return only if fits else None
 
 
@@ -96,10 +99,13 @@ def _texts(path: Path, reading: Reading, problems: Problems) -> Iterable[str]:
     return () if table is None else texts(table, chosen, problems)
 
 
-def _corpus(builder: Builder, path: Path, reading: Reading, problems: Problems) -> None:
-    for text in _texts(path, reading, problems):
+def _corpus(builder: Builder, path: Path, reading: Reading, problems: Problems) -> int:
+    """Add the passages of a file; how many there are."""
+    found = list(_texts(path, reading, problems))
+    for text in found:
         builder.corpus(text)
         builder.show(path, [("passage", text)])
+    return len(found)
 
 
 def _part(builder: Builder, name: str, split: str, path: Path, reading: Reading) -> None:
@@ -130,7 +136,7 @@ def corpus_of_rows(builder: Builder, splits: Mapping[str, Sequence[Entry]]) -> N
     named = dict.fromkeys(text for row in rows for text, _ in (*row.positives, *row.negatives))
     for text in named:
         builder.corpus(text)
-    builder.problems.tell("passages that rows name, which are the corpus: there is no file of it", len(named))
+    builder.problems.tell("passages that the rows name: they are the corpus, as there is no corpus file", len(named))
 
 
 def relate(builder: Builder, splits: Mapping[str, Sequence[Entry]]) -> None:
@@ -162,12 +168,12 @@ def _fits(place: Path) -> bool:
         return stem_of(place.name) is not None
     folder = Folder(place)
     judged = any(entry.name.lower().startswith(("queries", "topics", "qrels")) for entry in folder.entries)
-    return folder.has(SPLIT_OF) or (not judged and (folder.has(CORPUS[0]) or _only_table(folder) is not None))
+    return folder.has(NAMES) or (not judged and (folder.has(CORPUS[0]) or _only_table(folder) is not None))
 
 
 FORMAT = Format(
     "rows of pairs",
-    "train, dev, test and corpus as .tsv, .csv, .txt, .jsonl, .json or .parquet, or one such file",
+    "train.tsv, train.csv, train.jsonl, train.json or train.parquet, with dev, test and corpus, or one such file",
     _fits,
     read,
 )

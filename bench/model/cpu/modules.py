@@ -75,5 +75,5 @@ def quicken(model: nn.Module) -> None:
             module.__class__ = ByteDropout
         elif type(module) is nn.LayerNorm:
             module.__class__ = AutocastLayerNorm
-        elif type(module) is nn.Embedding and module.num_embeddings <= SMALL_TABLE:
+        elif type(module) is nn.Embedding and module.num_embeddings <= SMALL_TABLE and module.max_norm is None:
             module.__class__ = SmallEmbedding
