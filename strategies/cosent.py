@@ -16,13 +16,13 @@ from strategies.negatives import Negatives, NoNegatives
 @register("cosent")
 @dataclass(frozen=True)
 class CoSENT(Strategy):
-    """Every two pairs of the batch whose order by cosine is not that by score add to one logarithm.
+    """The order of a batch's pairs by cosine, fitted to their order by score.
 
     ``L = log(1 + sum exp(s (c_i - c_j)))`` over all pairs ``i`` and ``j`` of the batch with ``y_i < y_j``: ``c`` are
     the cosines of pairs and ``y`` their scores. Only the order of scores counts, as in Spearman's correlation. The
-    loss is one term a batch. For telemetry each pair has a share of it, ``n L w_i``: ``w_i`` is half the part of the
-    sum that ``i`` is in, and a constant for the gradient. So the mean is ``L`` with the gradient of ``L``, and pairs
-    that are in order with all others have no share.
+    loss is one term for the whole batch. Each of its ``n`` pairs has ``n w_i L`` of it: ``w_i``, a constant for the
+    gradient, is half the part of the sum whose terms have pair ``i``. Their mean is ``L``, with the gradient of
+    ``L``, and a pair that is in order with all others has next to nothing of it.
 
     Source: CoSENT (Su 2022; Huang et al. 2024), scale 20, as in Sentence Transformers ``CoSENTLoss``; text2vec's
     CoSENT with BERT base on the Chinese STS-B test: Spearman 79.27, and with a softmax classifier 66.41.

@@ -140,7 +140,8 @@ def assert_same_of_pairs(strategy: Any, ours: LabelledBatch, theirs: Tensor) -> 
     """The same loss, and the same gradients on the vectors of both sides."""
     loss, inputs = strategy.loss(ours).value, (ours.left_raw, ours.right_raw)
     torch.testing.assert_close(loss, theirs)
-    for left, right in zip(*(torch.autograd.grad(each, inputs, retain_graph=True) for each in (loss, theirs))):
+    mine, others = (torch.autograd.grad(each, inputs, retain_graph=True) for each in (loss, theirs))
+    for left, right in zip(mine, others, strict=True):
         torch.testing.assert_close(left, right, rtol=1e-6, atol=1e-9)
 
 

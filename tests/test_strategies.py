@@ -308,8 +308,12 @@ def kill_at(step: int) -> Callable[[int], None]:
     return check
 
 
+@pytest.mark.parametrize("name", [name for name in STRATEGIES if name != "softmax_nli"])
 def test_training_raises_recall(name: str, tmp_path: Path) -> None:
-    """Of a strategy that only learns from a teacher, its agreement with the teacher."""
+    """Of a strategy that only learns from a teacher, its agreement with the teacher.
+
+    A classifier need not raise any: its loss has no cosine. That it falls is tested with its head.
+    """
     strategy = registered()[name]()
     unlabelled = [isinstance(stage.examples, TwoViews) for stage in strategy.stages()]
     training = Training(strategy, directory=tmp_path, epochs=12, lr=3e-3, dropout=0.1 if any(unlabelled) else 0.0)
