@@ -40,7 +40,7 @@ class SimilarityDistillation(Strategy):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.teacher == "data":
-            raise ValueError("strategy.teacher=data has scores but no vectors; name an encoder, a directory or a run")
+            raise ValueError("strategy.teacher=data has scores but no vectors; name an encoder")
 
     @property
     def negatives(self) -> Negatives:

@@ -138,6 +138,12 @@ def test_what_cannot_be_had_is_told(name: str, knobs: dict[str, Any], message: s
         check(registered()[name](**knobs), BARE)
 
 
+@pytest.mark.parametrize(("name", "knob"), [("guided", "by"), ("similarity_distil", "teacher")])
+def test_scores_are_no_guide_of_a_loss_on_vectors(name: str, knob: str) -> None:
+    with pytest.raises(ValueError, match=f"strategy.{knob}=data has scores but no vectors; name an encoder"):
+        registered()[name](**{knob: "data"})
+
+
 GRADES, CLASSES = (DATA.tasks[name]["train"] for name in ("similarity", "inference"))
 
 

@@ -74,13 +74,19 @@ class _Scored:
 def view(guide: Guide, context: NegativesContext, sides: Callable[[Prepared], tuple[Side, Side]], drawn: Ids) -> View:
     """The view of ``guide`` of the batches' two ``sides``, which depend on the encoder that reads them.
 
-    ``drawn`` are the ids of all passages that can be sampled besides.
+    ``drawn`` are the ids of all passages that can be sampled besides. Sides of the same texts are embedded once.
     """
     if guide.by == "data":
         return _Scored(context.pairs)
     prepared = context.encoder(guide.by)
     (queries, asked), (passages, held) = sides(prepared)
-    name = "embedding for a guide"
-    left, first = embed(prepared, queries, asked, context.cache, context.task, name)
-    right, second = embed(prepared, passages, np.union1d(held, drawn), context.cache, context.task, name)
+    held = np.union1d(held, drawn)
+
+    def seen(tokens: Tokens, rows: Ids) -> tuple[Vectors, Cost]:
+        return embed(prepared, tokens, rows, context.cache, context.task, "embedding for a guide")
+
+    if passages is queries:
+        both, cost = seen(queries, np.union1d(asked, held))
+        return _Encoded(both, both, cost)
+    (left, first), (right, second) = seen(queries, asked), seen(passages, held)
     return _Encoded(left, right, first + second)
