@@ -158,8 +158,8 @@ GRADES, CLASSES = (DATA.tasks[name]["train"] for name in ("similarity", "inferen
         ("softmax_nli", {}, {"b": {"train": replace(CLASSES, label=CLASSES.label * 0 + 1)}}, "have the class neutral"),
         ("softmax_nli+cosent", {}, {"b": {"train": CLASSES}}, "strategy cosent: .*no training pairs with scores"),
         ("similarity_distil", {"texts": "tasks"}, {}, "no training pairs of a similarity task or an inference set"),
-        ("similarity_distil", {}, {"a": {"train": GRADES}}, "no train split"),
-        ("mnr", {}, {"a": {"train": GRADES}}, "no train split"),
+        ("mnr", {}, {}, "no train split"),
+        ("mnr", {}, {"a": {"train": GRADES}}, "a score or a class, but none of a query and a passage"),
     ],
 )
 def test_labels_that_cannot_be_had_are_told(

@@ -86,8 +86,14 @@ def _two_views(declaration: TwoViews, data: DataSet) -> None:
 
 @_check.register
 def _pairs(declaration: LabelledPairs, data: DataSet) -> None:
-    if "train" not in data.splits:
-        raise UserError(f"data set {data.name} has no train split; train.max_steps=0 evaluates the encoder untrained")
+    if "train" in data.splits:
+        return
+    if data.text_pairs("train"):
+        raise UserError(
+            f"data set {data.name} has training pairs with a score or a class, but none of a query and a passage; "
+            "choose a strategy whose examples are ScoredPairs or ClassifiedPairs (bench list)"
+        )
+    raise UserError(f"data set {data.name} has no train split; train.max_steps=0 evaluates the encoder untrained")
 
 
 @_check.register
