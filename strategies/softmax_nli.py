@@ -20,15 +20,16 @@ class SoftmaxClassifier(Strategy):
     """Cross-entropy of a pair's class, predicted by a linear layer on both vectors and their difference.
 
     ``L_i = -log softmax(W [u, v, |u - v|] + b)_y`` with the vectors ``u`` and ``v`` before they are normalised. The
-    layer has ``classes`` outputs and is trained with the encoder; only the encoder is evaluated and saved. Cosines
-    are not part of the loss, unlike in :class:`strategies.mnr.MultipleNegativesRanking` and
-    :class:`strategies.cosent.CoSENT`.
+    layer has ``classes`` outputs and is trained with the encoder; only the encoder is evaluated and saved. ``product``
+    adds ``u * v``, element by element, to its inputs. Cosines are not part of the loss, unlike in
+    :class:`strategies.mnr.MultipleNegativesRanking` and :class:`strategies.cosent.CoSENT`.
 
-    Source: Sentence-BERT (Reimers and Gurevych 2019), Sentence Transformers ``SoftmaxLoss``, without the product
-    ``u * v`` (nli-bert-base on the STS benchmark: Spearman 77.12).
+    Source: Sentence-BERT (Reimers and Gurevych 2019), Sentence Transformers ``SoftmaxLoss`` (nli-bert-base on the
+    STS benchmark: Spearman 77.12).
     """
 
     classes: int = knob(3, least=2, source="Sentence-BERT: entailment, neutral, contradiction")
+    product: bool = knob(False, choices=(False, True), source="SoftmaxLoss concatenation_sent_multiplication")
 
     @property
     def negatives(self) -> Negatives:
@@ -39,11 +40,11 @@ class SoftmaxClassifier(Strategy):
         return ClassifiedPairs(self.classes)
 
     def head(self, dim: int) -> nn.Module:
-        return nn.Linear(3 * dim, self.classes)
+        return nn.Linear((4 if self.product else 3) * dim, self.classes)
 
     def loss(self, batch: LabelledBatch) -> Loss:
         if batch.head is None:
             raise TypeError("softmax_nli needs its head")
         u, v = batch.left_raw, batch.right_raw
-        logits = batch.head(torch.cat([u, v, (u - v).abs()], dim=1))
-        return Loss(cross_entropy(logits, batch.label, reduction="none"))
+        features = [u, v, (u - v).abs(), *([u * v] if self.product else [])]
+        return Loss(cross_entropy(batch.head(torch.cat(features, dim=1)), batch.label, reduction="none"))

@@ -154,18 +154,19 @@ def test_cosent(scores: list[float]) -> None:
     assert_same_of_pairs(registered()["cosent"](), ours, told)
 
 
-def test_softmax_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("product", [False, True])
+def test_softmax_classifier(monkeypatch: pytest.MonkeyPatch, product: bool) -> None:
     import importlib
 
     module = importlib.import_module("sentence_transformers.sentence_transformer.losses.softmax")
     monkeypatch.setattr(module, "embed_columns", lambda model, features: features)
-    strategy = registered()["softmax_nli"]()
+    strategy = registered()["softmax_nli"](product=product)
     ours = labelled(torch.tensor([0, 1, 2, 2, 0, 1]), strategy.head(D).double())
     theirs = st.SoftmaxLoss.__new__(st.SoftmaxLoss)
     nn.Module.__init__(theirs)
     for name, value in {
         "num_labels": 3, "concatenation_sent_rep": True, "concatenation_sent_difference": True,
-        "concatenation_sent_multiplication": False, "loss_fct": nn.CrossEntropyLoss(),
+        "concatenation_sent_multiplication": product, "loss_fct": nn.CrossEntropyLoss(),
     }.items():  # fmt: skip
         setattr(theirs, name, value)
     theirs.model, theirs.classifier = nn.Identity(), ours.head
