@@ -34,6 +34,11 @@ class Batch:
     guide: Batch | None = None
     head: nn.Module | None = None
 
+    @property
+    def texts(self) -> Tensor:
+        """[Q + C, d] every text of the batch: the queries, then the candidates."""
+        return torch.cat([self.queries, self.candidates])
+
     @cached_property
     def similarity(self) -> Tensor:
         """[Q, C] cosine of every query with every candidate."""
@@ -91,8 +96,9 @@ class LabelledBatch:
     """B pairs of texts after encoding, each with a class or a score.
 
     ``left`` and ``right`` [B, d] have unit length; ``left_raw`` and ``right_raw`` [B, d] are the same vectors before
-    normalisation. ``label`` [B] holds classes (int64) or scores (float32). ``head`` is the module that the strategy
-    declares, or None. There are no negatives.
+    normalisation. ``label`` [B] holds classes (int64) or scores (float32); it is 0 where labels are not used. ``head``
+    is the module that the strategy declares, or None. ``guide`` is the same batch, embedded by another, frozen model,
+    whose raw vectors are its unit vectors; None where the strategy declares no guide. There are no negatives.
     """
 
     left: Tensor
@@ -101,6 +107,12 @@ class LabelledBatch:
     right_raw: Tensor
     label: Tensor
     head: nn.Module | None = None
+    guide: LabelledBatch | None = None
+
+    @property
+    def texts(self) -> Tensor:
+        """[2B, d] every text of the batch: the left ones, then the right ones."""
+        return torch.cat([self.left, self.right])
 
     @cached_property
     def similarity(self) -> Tensor:
@@ -110,7 +122,7 @@ class LabelledBatch:
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss as one term per example (a query, or a labelled pair); the batch's loss is their mean.
+    """A loss as one term per example (a query, a pair, or a text); the batch's loss is their mean.
 
     ``per_example`` [n] has the single terms, so that telemetry can measure the share of terms above zero.
     """

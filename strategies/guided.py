@@ -35,6 +35,11 @@ class Guided(Strategy):
     contrast_passages: bool = knob(True, choices=(True, False), source="GISTEmbedLoss contrast_positives")
     mined: int = knob(0, low=0, high=7, least=0, source="GISTEmbedLoss takes triplets too")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.by == "data":
+            raise ValueError("strategy.by=data has scores but no vectors; name an encoder")
+
     @property
     def negatives(self) -> Negatives:
         return Mined(self.mined) if self.mined else InBatch()

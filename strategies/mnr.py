@@ -35,7 +35,9 @@ class MultipleNegativesRanking(Strategy):
     Source: Sentence Transformers ``MultipleNegativesRankingLoss`` (scale 20, which is temperature 0.05;
     nli-mpnet-base-v2 on the STS benchmark: Spearman 86.53). Unlike there, passages labelled relevant to a
     query are never its negatives, nor are queries that share a positive with it, and a passage drawn twice
-    counts once.
+    counts once. So a batch may hold a text twice, which Sentence Transformers avoids by its ``NO_DUPLICATES``
+    sampler; only a passage with the words of the query itself is still a negative where it is not labelled. On an
+    inference set pairs are entailments, and ``provided=1`` adds a contradiction of the same premise.
     """
 
     scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="sentence-transformers MNR scale")

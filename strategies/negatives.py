@@ -19,6 +19,11 @@ class Negatives:
 
 
 @dataclass(frozen=True)
+class NoNegatives(Negatives):
+    """The loss pushes no query away from a passage."""
+
+
+@dataclass(frozen=True)
 class InBatch(Negatives):
     """The other queries' passages in the batch; nothing is sampled."""
 

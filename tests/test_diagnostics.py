@@ -21,6 +21,8 @@ def told(name: str, row: dict[str, float], step: int = 10, over: bool = False, *
         ("in_batch", {}, []),
         ("hardest_neg", {"active": 0.0}, ["every loss is zero"]),
         ("in_batch", {"active": 0.0, "negatives": 0.0}, ["no query has a negative"]),
+        ("similarity_distil", {"active": 0.0, "negatives": 0.0}, ["every loss is zero"]),
+        ("similarity_distil", {"negatives": 0.0}, []),
         ("mined_hard", {"drawn_free": 0.2}, []),
         ("mined_hard", {"drawn_free": 0.9}, ["most places for negatives are empty"]),
         ("provided_hard", {"drawn_labelled": 0.4}, []),

@@ -1,7 +1,7 @@
-"""Kinds of training that no strategy has yet: a head with weights of its own, and pairs with a class or a score.
+"""A head with weights of its own, and pairs with a class or a score: checkpoints, best weights, ranks, telemetry.
 
-Two throw-away strategies and two throw-away declarations show that the engine carries them: they train, are
-checkpointed, resume bit-equal and go through the gradient cache.
+What every registered strategy has to pass stands in ``test_strategies.py``. A throw-away one shows a head on a batch of
+queries and passages.
 """
 
 from __future__ import annotations
@@ -16,64 +16,15 @@ import torch
 import torch.nn.functional as F
 from ranks import together
 from torch import Tensor, nn
-from toys import CPU, DATA, Training
+from toys import CPU, Training
 
 from bench.model.embedding import encode
-from bench.negatives import check
-from bench.train.examples import ExampleSet, LabelledExamples, Texts, examples_of
 from bench.train.step import random_state, set_random_state
 from bench.train.telemetry import measure
 from bench.train.world import World
-from strategies import LabelledBatch, Loss, Strategy, registered
+from strategies import Batch, LabelledBatch, Loss, Strategy, registered
 from strategies.base import knob
-from strategies.examples import Examples
 from strategies.losses import cross_entropy
-
-
-@dataclass(frozen=True)
-class ThrowAwayPairs(Examples):
-    """Pairs of a query and a passage, of which every second is a true one; ``classes`` instead of scores."""
-
-    classes: bool = False
-
-
-@examples_of.register
-def _throw_away(declared: ThrowAwayPairs, texts: Texts) -> ExampleSet:
-    """Passages stand behind the queries in one store of tokens."""
-    both = texts.cut([*texts.data.queries, *texts.data.passages])
-    train = texts.data.splits["train"]
-    left = np.repeat(train.queries, 2)
-    right = np.stack([train.relevant.values[train.relevant.offsets[:-1]], (train.queries * 7 + 3) % 80], 1).ravel()
-    kind = np.int64 if declared.classes else np.float32
-    label = np.tile(np.array([1, 0], dtype=kind), len(train))
-    return LabelledExamples(both, left, right + len(texts.data.queries), label)
-
-
-@dataclass(frozen=True)
-class Scored(Strategy):
-    """Squared error of the cosine of each pair against its score."""
-
-    name = "scored"
-    examples = ThrowAwayPairs()
-
-    def loss(self, batch: LabelledBatch) -> Loss:
-        return Loss((batch.similarity - batch.label).square())
-
-
-@dataclass(frozen=True)
-class Classified(Strategy):
-    """Softmax over a linear layer on [u, v, |u - v|] of the vectors before they are normalised."""
-
-    name = "classified"
-    examples = ThrowAwayPairs(classes=True)
-
-    def head(self, dim: int) -> nn.Module:
-        return nn.Linear(3 * dim, 2)
-
-    def loss(self, batch: LabelledBatch) -> Loss:
-        assert batch.head is not None
-        u, v = batch.left_raw, batch.right_raw
-        return Loss(F.cross_entropy(batch.head(torch.cat([u, v, (u - v).abs()], 1)), batch.label, reduction="none"))
 
 
 @dataclass(frozen=True)
@@ -86,12 +37,13 @@ class Tempered(Strategy):
     def head(self, dim: int) -> nn.Module:
         return nn.ParameterDict({"log_scale": nn.Parameter(torch.tensor(self.scale).log())})
 
-    def loss(self, batch: LabelledBatch) -> Loss:
+    def loss(self, batch: Batch) -> Loss:
         assert isinstance(batch.head, nn.ParameterDict)
         return Loss(cross_entropy(batch, 1.0) * 0 + cross_entropy(batch, batch.head["log_scale"].exp()))
 
 
-KINDS: list[Callable[[], Strategy]] = [Scored, Classified, Tempered]
+Scored, Classified = registered()["cosent"], registered()["softmax_nli"]
+KINDS: list[Callable[[], Strategy]] = [Classified, Tempered]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
@@ -104,7 +56,7 @@ def weights(training: Training) -> dict[str, Tensor]:
     return {key: value.clone() for key, value in training.encoder.state_dict().items()}
 
 
-def test_it_trains_and_the_loss_falls(kind: Callable[[], Strategy], tmp_path: Path) -> None:
+def test_the_loss_falls(kind: Callable[[], Strategy], tmp_path: Path) -> None:
     training = Training(kind(), directory=tmp_path, epochs=8, lr=3e-3, dropout=0.0)
     training.fit()
     losses = [event["loss"] for event in training.events]
@@ -112,15 +64,15 @@ def test_it_trains_and_the_loss_falls(kind: Callable[[], Strategy], tmp_path: Pa
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_the_gradient_cache_gives_the_gradient_of_the_whole_batch(kind: Callable[[], Strategy], dropout: float) -> None:
-    training = Training(kind(), dropout=dropout, micro_batch=5)
+def test_the_gradient_cache_gives_the_gradient_of_the_whole_batch(dropout: float) -> None:
+    training = Training(Tempered(), dropout=dropout, micro_batch=5)
     start = random_state(CPU)
     gradients = []
     for cached in (True, False):
         set_random_state(start, CPU)
         gradients.append(training.gradients(cached))
     assert gradients[0].keys() == gradients[1].keys()
-    assert any(name.startswith("head.") for name in gradients[0]) == (kind is not Scored)
+    assert any(name.startswith("head.") for name in gradients[0])
     for name, gradient in gradients[0].items():
         largest = gradient.abs().max().item()
         torch.testing.assert_close(gradient, gradients[1][name], rtol=0, atol=1e-4 * largest + 1e-7)
@@ -146,7 +98,7 @@ def test_killed_it_resumes_bit_equal_head_included(kind: Callable[[], Strategy],
     states = [torch.load(tmp_path / place / "last.pt", weights_only=True)["learner"] for place in ("whole", "killed")]
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
-    assert any(key.startswith("head.") for key in states[0]) == (kind is not Scored)
+    assert any(key.startswith("head.") for key in states[0])
 
 
 def test_the_best_weights_on_dev_are_the_head_s_too(tmp_path: Path) -> None:
@@ -159,8 +111,8 @@ def test_the_best_weights_on_dev_are_the_head_s_too(tmp_path: Path) -> None:
         assert torch.equal(value, best[f"encoder.{key}"])
 
 
-def test_two_ranks_give_the_gradient_of_one_device(kind: Callable[[], Strategy]) -> None:
-    trainings = [Training(kind(), dropout=0.0) for _ in range(3)]
+def test_two_ranks_give_the_gradient_of_one_device() -> None:
+    trainings = [Training(Tempered(), dropout=0.0) for _ in range(3)]
     stages = [(t, t.objective(t.strategy, t.directory), t.learner(t.strategy)) for t in trainings]
 
     def gradients(world: World) -> dict[str, Tensor]:
@@ -198,10 +150,6 @@ def test_the_measures_of_labelled_pairs_are_their_definitions() -> None:
     assert told["spread"].item() == pytest.approx(np.mean(spread))
 
 
-def test_a_strategy_of_labelled_pairs_passes_the_check_of_the_data() -> None:
-    check(Scored(), DATA)
-
-
 def test_the_head_is_no_part_of_the_encoder(tmp_path: Path) -> None:
     training = Training(Classified(), directory=tmp_path, max_steps=2)
     before = set(training.encoder.state_dict())
@@ -210,5 +158,5 @@ def test_the_head_is_no_part_of_the_encoder(tmp_path: Path) -> None:
     assert encode(training.encoder, training.queries, "fp32").shape[1] == training.encoder.dim
 
 
-def test_no_registered_strategy_has_a_head_yet() -> None:
-    assert all(kind().head(8) is None for kind in registered().values())
+def test_only_a_classifier_has_a_head() -> None:
+    assert [name for name, kind in registered().items() if kind().head(8) is not None] == ["softmax_nli"]

@@ -17,7 +17,7 @@ from bench.data.dataset import Ragged, Split
 from bench.errors import UserError
 from bench.negatives import NegativesContext, check, negative_sampler, view
 from bench.negatives.random_sampler import distinct, pick
-from strategies import registered
+from strategies import find, registered
 from strategies.examples import TwoViews
 from strategies.negatives import Guide, InBatch, Negatives, Provided, RandomGlobal
 
@@ -86,19 +86,18 @@ def test_declarations_by_default_sample_nothing() -> None:
 
 
 def test_a_guide_sees_the_batch_as_it_embeds_it(context: NegativesContext) -> None:
-    reach = np.arange(5, 60)
-    seen = view(Guide("another"), context, reach)
-    again = view(Guide("another"), context, reach)
+    sides = lambda reader: ((reader.queries, np.sort(TRAIN.queries)), (reader.passages, np.arange(5, 40)))  # noqa: E731
+    seen, again = (view(Guide("another"), context, sides, np.arange(30, 60)) for _ in range(2))
     queries, passages = TRAIN.queries[[3, 1]], np.array([7, 20, 59])
     left, right = seen.vectors(queries, passages)
     torch.testing.assert_close(seen.scores(queries, passages), left @ right.T)
     torch.testing.assert_close(left.norm(dim=1), torch.ones(2))
     np.testing.assert_array_equal(left, again.vectors(queries, passages)[0])
-    assert seen.cost == again.cost and seen.cost.texts == len(TRAIN) + len(reach)
+    assert seen.cost == again.cost and seen.cost.texts == len(TRAIN) + 55
 
 
 def test_scores_of_the_data_are_known_for_the_own_group_alone(context: NegativesContext) -> None:
-    seen = view(Guide("data"), context, np.arange(80))
+    seen = view(Guide("data"), context, lambda reader: pytest.fail("scores need no encoder"), np.arange(80))
     queries, passages = TRAIN.queries[[0, 9, 4]], np.arange(0, 80, 2)
     scores = seen.scores(queries, passages)
     assert seen.vectors(queries, passages) is None
@@ -139,7 +138,44 @@ def test_what_cannot_be_had_is_told(name: str, knobs: dict[str, Any], message: s
         check(registered()[name](**knobs), BARE)
 
 
+@pytest.mark.parametrize(("name", "knob"), [("guided", "by"), ("similarity_distil", "teacher")])
+def test_scores_are_no_guide_of_a_loss_on_vectors(name: str, knob: str) -> None:
+    with pytest.raises(ValueError, match=f"strategy.{knob}=data has scores but no vectors; name an encoder"):
+        registered()[name](**{knob: "data"})
+
+
+GRADES, CLASSES = (DATA.tasks[name]["train"] for name in ("similarity", "inference"))
+
+
+@pytest.mark.parametrize(
+    ("name", "knobs", "tasks", "message"),
+    [
+        ("cosent", {}, {}, "no training pairs with scores; give a similarity data set with a train split"),
+        ("cosent", {}, {"a": {"test": GRADES}, "b": {"train": CLASSES}}, "no training pairs with scores"),
+        ("cosent", {}, {"a": {"train": replace(GRADES, label=GRADES.label * 0 + 2)}}, "task a: .* the score 2;"),
+        ("softmax_nli", {}, {"a": {"train": GRADES}}, "no training pairs with classes; give an inference set"),
+        ("softmax_nli", {"classes": 2}, {"b": {"train": CLASSES}}, r"3 classes \(entail.*\), .*strategy.classes=3"),
+        ("softmax_nli", {}, {"b": {"train": replace(CLASSES, label=CLASSES.label * 0 + 1)}}, "have the class neutral"),
+        ("softmax_nli+cosent", {}, {"b": {"train": CLASSES}}, "strategy cosent: .*no training pairs with scores"),
+        ("similarity_distil", {"texts": "tasks"}, {}, "no training pairs of a similarity task or an inference set"),
+        ("mnr", {}, {}, "no train split"),
+        ("mnr", {}, {"a": {"train": GRADES}}, "a score or a class, but none of a query and a passage"),
+    ],
+)
+def test_labels_that_cannot_be_had_are_told(
+    name: str, knobs: dict[str, Any], tasks: dict[str, Any], message: str
+) -> None:
+    data = replace(DATA, splits={}, tasks=tasks)
+    with pytest.raises(UserError, match=message):
+        check(find(name)(**knobs), data)
+
+
 def test_what_can_be_had_is_not_refused() -> None:
+    for name in ("simcse", "cosent", "softmax_nli"):
+        check(registered()[name](), replace(DATA, splits={}))
+    same = replace(GRADES, label=GRADES.label * 0 + 1)  # similar pairs, of which only the texts are used
+    check(registered()["similarity_distil"](texts="tasks"), replace(DATA, splits={}, tasks={"a": {"train": same}}))
+    check(registered()["softmax_nli"](classes=4), DATA)
     for name in ("in_batch", "provided_hard", "simcse", "simcse_ibn", "random_global"):
         check(registered()[name](), DATA)
     check(registered()["distil"](teacher="data"), DATA)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from strategies import Batch, registered
+from strategies import Batch, LabelledBatch, registered
 
 pytestmark = pytest.mark.peers
 pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed (extra peers)")
@@ -127,6 +127,50 @@ def test_gist(monkeypatch: pytest.MonkeyPatch, kind: str, queries: bool, passage
     theirs.guide = lambda features: [ours.guide.queries, ours.guide.candidates]
     knobs = {"margin_kind": kind, "margin": 0.1, "contrast_queries": queries, "contrast_passages": passages}
     assert_same(registered()["guided"](scale=20.0, **knobs), ours, theirs([{}, {}], torch.zeros(0)))
+
+
+def labelled(label: Tensor, head: nn.Module | None = None) -> LabelledBatch:
+    """Q pairs whose vectors are three times as long as unit ones."""
+    left, right = ((3 * unit(Q, seed)).requires_grad_() for seed in (1, 2))
+    u, v = (nn.functional.normalize(raw, dim=-1) for raw in (left, right))
+    return LabelledBatch(u, v, left, right, label, head)
+
+
+def assert_same_of_pairs(strategy: Any, ours: LabelledBatch, theirs: Tensor) -> None:
+    """The same loss, and the same gradients on the vectors of both sides."""
+    loss, inputs = strategy.loss(ours).value, (ours.left_raw, ours.right_raw)
+    torch.testing.assert_close(loss, theirs)
+    mine, others = (torch.autograd.grad(each, inputs, retain_graph=True) for each in (loss, theirs))
+    for left, right in zip(mine, others, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("scores", [[0.0, 1.0, 1.0, 0.4, 0.2, 0.2], [0, 1, 0, 1, 1, 1], [1.0] * Q])
+def test_cosent(scores: list[float]) -> None:
+    """Graded scores, two of them, and pairs that cannot be compared."""
+    ours = labelled(torch.tensor(scores, dtype=torch.float64))
+    loss = st.CoSENTLoss(nn.Identity())
+    told = loss.compute_loss_from_embeddings([ours.left_raw, ours.right_raw], ours.label)
+    assert_same_of_pairs(registered()["cosent"](), ours, told)
+
+
+@pytest.mark.parametrize("product", [False, True])
+def test_softmax_classifier(monkeypatch: pytest.MonkeyPatch, product: bool) -> None:
+    import importlib
+
+    module = importlib.import_module("sentence_transformers.sentence_transformer.losses.softmax")
+    monkeypatch.setattr(module, "embed_columns", lambda model, features: features)
+    strategy = registered()["softmax_nli"](product=product)
+    ours = labelled(torch.tensor([0, 1, 2, 2, 0, 1]), strategy.head(D).double())
+    theirs = st.SoftmaxLoss.__new__(st.SoftmaxLoss)
+    nn.Module.__init__(theirs)
+    for name, value in {
+        "num_labels": 3, "concatenation_sent_rep": True, "concatenation_sent_difference": True,
+        "concatenation_sent_multiplication": product, "loss_fct": nn.CrossEntropyLoss(),
+    }.items():  # fmt: skip
+        setattr(theirs, name, value)
+    theirs.model, theirs.classifier = nn.Identity(), ours.head
+    assert_same_of_pairs(strategy, ours, theirs([ours.left_raw, ours.right_raw], ours.label))
 
 
 def test_nt_xent_is_simcse_in_both_directions() -> None:

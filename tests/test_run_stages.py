@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tiny import bench
-from tiny_runs import KILLED, exact, only_run, record_of, words
+from tiny_runs import KILLED, exact, only_run, record_of, runs_in, words
 
 STAGED = {
     "strategy": "simcse_ibn",
@@ -65,3 +65,16 @@ def test_any_chain_runs_and_is_repeated(data: Path, tmp_path: Path, capsys: pyte
     assert (record_of(run).cost["mine_s"] or 0) > 0
     assert bench("run", "--again", run.name, f"runs_dir='{tmp_path}'") == 0
     assert "are equal" in capsys.readouterr().out
+
+
+def test_a_finished_run_teaches_another(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its vectors may have another length; a name that is neither a run nor an encoder is told."""
+    assert bench(*words(data, tmp_path, strategy="mnr", encoder__output_dim="16", encoder__query_prefix="ask")) == 0
+    teacher = only_run(tmp_path).name
+    distil = {"strategy": "similarity_distil", "strategy__texts": "corpus"}
+    assert bench(*words(data, tmp_path, **distil, strategy__teacher=teacher)) == 0
+    (student,) = (path for name, path in runs_in(tmp_path).items() if name != teacher)
+    assert record_of(student).cost["mine_texts"] == 60, "every text of the corpus once"
+    capsys.readouterr()
+    assert bench(*words(data, tmp_path, **distil, strategy__teacher="nobody")) == 2
+    assert "the encoder 'nobody', which is no finished run in" in capsys.readouterr().err

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
-from bench.data.dataset import DataSet, Ragged, Split
+from bench.data.dataset import DataSet, Ragged, Split, TextPairs
 from bench.data.pairs import Pairs
 from bench.data.tokens import tokenize
 from bench.model.config import EncoderConfig
@@ -51,7 +51,8 @@ def toy_data(topics: int = 40) -> DataSet:
     """A query names a topic in one language, its passages in another: learnable, and not by shared words.
 
     Of a topic's three queries the first has both its passages as relevant, the second the second one; the
-    third is a dev query with the first. Training queries have up to three negatives, with scores.
+    third is a dev query with the first. Training queries have up to three negatives, with scores. Behind
+    the queries stands each passage once more, as a text of the tasks.
     """
     rng = np.random.default_rng(0)
     queries, passages = [], []
@@ -74,7 +75,26 @@ def toy_data(topics: int = 40) -> DataSet:
     assert train.negatives is not None
     train = replace(train, negative_scores=rng.random(len(train.negatives.values)).astype(np.float32))
     unlabelled = [" ".join(rng.choice(WORDS, 6, replace=False)) for _ in range(2 * topics)]
-    return DataSet("toy", queries, passages, {"train": train, "dev": dev}, unlabelled, fingerprint="toy")
+    tasks = toy_tasks(train, len(queries), 2 * topics)
+    splits = {"train": train, "dev": dev}
+    return DataSet("toy", [*queries, *passages], passages, splits, unlabelled, fingerprint="toy", tasks=tasks)
+
+
+def toy_tasks(train: Split, queries: int, passages: int) -> dict[str, dict[str, TextPairs]]:
+    """Each topic's first query with its first passage, with another topic's query, and with another topic's passage.
+
+    As a similarity task the three have the scores 5, 1 and 0, as an inference set a class each.
+    """
+    asked, own = train.queries[::2], train.relevant.values[train.relevant.offsets[:-1:2]]
+    far = (own + 2 * (1 + asked % 17)) % passages
+    other = (asked + 3 * (1 + asked % 5)) % queries
+    left, right = np.repeat(asked, 3), np.stack([queries + own, other, queries + far], 1).ravel()
+    score, place = (np.tile(np.array(each, dtype=np.float32), len(asked)) for each in ([5, 1, 0], [0, 1, 2]))
+    classes = ("entailment", "neutral", "contradiction")
+    return {
+        "similarity": {"train": TextPairs(left, right, score)},
+        "inference": {"train": TextPairs(left, right, place, classes)},
+    }
 
 
 DATA = toy_data()
@@ -85,7 +105,7 @@ ROWS = np.arange(len(PAIRS))
 
 def toy_encoder(data: DataSet, *, dropout: float = 0.1, seed: int = 0, **config: object) -> Encoder:
     """A two-layer BERT of 32 dimensions with a vocabulary learnt from the toy data."""
-    tokenizer = word_piece([*data.queries, *data.passages], 300)
+    tokenizer = word_piece(list(dict.fromkeys([*data.queries, *data.passages])), 300)
     bert = BertConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
@@ -146,8 +166,9 @@ class Training:
         found = examples_of(stage.examples, Texts(self.data, self.queries, self.passages, cut, 16, 0))
         context = NegativesContext(self.data, self.pairs, 0, self.prepared, place)
         sampler = negative_sampler(stage.negatives, context)
-        reach = np.union1d(found.passages(), sampler.reach())
-        return Objective(stage, found, sampler, None if stage.guide is None else view(stage.guide, context, reach))
+        sides = lambda reader: found.sides()  # noqa: E731 - the encoders here share a vocabulary
+        guide = None if stage.guide is None else view(stage.guide, context, sides, sampler.reach())
+        return Objective(stage, found, sampler, guide)
 
     def learner(self, stage: Strategy) -> Learner:
         return Learner.of(self.encoder, stage, 0)

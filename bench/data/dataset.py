@@ -123,10 +123,17 @@ class DataSet:
     samples: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
     tasks: Mapping[str, Mapping[str, TextPairs]] = field(default_factory=dict)
 
+    def text_pairs(self, split: str) -> dict[str, TextPairs]:
+        """The pairs of texts of one split, by the name of their task."""
+        return {name: splits[split] for name, splits in self.tasks.items() if split in splits}
+
     def scored(self, split: str) -> dict[str, TextPairs]:
-        """The pairs with scores of one split, by the name of their task."""
-        found = {name: splits[split] for name, splits in self.tasks.items() if split in splits}
-        return {name: pairs for name, pairs in found.items() if not pairs.classes}
+        """Those of :meth:`text_pairs` that have scores."""
+        return {name: pairs for name, pairs in self.text_pairs(split).items() if not pairs.classes}
+
+    def classified(self, split: str) -> dict[str, TextPairs]:
+        """Those of :meth:`text_pairs` that have classes."""
+        return {name: pairs for name, pairs in self.text_pairs(split).items() if pairs.classes}
 
     @property
     def corpus_size(self) -> int:

@@ -4,7 +4,7 @@ from bench.negatives import pool_sampler, random_sampler  # they register themse
 from bench.negatives.check import check
 from bench.negatives.config import MiningConfig
 from bench.negatives.context import NegativesContext
-from bench.negatives.guide import View, view
+from bench.negatives.guide import Side, View, view
 from bench.negatives.sampler import Drawn, NegativeSampler, negative_sampler
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "MiningConfig",
     "NegativeSampler",
     "NegativesContext",
+    "Side",
     "View",
     "check",
     "negative_sampler",

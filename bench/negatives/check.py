@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from functools import singledispatch
 
+import numpy as np
+
 from bench.data.dataset import DataSet
+from bench.data.labels import class_names, class_numbers
 from bench.errors import UserError
 from strategies import Strategy
-from strategies.examples import Examples, TwoViews
-from strategies.negatives import Guide, InBatch, Mined, Provided, RandomGlobal
+from strategies.examples import ClassifiedPairs, LabelledPairs, ScoredPairs, TaskPairs, TwoViews
+from strategies.negatives import Guide, InBatch, Mined, NoNegatives, Provided, RandomGlobal
 
 
 def check(strategy: Strategy, data: DataSet) -> None:
     """Raise :class:`UserError` when ``data`` lacks what a stage of ``strategy`` needs."""
     for stage in strategy.stages():
         try:
-            _check(stage.negatives, data)
             _check(stage.examples, data)
+            _check(stage.negatives, data)
             _check(stage.guide, data)
         except UserError as error:
             raise UserError(f"strategy {stage.name}: {error}") from None
@@ -27,8 +30,8 @@ def _check(declaration: object, data: DataSet) -> None:
     raise TypeError(f"{type(declaration).__name__} cannot be checked")
 
 
+@_check.register(NoNegatives)
 @_check.register(InBatch)
-@_check.register(Examples)
 @_check.register(type(None))
 def _nothing(declaration: object, data: DataSet) -> None:
     pass
@@ -67,8 +70,8 @@ def _provided(declaration: Provided, data: DataSet) -> None:
     train = data.splits.get("train")
     if train is None or train.negatives is None or not len(train.negatives.values):
         raise UserError(
-            f"data set {data.name} provides no negatives; add a third column to train.tsv, "
-            "or `neg` in FlagEmbedding jsonl"
+            f"data set {data.name} provides no negatives; add a third column to train.tsv, `neg` in FlagEmbedding "
+            "jsonl, or contradictions to an inference set"
         )
 
 
@@ -77,7 +80,60 @@ def _two_views(declaration: TwoViews, data: DataSet) -> None:
     if declaration.texts == "unlabelled" and len(data.unlabelled) < 2:
         raise UserError(
             f"data set {data.name} has no unlabelled texts; texts=corpus uses its passages instead "
-            "(strategy.texts, or strategy.simcse.texts in a chain)"
+            "(strategy.texts, or strategy.STAGE.texts in a chain)"
+        )
+
+
+@_check.register
+def _pairs(declaration: LabelledPairs, data: DataSet) -> None:
+    if "train" in data.splits:
+        return
+    if data.text_pairs("train"):
+        raise UserError(
+            f"data set {data.name} has training pairs with a score or a class, but none of a query and a passage; "
+            "choose a strategy whose examples are ScoredPairs or ClassifiedPairs (bench list)"
+        )
+    raise UserError(f"data set {data.name} has no train split; train.max_steps=0 evaluates the encoder untrained")
+
+
+@_check.register
+def _task_pairs(declaration: TaskPairs, data: DataSet) -> None:
+    if not data.text_pairs("train"):
+        raise UserError(f"data set {data.name} has no training pairs of a similarity task or an inference set")
+
+
+@_check.register
+def _scored(declaration: ScoredPairs, data: DataSet) -> None:
+    tasks = data.scored("train")
+    if not tasks:
+        raise UserError(
+            f"data set {data.name} has no training pairs with scores; give a similarity data set with a train split "
+            "(sentence 1, sentence 2, score)"
+        )
+    for name, pairs in tasks.items():
+        if len(np.unique(pairs.label)) < 2:
+            raise UserError(
+                f"task {name}: all training pairs have the score {pairs.label[0]:g}; their order is learnt from "
+                "different scores"
+            )
+
+
+@_check.register
+def _classified(declaration: ClassifiedPairs, data: DataSet) -> None:
+    tasks = data.classified("train").values()
+    if not tasks:
+        raise UserError(
+            f"data set {data.name} has no training pairs with classes; give an inference set with a train split "
+            "(premise, hypothesis, label)"
+        )
+    names = class_names(tasks)
+    there = np.unique(np.concatenate([class_numbers(pairs, names) for pairs in tasks]))
+    if len(there) < 2:
+        raise UserError(f"data set {data.name}: all training pairs have the class {names[there[0]]}; two are needed")
+    if len(names) > declaration.classes:
+        raise UserError(
+            f"data set {data.name} has {len(names)} classes ({', '.join(names)}), more than classes="
+            f"{declaration.classes}; set strategy.classes={len(names)} (in a chain, strategy.STAGE.classes)"
         )
 
 

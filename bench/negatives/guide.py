@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -10,13 +11,18 @@ from torch import Tensor
 
 from bench.data.dataset import Floats, Ids
 from bench.data.pairs import Pairs
+from bench.data.tokens import Tokens
 from bench.model.embedding import Cost, Vectors, embed
+from bench.model.prepared import Prepared
 from bench.negatives.context import NegativesContext
 from strategies.negatives import Guide
 
+Side = tuple[Tokens, Ids]
+"""The texts of one side of batches: tokens, and the ids of those that can occur, in rising order."""
+
 
 class View(Protocol):
-    """A guide's view of queries and passages, which are given by id."""
+    """A guide's view of the two sides of a batch, queries and passages, whose texts are given by id."""
 
     cost: Cost
 
@@ -65,13 +71,22 @@ class _Scored:
         return torch.from_numpy(found)
 
 
-def view(guide: Guide, context: NegativesContext, reach: Ids) -> View:
-    """The view of ``guide``; ``reach`` are the ids of all passages that batches can contain, in rising order."""
+def view(guide: Guide, context: NegativesContext, sides: Callable[[Prepared], tuple[Side, Side]], drawn: Ids) -> View:
+    """The view of ``guide`` of the batches' two ``sides``, which depend on the encoder that reads them.
+
+    ``drawn`` are the ids of all passages that can be sampled besides. Sides of the same texts are embedded once.
+    """
     if guide.by == "data":
         return _Scored(context.pairs)
     prepared = context.encoder(guide.by)
-    asked = np.sort(context.pairs.split.queries)
-    name = "embedding for a guide"
-    queries, first = embed(prepared, prepared.queries, asked, context.cache, context.task, name)
-    passages, second = embed(prepared, prepared.passages, reach, context.cache, context.task, name)
-    return _Encoded(queries, passages, first + second)
+    (queries, asked), (passages, held) = sides(prepared)
+    held = np.union1d(held, drawn)
+
+    def seen(tokens: Tokens, rows: Ids) -> tuple[Vectors, Cost]:
+        return embed(prepared, tokens, rows, context.cache, context.task, "embedding for a guide")
+
+    if passages is queries:
+        both, cost = seen(queries, np.union1d(asked, held))
+        return _Encoded(both, both, cost)
+    (left, first), (right, second) = seen(queries, asked), seen(passages, held)
+    return _Encoded(left, right, first + second)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench.data.dataset import Ids
 from bench.model.embedding import Cost
 from bench.negatives.context import NegativesContext
-from strategies.negatives import InBatch, Negatives
+from strategies.negatives import InBatch, Negatives, NoNegatives
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ def negative_sampler(declaration: Negatives, context: NegativesContext) -> Negat
     raise TypeError(f"there is no sampler for {type(declaration).__name__}")
 
 
-@negative_sampler.register
-def _in_batch(declaration: InBatch, context: NegativesContext) -> NegativeSampler:
+@negative_sampler.register(InBatch)
+@negative_sampler.register(NoNegatives)
+def _nothing_sampled(declaration: Negatives, context: NegativesContext) -> NegativeSampler:
     return NegativeSampler()

@@ -133,11 +133,8 @@ def _ended(begun: Record, status: str, device: torch.device, error: str | None =
 
 def _check_training(config: RunConfig, data: DataSet) -> None:
     """Raise, before any text is encoded, for errors that would otherwise appear after encoding."""
-    if not config.train.trains:
-        return
-    check_negatives(config.strategy, data)
-    if "train" not in data.splits:
-        raise UserError(f"data set {data.name} has no train split; train.max_steps=0 evaluates the encoder untrained")
+    if config.train.trains:
+        check_negatives(config.strategy, data)
 
 
 def _final_split(data: DataSet, wanted: str) -> str:

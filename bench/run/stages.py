@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from bench.data.pairs import Pairs
 from bench.data.sampler import steps_per_epoch
 from bench.data.tokens import Tokens, tokenize
@@ -20,11 +18,13 @@ from bench.model.embedding import Cost, encode
 from bench.model.prepared import Prepared
 from bench.model.presets import build
 from bench.negatives import NegativesContext, negative_sampler, view
+from bench.record.store import RunDirectory
 from bench.run.context import ActiveRun
 from bench.run.truncation import tokens_of
 from bench.train.budget import Plan
 from bench.train.config import TrainConfig
-from bench.train.examples import ExampleSet, Texts, examples_of
+from bench.train.example_set import ExampleSet
+from bench.train.examples import Texts, examples_of
 from bench.train.learner import Learner
 from bench.train.state import Progress
 from bench.train.step import Objective
@@ -129,7 +129,7 @@ class _Stage:
         if not self.run.config.train.trains:
             return Progress(), Cost()
         config, prepared = self.run.config, self.prepared
-        examples = self._examples()
+        examples = self._examples(prepared)
         place = self.run.directory.stage(self.number)
         limits, task, pairs = config.mining, self.run.display.task, Pairs.of(prepared.data)
         context = NegativesContext(
@@ -138,7 +138,7 @@ class _Stage:
         sampler = negative_sampler(self.strategy.negatives, context)
         guide, cost = None, sampler.cost
         if asked := self.strategy.guide or self._judge():
-            guide = view(asked, context, np.union1d(examples.passages(), sampler.reach()))
+            guide = view(asked, context, lambda reader: self._examples(reader).sides(), sampler.reach())
             cost += guide.cost if self.strategy.guide is not None else Cost()
         trainer = Trainer(
             Learner.of(prepared.encoder, self.strategy, config.seed),
@@ -193,16 +193,15 @@ class _Stage:
         if goes_on and step:
             log.info("resuming from step %d", before + step)
 
-    def _examples(self) -> ExampleSet:
-        prepared, config = self.prepared, self.run.config
-        longest = prepared.encoder.config.passage.tokens
-        texts = Texts(prepared.data, prepared.queries, prepared.passages, self._cut, longest, config.seed)
-        return examples_of(self.strategy.examples, texts)
+    def _examples(self, reader: Prepared) -> ExampleSet:
+        """The examples of the stage in the tokens of ``reader``, the encoder in training or a guide."""
+        encoder, reading = reader.encoder, reader.encoder.config.passage
 
-    def _cut(self, texts: Sequence[str]) -> Tokens:
-        encoder = self.prepared.encoder
-        reading = encoder.config.passage
-        return tokenize(texts, encoder.tokenizer, reading.tokens, reading.prefix, self.run.cache)
+        def cut(texts: Sequence[str]) -> Tokens:
+            return tokenize(texts, encoder.tokenizer, reading.tokens, reading.prefix, self.run.cache)
+
+        texts = Texts(reader.data, reader.queries, reader.passages, cut, reading.tokens, self.run.config.seed)
+        return examples_of(self.strategy.examples, texts)
 
     def _settings(self, examples: int) -> TrainConfig:
         """The training settings of the stage: with ``stage_steps``, as many epochs as its steps need."""
@@ -214,18 +213,25 @@ class _Stage:
         return replace(train, epochs=-(-steps // max(1, epoch)), max_steps=steps)
 
     def _encoder(self, name: str) -> Prepared:
-        """The encoder of a name with the texts it reads; another encoder than the run's gets its text lengths."""
+        """The encoder of a name, or of the run of an id, with the texts it reads.
+
+        Another encoder than this run's gets its text lengths, and that of a run its own prefixes.
+        """
         if name in ("start", "current"):
             return self.prepared
         own, data = self.prepared.encoder.config, self.prepared.data
         settings = EncoderConfig(
             name, max_query_tokens=own.query.tokens, max_passage_tokens=own.passage.tokens, causal=own.causal
         )
+        run = RunDirectory(self.run.config.root, name)
+        if run.model.is_dir() and run.finished:
+            settings = replace(settings, name=str(run.model))
         try:
             encoder = build(settings, data.passages, self.prepared.encoder.device, self.run.config.seed)
         except UserError as error:
             raise UserError(
-                f"{self.run.config.strategy.name} or mining.judge asks for the encoder {name!r}: {error}"
+                f"{self.run.config.strategy.name} or mining.judge asks for the encoder {name!r}, which is no finished "
+                f"run in {self.run.config.root}: {error}"
             ) from error
         queries, passages = tokens_of(data, encoder, self.run.cache)
         return Prepared(data, encoder, queries, passages, self.prepared.precision)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from strategies import Strategy
+from strategies.negatives import NoNegatives
 
 MOSTLY = 0.5  # share of places for negatives that are empty or masked above which there is a warning
 
@@ -15,13 +16,14 @@ def diagnose(strategy: Strategy, row: Mapping[str, float], step: int, over: bool
     ``over`` means that training has ended.
     """
     wanted = strategy.negatives
-    if row.get("negatives") == 0:
+    compares = not isinstance(wanted, NoNegatives)
+    if compares and row.get("negatives") == 0:
         yield f"no query has a negative: up to step {step} the batches had none; raise train.batch_size"
     elif row["active"] == 0:
         yield (
             f"every loss is zero: up to step {step} {strategy.name} found no negative that is hard enough; "
             "raise the margin or train.batch_size, or use mined negatives"
-            if "negatives" in row
+            if compares
             else f"every loss is zero: up to step {step} {strategy.name} had nothing left to learn"
         )
     if (free := row.get("drawn_free", 0.0)) > MOSTLY:

@@ -1,68 +1,31 @@
-"""The examples of a stage as tokens: which texts a step encodes, and the batch made of them.
+"""The examples of a stage as tokens, from their declaration in :mod:`strategies.examples`.
 
-Each kind of declaration in :mod:`strategies.examples` registers its implementation with :func:`examples_of`.
+Each kind of declaration registers its implementation with :func:`examples_of`.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from bench.data.dataset import DataSet, Ids, Ragged, Split
+from bench.data.labels import class_names, class_numbers, scaled
 from bench.data.pairs import Pairs
 from bench.data.tokens import Tokens
 from bench.model.encoder import Encoded
-from bench.negatives import Drawn
+from bench.negatives import Drawn, Side
 from bench.train.batch import Embedded, Surroundings, to_batch
+from bench.train.example_set import ExampleSet, Parts, Request
+from bench.train.labelled import LabelledExamples
 from bench.train.repetition import repeated
-from strategies.batch import Batch, LabelledBatch
-from strategies.examples import Examples, LabelledPairs, TwoViews
+from strategies.batch import Batch
+from strategies.examples import ClassifiedPairs, Examples, LabelledPairs, ScoredPairs, TaskPairs, TwoViews
 
-Parts = list[tuple[Tokens, Ids]]
 REPETITION = 3  # what its stream of random numbers is for; sampling has the numbers before
-
-
-class Request(ABC):
-    """The texts that one rank encodes in a step, as (tokens, rows), and the batch made of them."""
-
-    parts: Parts
-
-    @property
-    def texts(self) -> int:
-        return sum(len(rows) for _, rows in self.parts)
-
-    @abstractmethod
-    def batch(self, encoded: Encoded, around: Surroundings) -> Batch | LabelledBatch:
-        """The batch of all ranks; ``encoded`` has the vectors of ``parts``, one after the other."""
-
-
-class ExampleSet(ABC):
-    """Examples to sample from, each once an epoch."""
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Number of examples."""
-
-    @abstractmethod
-    def request(self, rows: Ids, drawn: Drawn | None, step: int, rank: int = 0) -> Request:
-        """What the examples ``rows`` [n], with the negatives ``drawn`` for them, need encoded.
-
-        Random changes of the texts depend only on ``step`` and ``rank``.
-        """
-
-    @abstractmethod
-    def vocabulary(self, reach: Ids) -> Ids:
-        """Ids of all tokens that a batch can have when it may hold the passages ``reach`` as sampled negatives."""
-
-    def passages(self) -> Ids:
-        """Ids of the data set's passages that batches can hold without sampling any."""
-        return np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -123,8 +86,8 @@ class PairExamples(ExampleSet):
         queries = np.unique(self.pairs.query)
         return np.unique(np.concatenate([self.queries.take(queries), self.positives.take(passages)]))
 
-    def passages(self) -> Ids:
-        return np.unique(self.pairs.positive)
+    def sides(self) -> tuple[Side, Side]:
+        return (self.queries, np.unique(self.pairs.query)), (self.positives, np.unique(self.pairs.positive))
 
 
 @dataclass(frozen=True)
@@ -141,41 +104,6 @@ class RepeatingExamples(PairExamples):
             (repeated(tokens, rows, self.share, self.longest, rng), np.arange(len(rows)))
             for tokens, rows in ((self.queries, queries), (self.positives, passages))
         ]
-
-
-@dataclass(frozen=True)
-class _LabelledRequest(Request):
-    parts: Parts
-    label: NDArray[np.generic]
-
-    def batch(self, encoded: Encoded, around: Surroundings) -> LabelledBatch:
-        half = len(self.label)
-        label = torch.from_numpy(self.label).to(encoded.unit.device)
-        sides = (encoded.unit[:half], encoded.unit[half:], encoded.raw[:half], encoded.raw[half:], label)
-        left, right, left_raw, right_raw, labels = map(around.joined, sides)
-        return LabelledBatch(left, right, left_raw, right_raw, labels, around.head)
-
-
-@dataclass(frozen=True)
-class LabelledExamples(ExampleSet):
-    """Pairs of texts, ``left`` [n] and ``right`` [n] being rows of ``tokens``, each with a ``label`` [n].
-
-    Labels are classes (int64) or scores (float32).
-    """
-
-    tokens: Tokens
-    left: Ids
-    right: Ids
-    label: NDArray[np.generic]
-
-    def __len__(self) -> int:
-        return len(self.label)
-
-    def request(self, rows: Ids, drawn: Drawn | None, step: int, rank: int = 0) -> Request:
-        return _LabelledRequest([(self.tokens, self.left[rows]), (self.tokens, self.right[rows])], self.label[rows])
-
-    def vocabulary(self, reach: Ids) -> Ids:
-        return np.unique(self.tokens.take(np.union1d(self.left, self.right)))
 
 
 @dataclass(frozen=True)
@@ -216,3 +144,21 @@ def _two_views(declared: TwoViews, texts: Texts) -> ExampleSet:
     if not declared.repetition:
         return PairExamples(pairs, tokens, tokens)
     return RepeatingExamples(pairs, tokens, tokens, declared.repetition, texts.longest, texts.seed)
+
+
+@examples_of.register
+def _task_pairs(declared: TaskPairs, texts: Texts) -> ExampleSet:
+    found = texts.data.text_pairs("train").values()
+    return LabelledExamples.of(texts.queries, found, lambda pairs: np.zeros(len(pairs), dtype=np.float32))
+
+
+@examples_of.register
+def _scored(declared: ScoredPairs, texts: Texts) -> ExampleSet:
+    return LabelledExamples.of(texts.queries, texts.data.scored("train").values(), scaled)
+
+
+@examples_of.register
+def _classified(declared: ClassifiedPairs, texts: Texts) -> ExampleSet:
+    found = texts.data.classified("train").values()
+    names = class_names(found)
+    return LabelledExamples.of(texts.queries, found, lambda pairs: class_numbers(pairs, names))

@@ -23,7 +23,7 @@ from bench.model.packing import by_length, pack
 from bench.model.precision import autocast
 from bench.negatives import Drawn, NegativeSampler, View
 from bench.train.batch import Surroundings
-from bench.train.examples import ExampleSet, Parts
+from bench.train.example_set import ExampleSet, Parts
 from bench.train.learner import Learner
 from bench.train.queue import PassageQueue
 from bench.train.telemetry import AnyBatch, observe

@@ -1,6 +1,7 @@
 """Every strategy's loss once more, as plain loops over numbers: ``NAME.py`` has ``reference(batch, strategy, q)``.
 
-It gives the loss of query ``q`` of a batch, written from the formula and not from the code.
+It gives the term of example ``q`` (a query, a pair or a text) of a batch, written from the formula and not from the
+code.
 """
 
 from __future__ import annotations
