@@ -121,6 +121,7 @@ def test_the_tasks_of_other_data_replace_its_own_and_share_its_texts() -> None:
     data = with_fingerprint(DataSet("own", ("mine", "text 3"), ("a passage",), {}, tasks={"nli": {"train": own}}))
     both = with_tasks(data, [other])
     assert list(both.tasks) == ["nli", "grades", "binary"] and len(set(both.queries)) == len(both.queries) == 21
+    assert set(Similarity.splits(both)) == {"test"}
     for task, splits in other.tasks.items():
         for side in ("left", "right"):
             asked = [other.queries[i] for i in getattr(splits["test"], side)]
@@ -130,3 +131,32 @@ def test_the_tasks_of_other_data_replace_its_own_and_share_its_texts() -> None:
         with_tasks(data, [other, other])
     with pytest.raises(UserError, match="own has no pairs with scores"):
         with_tasks(other, [data])
+
+
+def test_own_scored_pairs_stay_to_train_and_are_not_measured() -> None:
+    other, _ = scene()
+    own = TextPairs(np.array([0, 1]), np.array([1, 2]), np.float32([1, 0]))
+    mine = {"sts": {"train": own, "test": own}, "grades": {"train": own}}
+    data = with_tasks(DataSet("own", ("a", "b", "c"), (), {}, tasks=mine), [other])
+    assert {name: list(splits) for name, splits in data.tasks.items()} == {
+        "sts": ["train"],
+        "grades": ["train", "test"],
+        "binary": ["test"],
+    }
+    assert set(Similarity.splits(data)) == {"test"} and set(data.scored("test")) == {"grades", "binary"}
+
+
+def test_a_limit_of_training_pairs_keeps_the_texts_of_the_rest() -> None:
+    from bench.data.subset import subset
+
+    other, _ = scene()
+    pairs = other.tasks["grades"]["test"]
+    data = replace(other, tasks={"grades": {"train": pairs, "test": pairs.first(5)}})
+    small = subset(data, max_train=3)
+    assert {split: len(p) for split, p in small.tasks["grades"].items()} == {"train": 3, "test": 5}
+    for split, kept in small.tasks["grades"].items():
+        whole = data.tasks["grades"][split]
+        for side in ("left", "right"):
+            asked = [data.queries[i] for i in getattr(whole, side)[: len(kept)]]
+            assert [small.queries[i] for i in getattr(kept, side)] == asked
+    assert len(small.queries) == len(pairs.first(5).texts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,19 @@ class TextPairs:
     def __len__(self) -> int:
         return len(self.label)
 
+    @property
+    def texts(self) -> Ids:
+        """Ids of the texts, in rising order."""
+        return np.union1d(self.left, self.right)
+
+    def first(self, count: int) -> TextPairs:
+        """The first ``count`` pairs."""
+        return replace(self, left=self.left[:count], right=self.right[:count], label=self.label[:count])
+
+    def renumbered(self, new_id: Ids) -> TextPairs:
+        """The same pairs where text ``i`` has the id ``new_id[i]``."""
+        return replace(self, left=new_id[self.left], right=new_id[self.right])
+
 
 @dataclass(frozen=True)
 class DataSet:
@@ -134,6 +147,11 @@ class DataSet:
     def classified(self, split: str) -> dict[str, TextPairs]:
         """Those of :meth:`text_pairs` that have classes."""
         return {name: pairs for name, pairs in self.text_pairs(split).items() if pairs.classes}
+
+    @property
+    def vocabulary_texts(self) -> Sequence[str]:
+        """The texts that a vocabulary may be learnt from: the passages, or where there are none the queries."""
+        return self.passages or self.queries
 
     @property
     def corpus_size(self) -> int:

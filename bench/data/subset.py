@@ -7,34 +7,38 @@ from dataclasses import replace
 
 import numpy as np
 
-from bench.data.dataset import DataSet, Floats, Ids, Ragged, Split
+from bench.data.dataset import DataSet, Floats, Ids, Ragged, Split, TextPairs
 from bench.data.fingerprint import with_fingerprint
+from bench.data.pairs import NOBODY
 from bench.errors import UserError, at_least
 
 
 def subset(data: DataSet, max_train: int | None = None, max_corpus: int | None = None) -> DataSet:
     """``data`` with at most ``max_train`` training pairs and ``max_corpus`` searched passages; None: no limit.
 
-    ``max_train`` keeps the first pairs, queries in the order of their first line. ``max_corpus`` keeps every
-    positive of every split (after ``max_train``) and the first other passages of the corpus, in its order;
-    provided negatives that are no longer in the corpus stay as passages that are not searched.
-    Texts that nothing refers to any more are dropped. Dev and test stay unchanged. Raises
-    :class:`UserError` when the positives in the corpus alone are more than ``max_corpus``.
+    ``max_train`` keeps the first pairs, queries in the order of their first line, and the first pairs of every task's
+    train. ``max_corpus`` keeps every positive of every split (after ``max_train``) and the first other passages of the
+    corpus, in its order; provided negatives that are no longer in the corpus stay as passages that are not searched.
+    Texts that nothing refers to any more are dropped. Dev and test stay unchanged. Raises :class:`UserError` when the
+    positives in the corpus alone are more than ``max_corpus``.
     """
     for key, limit in (("data.max_train", max_train), ("data.max_corpus", max_corpus)):
         if limit is not None:
             at_least(key, limit, 1)
-    splits, parts = dict(data.splits), dict(data.parts)
+    splits, parts, tasks = dict(data.splits), dict(data.parts), _tasks(data, max_train)
     if max_train is not None and "train" in splits and max_train < len(splits["train"].relevant.values):
         splits["train"] = _first_pairs(splits["train"], max_train)
         kept = len(splits["train"])
         parts = {n: (of, rows[rows < kept] if of == "train" else rows) for n, (of, rows) in parts.items()}
-    elif max_corpus is None or max_corpus >= data.corpus_size:
+    elif tasks is data.tasks and (max_corpus is None or max_corpus >= data.corpus_size):
         return data
     searched = _searched(data, splits, max_corpus)
-    named = np.concatenate([ids for split in splits.values() for ids in _passages(split)])
+    named = np.concatenate([NOBODY.queries, *(ids for split in splits.values() for ids in _passages(split))])
     passages = np.concatenate([searched, np.setdiff1d(named, searched)])
-    queries = np.unique(np.concatenate([split.queries for split in splits.values()]))
+    of_tasks = (pairs.texts for of in tasks.values() for pairs in of.values())
+    queries = np.unique(np.concatenate([NOBODY.queries, *(split.queries for split in splits.values()), *of_tasks]))
+    place = np.empty(len(data.queries), dtype=np.int64)
+    place[queries] = np.arange(len(queries))
     return with_fingerprint(
         replace(
             data,
@@ -43,8 +47,19 @@ def subset(data: DataSet, max_train: int | None = None, max_corpus: int | None =
             splits={name: _renumbered(split, queries, passages) for name, split in splits.items()},
             parts=parts,
             searchable=len(searched),
+            tasks={name: {s: p.renumbered(place) for s, p in of.items()} for name, of in tasks.items()},
         )
     )
+
+
+def _tasks(data: DataSet, max_train: int | None) -> Mapping[str, Mapping[str, TextPairs]]:
+    """The tasks with at most ``max_train`` pairs of train each."""
+    if max_train is None or all(len(pairs) <= max_train for pairs in data.text_pairs("train").values()):
+        return data.tasks
+    return {
+        name: {split: pairs.first(max_train) if split == "train" else pairs for split, pairs in of.items()}
+        for name, of in data.tasks.items()
+    }
 
 
 def _first_pairs(split: Split, pairs: int) -> Split:

@@ -59,9 +59,10 @@ class Similarity(Evaluation):
 
     @classmethod
     def splits(cls, data: DataSet) -> Collection[str]:
-        """The splits that every task with scores has."""
+        """The splits that every task with scores has; a task of which there is only train is not measured."""
         scored = [set(splits) for splits in data.tasks.values() if not any(p.classes for p in splits.values())]
-        return set.intersection(*scored) if scored else set()
+        held = [splits for splits in scored if splits != {"train"}]
+        return set.intersection(*(held or scored)) if scored else set()
 
     @classmethod
     def selected_by(cls, config: EvalConfig) -> str:
@@ -78,11 +79,7 @@ class Similarity(Evaluation):
     def subset(self, queries: int, passages: int) -> Similarity:
         """The first pairs of every task, ``queries`` in all."""
         share = max(3, queries // len(self.tasks))
-        tasks = {
-            task: replace(pairs, left=pairs.left[:share], right=pairs.right[:share], label=pairs.label[:share])
-            for task, pairs in self.tasks.items()
-        }
-        return replace(self, tasks=tasks)
+        return replace(self, tasks={task: pairs.first(share) for task, pairs in self.tasks.items()})
 
     def measure(self, queries: Floats, passages: Floats) -> Measured:
         """Metrics are ``spearman`` and ``pearson`` (the mean over tasks), ``weighted/...`` (the mean over pairs' tasks)

@@ -96,7 +96,7 @@ def prepare(run: ActiveRun, data: DataSet, device: torch.device) -> Prepared:
     with run.display.task("encoder and tokens"):
         start = config.start
         settings = config.encoder if start is None else _weights(start, config)
-        encoder = build(settings, data.passages, device, config.seed)
+        encoder = build(settings, data.vocabulary_texts, device, config.seed)
         encoder.check_lengths()
         queries, passages = tokens_of(data, encoder, run.cache)
         return Prepared(data, encoder, queries, passages, resolve_precision(config.train.precision, device))

@@ -227,7 +227,7 @@ class _Stage:
         if run.model.is_dir() and run.finished:
             settings = replace(settings, name=str(run.model))
         try:
-            encoder = build(settings, data.passages, self.prepared.encoder.device, self.run.config.seed)
+            encoder = build(settings, data.vocabulary_texts, self.prepared.encoder.device, self.run.config.seed)
         except UserError as error:
             raise UserError(
                 f"{self.run.config.strategy.name} or mining.judge asks for the encoder {name!r}, which is no finished "

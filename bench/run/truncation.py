@@ -102,7 +102,7 @@ def _named(name: str) -> str:
 
 def describe(data: DataSet, config: EncoderConfig) -> list[str]:
     """Lines that say what the encoder of ``config`` would lose of each kind of texts."""
-    encoder = build(config, data.passages, torch.device("cpu"), 0)
+    encoder = build(config, data.vocabulary_texts, torch.device("cpu"), 0)
     found = lost(data, *tokens_of(data, encoder, Cache(cache_dir())))
     settings = encoder.config
     lengths = f"{settings.query.tokens} tokens a query, {settings.passage.tokens} a passage"

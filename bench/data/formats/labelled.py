@@ -67,10 +67,7 @@ def _joined(data: DataSet, queries: dict[str, int], tasks: Mapping[str, Mapping[
     """``data`` with the tasks, whose ids count the texts of ``queries``, and those texts after its own."""
     everything = {text: number for number, text in enumerate(data.queries)}
     place = np.array([everything.setdefault(text, len(everything)) for text in queries], dtype=np.int64)
-    moved = {
-        name: {split: replace(p, left=place[p.left], right=place[p.right]) for split, p in splits.items()}
-        for name, splits in tasks.items()
-    }
+    moved = {name: {split: p.renumbered(place) for split, p in splits.items()} for name, splits in tasks.items()}
     return with_fingerprint(replace(data, queries=tuple(everything), tasks=moved))
 
 
