@@ -20,7 +20,8 @@ from toys import CPU, DATA, Training
 
 from bench.model.embedding import encode
 from bench.negatives import check
-from bench.train.examples import ExampleSet, LabelledExamples, Texts, examples_of
+from bench.train.example_set import ExampleSet
+from bench.train.examples import LabelledExamples, Texts, examples_of
 from bench.train.step import random_state, set_random_state
 from bench.train.telemetry import measure
 from bench.train.world import World

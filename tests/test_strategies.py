@@ -66,6 +66,7 @@ def random_batch(strategy: Strategy, seed: int = 0, dtype: torch.dtype = torch.f
         own[:, : min(n, 3)] if n else None,
         teacher if strategy.guide else None,
         guide if strategy.guide else None,
+        generation=torch.rand(q, generator=generator, dtype=dtype) if strategy.examples.generates else None,
     )
 
 
@@ -120,6 +121,7 @@ def test_order_within_the_batch_does_not_matter(loss_name: str) -> None:
             None if batch.own is None else place[batch.own[rows]],
             None if batch.teacher is None else batch.teacher[rows][:, columns],
             None if batch.guide is None else shuffled(batch.guide),
+            generation=None if batch.generation is None else batch.generation[rows],
         )
 
     for strategy in variants(loss_name):

@@ -24,7 +24,8 @@ from bench.run.context import ActiveRun
 from bench.run.truncation import tokens_of
 from bench.train.budget import Plan
 from bench.train.config import TrainConfig
-from bench.train.examples import ExampleSet, Texts, examples_of
+from bench.train.example_set import ExampleSet
+from bench.train.examples import Texts, examples_of
 from bench.train.learner import Learner
 from bench.train.state import Progress
 from bench.train.step import Objective
@@ -189,8 +190,9 @@ class _Stage:
 
     def _examples(self) -> ExampleSet:
         prepared, config = self.prepared, self.run.config
-        longest = prepared.encoder.config.passage.tokens
-        texts = Texts(prepared.data, prepared.queries, prepared.passages, self._cut, longest, config.seed)
+        encoder = prepared.encoder
+        longest = encoder.config.passage.tokens
+        texts = Texts(prepared.data, prepared.queries, prepared.passages, self._cut, longest, config.seed, encoder)
         return examples_of(self.strategy.examples, texts)
 
     def _cut(self, texts: Sequence[str]) -> Tokens:

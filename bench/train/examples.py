@@ -5,7 +5,6 @@ Each kind of declaration in :mod:`strategies.examples` registers its implementat
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
@@ -17,52 +16,16 @@ from numpy.typing import NDArray
 from bench.data.dataset import DataSet, Ids, Ragged, Split
 from bench.data.pairs import Pairs
 from bench.data.tokens import Tokens
-from bench.model.encoder import Encoded
+from bench.model.encoder import Encoded, Encoder
 from bench.negatives import Drawn
 from bench.train.batch import Embedded, Surroundings, to_batch
+from bench.train.both_ways import BothWaysExamples, same_texts
+from bench.train.example_set import ExampleSet, Parts, Request
 from bench.train.repetition import repeated
 from strategies.batch import Batch, LabelledBatch
-from strategies.examples import Examples, LabelledPairs, TwoViews
+from strategies.examples import BothWays, Examples, LabelledPairs, TwoViews
 
-Parts = list[tuple[Tokens, Ids]]
 REPETITION = 3  # what its stream of random numbers is for; sampling has the numbers before
-
-
-class Request(ABC):
-    """The texts that one rank encodes in a step, as (tokens, rows), and the batch made of them."""
-
-    parts: Parts
-
-    @property
-    def texts(self) -> int:
-        return sum(len(rows) for _, rows in self.parts)
-
-    @abstractmethod
-    def batch(self, encoded: Encoded, around: Surroundings) -> Batch | LabelledBatch:
-        """The batch of all ranks; ``encoded`` has the vectors of ``parts``, one after the other."""
-
-
-class ExampleSet(ABC):
-    """Examples to sample from, each once an epoch."""
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """Number of examples."""
-
-    @abstractmethod
-    def request(self, rows: Ids, drawn: Drawn | None, step: int, rank: int = 0) -> Request:
-        """What the examples ``rows`` [n], with the negatives ``drawn`` for them, need encoded.
-
-        Random changes of the texts depend only on ``step`` and ``rank``.
-        """
-
-    @abstractmethod
-    def vocabulary(self, reach: Ids) -> Ids:
-        """Ids of all tokens that a batch can have when it may hold the passages ``reach`` as sampled negatives."""
-
-    def passages(self) -> Ids:
-        """Ids of the data set's passages that batches can hold without sampling any."""
-        return np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -180,7 +143,7 @@ class LabelledExamples(ExampleSet):
 
 @dataclass(frozen=True)
 class Texts:
-    """The source of examples: a data set with its ``queries`` and ``passages`` as tokens.
+    """The source of examples: a data set with its ``queries`` and ``passages`` as tokens of ``encoder``.
 
     ``cut`` tokenises other texts; no text may have more than ``longest`` tokens.
     """
@@ -191,6 +154,7 @@ class Texts:
     cut: Callable[[Sequence[str]], Tokens]
     longest: int
     seed: int
+    encoder: Encoder
 
 
 @singledispatch
@@ -202,6 +166,20 @@ def examples_of(declared: Examples, texts: Texts) -> ExampleSet:
 @examples_of.register
 def _labelled_pairs(declared: LabelledPairs, texts: Texts) -> ExampleSet:
     return PairExamples(Pairs.of(texts.data), texts.queries, texts.passages)
+
+
+@examples_of.register
+def _both_ways(declared: BothWays, texts: Texts) -> ExampleSet:
+    pairs = Pairs.of(texts.data)
+    return BothWaysExamples(
+        pairs,
+        texts.queries,
+        texts.passages,
+        same_texts(texts.data.queries, texts.data.passages, pairs),
+        texts.encoder,
+        declared,
+        texts.seed,
+    )
 
 
 @examples_of.register
