@@ -59,6 +59,11 @@ def generation_terms(head: LanguageModelHead, encoder: Encoder, states: Tensor, 
     return total[packed.restore.to(states.device)]
 
 
+def head_folder(model: Path) -> Path:
+    """Where the head of the encoder in ``model`` is: in the folder ``head`` beside it."""
+    return model.resolve().parent / "head"
+
+
 def save_head(head: LanguageModelHead, folder: Path) -> None:
     """Write the head into ``folder``, whole or not at all. Raises :class:`UserError` when the disk refuses."""
     state = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
