@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.commands import completion
+from bench.commands import completion, generate, records
 from bench.commands.ending import reporting_errors
+from bench.commands.options import RunsDir
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,13 +32,8 @@ new_app = typer.Typer(
     epilog="Example: bench new strategy soft_hinge",
 )
 app.add_typer(new_app, name="new")
-
-records_app = typer.Typer(
-    no_args_is_help=True, help="Publish records.", epilog="Example: bench records pack data=medquad --out records"
-)
-app.add_typer(records_app, name="records")
-
-RunsDir = Annotated[Path, typer.Option(help="The directory of the runs, or of their pack.")]
+app.add_typer(records.app, name="records")
+app.add_typer(generate.app)
 
 
 def _words(what: str) -> Any:
@@ -246,26 +242,6 @@ def new_strategy(name: Annotated[str, typer.Argument(help="Lower-case letters, d
         print(path)
     print(f"next: bench run strategy={name}; in a checkout, also pytest tests/test_strategies.py -k {name}")
     print("and: bench list --markdown > docs/strategies.md")
-
-
-@records_app.command("pack", epilog="Example: bench records pack data=medquad --out reports/results/records")
-def pack_records(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Write the pack into this directory.")],
-    words: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN_ID|KEY=VALUE]...",
-            help="Which runs; all finished ones by default.",
-            autocompletion=completion.words,
-        ),
-    ] = None,
-    studies: Annotated[bool, typer.Option("--studies", help="Pack every study, with its final runs.")] = False,
-    runs_dir: RunsDir = Path("runs"),
-) -> None:
-    """Pack finished runs into one small file that report and compare read like the runs: no texts, no weights."""
-    from bench.commands.records import pack
-
-    pack(words or [], runs_dir, out, studies)
 
 
 @data_app.command("inspect", epilog="Example: bench data inspect path/to/my_data")

@@ -5,11 +5,38 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from bench.atomic import explain_write_errors, write_atomic
+from bench.commands import completion
+from bench.commands.options import RunsDir
 from bench.errors import UserError, nearest
 from bench.record.ledger import Ledger
 from bench.record.record import Record
+
+app = typer.Typer(
+    no_args_is_help=True, help="Publish records.", epilog="Example: bench records pack data=medquad --out records"
+)
+
+
+@app.command("pack", epilog="Example: bench records pack data=medquad --out reports/results/records")
+def pack_records(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Write the pack into this directory.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN_ID|KEY=VALUE]...",
+            help="Which runs; all finished ones by default.",
+            autocompletion=completion.words,
+        ),
+    ] = None,
+    studies: Annotated[bool, typer.Option("--studies", help="Pack every study, with its final runs.")] = False,
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Pack finished runs into one small file that report and compare read like the runs: no texts, no weights."""
+    pack(words or [], runs_dir, out, studies)
 
 
 def pack(words: Sequence[str], runs_dir: Path, out: Path, studies: bool) -> None:
