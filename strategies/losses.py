@@ -58,3 +58,8 @@ def distance(similarity: Tensor, kind: str) -> Tensor:
     if kind == "cosine":
         return 1 - similarity
     return (2 - 2 * similarity).clamp(min=1e-12).sqrt()
+
+
+def gram_error(student: Tensor, teacher: Tensor) -> Tensor:
+    """[n] mean squared error of each row of ``student`` [n, n] against ``teacher`` [n, n], the cosines of n texts."""
+    return (student - teacher.to(student.dtype)).square().mean(dim=1)

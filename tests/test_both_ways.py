@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,18 @@ import torch
 import torch.nn.functional as F
 import transformers
 from ranks import together
+from safetensors.torch import load_file
+from tiny import bench, words_for
 from torch import Tensor
 from toys import CPU, DATA, Training, toy_encoder
 
+from bench.config.overrides import resolve
 from bench.data.dataset import Ragged, Split
 from bench.data.pairs import Pairs
 from bench.data.tokens import Tokens, tokenize
 from bench.errors import UserError
 from bench.model.config import POOLINGS, EncoderConfig
+from bench.model.embedding import encode
 from bench.model.encoder import Encoder
 from bench.model.language import FILE, LanguageModelHead, load_head, save_head
 from bench.model.packing import Packed, pack
@@ -230,7 +235,7 @@ def test_the_weights_of_the_parts_are_factors() -> None:
     for contrast, generation in ((1.0, 1.0), (1.0, 0.5), (0.0, 1.0), (1.0, 0.0)):
         training = Training(SIMBERT(contrast=contrast, generation=generation), dropout=0.0)
         examples = set_of(training, [(0, 0), (3, 2), (6, 4)], targets=generation > 0)
-        losses[contrast, generation] = float(stepped(training, examples, 3)[1].value)
+        losses[contrast, generation] = stepped(training, examples, 3)[1].value.item()
     whole, half, only_generation, only_contrast = losses.values()
     assert whole == pytest.approx(only_generation + only_contrast, rel=1e-5)
     assert half == pytest.approx(only_generation / 2 + only_contrast, rel=1e-5)
@@ -375,3 +380,63 @@ def test_noise_is_on_sources_alone_and_depends_on_seed_step_and_rank() -> None:
     assert noised not in (tokens(0.5, step=1), tokens(0.5, rank=1), tokens(0.5, seed=1))
     source, target = clean[0]
     assert source == training.queries[0].tolist() and target == training.passages[0].tolist()[1:]
+
+
+# RoFormer-Sim
+
+
+def test_the_second_stage_is_the_documented_loss() -> None:
+    """lambda / n^2 times the sum over all i, j, plus generation; the teacher sees texts without noise."""
+    training = Training(registered()["roformer_sim"](), dropout=0.0)
+    stage = replace(training.strategy.stages()[1], noise=1.0)
+    examples = training.objective(stage, training.directory)
+    batch, loss = Stepper(training.learner(stage), examples, "fp32").backward(np.arange(6), None)
+    pairs, data = examples.examples.pairs, training.data
+    order = [(data.queries[pairs.query[row]], data.passages[pairs.positive[row]]) for row in range(6)]
+    tokens = tokenize([text for pair in order for text in pair], training.encoder.tokenizer, 16)
+    u = batch.queries.detach().double()
+    v = torch.from_numpy(encode(training.another, tokens, "fp32")).double()
+    n, total = len(u), 0.0
+    for i in range(n):
+        for j in range(n):
+            total += (sum(u[i] * u[j]) - sum(v[i] * v[j])).item() ** 2
+    wanted = 100 / n**2 * total + batch.generation.mean().item()
+    assert loss.value.item() == pytest.approx(wanted, rel=1e-4)
+
+
+def test_the_head_goes_on_from_stage_to_stage_and_into_the_run(tmp_path: Path, data: Path) -> None:
+    """A chain's second stage begins with the first one's head, a run with that of the run it starts from."""
+    training = Training(registered()["roformer_sim"](), directory=tmp_path / "chain", max_steps=3, save_every=1)
+    training.fit()
+    after = [torch.load(tmp_path / "chain" / stage / "last.pt", weights_only=True)["learner"] for stage in "01"]
+    name = "language.bias"
+    assert not torch.equal(after[0][name], after[1][name])
+    fresh = LanguageModelHead.of(training.encoder, 0)
+    assert (after[1][name] - after[0][name]).norm() < (after[1][name] - fresh.bias).norm()
+
+    def run(**changes: str) -> Path:
+        usual = words_for(data, tmp_path / "runs") | {"encoder": "scratch-roformer", "strategy": "simbert"}
+        words = usual | {key.replace("__", "."): word for key, word in changes.items()}
+        assert bench("run", *(f"{key}={word}" for key, word in words.items())) == 0
+        return max((tmp_path / "runs").glob("*/record.json"), key=lambda path: path.stat().st_mtime_ns).parent
+
+    first = run()
+    second = run(train__init_from=first.name, train__max_steps="0")
+    states = [load_file(made / "head" / FILE) for made in (first, second)]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    chain = run(strategy="roformer_sim", strategy__teacher=f"'{first / 'model'}'", train__max_steps="2")
+    assert (chain / "head" / FILE).is_file()
+    record = json.loads((chain / "record.json").read_text())
+    assert record["knobs"]["distil.teacher"] == str(first / "model")
+    assert {"simbert/generation", "distil/generation"} <= record["training"]["telemetry"].keys()
+    assert bench("generate", str(chain), "kaban lodor", "--candidates", "5", "--n", "3") == 0
+
+
+def test_a_knob_that_one_stage_has_needs_no_stage() -> None:
+    config = resolve(["strategy=roformer_sim", "strategy.teacher=scratch"])
+    assert config.strategy.distil.teacher == "scratch"
+    with pytest.raises(UserError, match=r"no knob 'strategy\.noise'; did you mean"):
+        resolve(["strategy=roformer_sim", "strategy.noise=0.1"])
+    with pytest.raises(UserError, match=r"strategy.distil.teacher is given twice"):
+        resolve(["strategy=roformer_sim", "strategy.teacher=a", "strategy.distil.teacher=b"])

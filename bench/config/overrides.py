@@ -94,6 +94,7 @@ def resolve(overrides: Sequence[str]) -> RunConfig:
     store = ConfigStore.instance()
     store.store(name="run", node=_node(_schema()))
     strategy = _strategy(overrides)
+    overrides = _placed(overrides, strategy)
     store.store(group="strategy", name=strategy.name, node=_node(strategy))
     _check_keys(overrides, strategy)
     GlobalHydra.instance().clear()
@@ -141,7 +142,8 @@ def _filled(node: Any, tree: dict[str, Any]) -> Any:
 
 def sources(config: RunConfig, overrides: Sequence[str]) -> list[tuple[str, Any, str]]:
     """(key, value, origin) for every value of ``config``, which results from ``overrides``."""
-    given = {line.partition("=")[0] for line in next(iter(expand(overrides)))}
+    placed = _placed(next(iter(expand(overrides))), type(config.strategy))
+    given = {line.partition("=")[0] for line in placed}
     knobs = {f"strategy.{k.name}": f"default ({k.source})" for k in config.strategy.knobs()}
     rows = []
     for key, value in flat(config.tree()):
@@ -196,6 +198,21 @@ def _strategy(overrides: Sequence[str]) -> type[Strategy]:
             raise UserError(f"strategy={name}: {unknown} cannot be a stage of a chain; name its stages") from None
         where = "" if unknown == name else f" in {name}"
         raise UserError(f"strategy={unknown}{where} is not registered{nearest(unknown, registered())}") from None
+
+
+def _placed(overrides: Sequence[str], strategy: type[Strategy]) -> list[str]:
+    """The words with the stage of a chain put into a knob that only one stage has: ``strategy.KNOB=`` names it then."""
+    known, placed = _kinds(strategy), dict[str, str]()
+    for word in overrides:
+        key, _, value = word.partition("=")
+        group, _, knob = key.partition(".")
+        if group == "strategy" and key not in known:
+            stages = [one for one in known if one.startswith("strategy.") and one.endswith(f".{knob}")]
+            key = stages[0] if knob and len(stages) == 1 else key
+        if key in placed:
+            raise UserError(f"{key} is given twice; the second time as {word}")
+        placed[key] = value
+    return [f"{key}={value}" for key, value in placed.items()]
 
 
 @cache
