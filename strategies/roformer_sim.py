@@ -39,6 +39,8 @@ class DistilAndGenerate(Strategy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.noise > 1:
+            raise ValueError(f"strategy.noise={self.noise} is a share and at most 1")
         if self.teacher == "data":
             raise ValueError("strategy.teacher=data has scores but no vectors; name an encoder, a directory or a run")
 

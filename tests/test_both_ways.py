@@ -38,7 +38,14 @@ from strategies import registered
 from strategies.examples import BothWays
 
 SIMBERT = registered()["simbert"]
-LAYOUTS = ("packed", "sdpa", "eager", "roformer", "roberta")
+LAYOUTS = ("packed", "sdpa", "eager", "roformer", "roberta", "mpnet", "distilbert")
+
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+OTHERS: dict[str, tuple[str, dict[str, int]]] = {
+    "roberta": ("Roberta", {**SIZES, "type_vocab_size": 1, "pad_token_id": 1}),  # one segment, positions from 2 on
+    "mpnet": ("MPNet", SIZES),  # distances beside positions, no cache
+    "distilbert": ("DistilBert", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}),  # no segments, no cache
+}
 
 
 def encoder_of(layout: str, pooling: str = "mean") -> Encoder:
@@ -46,10 +53,11 @@ def encoder_of(layout: str, pooling: str = "mean") -> Encoder:
     if layout == "roformer":
         transformer, tokenizer = SCRATCH["scratch-roformer"](DATA.queries, hidden=32)
         encoder = prepare(Encoder(transformer, tokenizer, EncoderConfig("tiny", pooling)), CPU)
-    elif layout == "roberta":  # one segment, positions that count from the padding id on
-        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-        config = transformers.RobertaConfig(vocab_size=200, type_vocab_size=1, pad_token_id=1, **sizes)
-        encoder = prepare(Encoder(transformers.RobertaModel(config), None, EncoderConfig("tiny", pooling)), CPU)
+    elif layout in OTHERS:
+        name, settings = OTHERS[layout]
+        config = getattr(transformers, f"{name}Config")(vocab_size=200, **settings)
+        plain = getattr(transformers, f"{name}Model")(config)
+        encoder = prepare(Encoder(plain, None, EncoderConfig("tiny", pooling)), CPU)
     else:
         encoder = toy_encoder(DATA, pooling=pooling)
         assert encoder.packs, "a BERT is packed on a CPU"
@@ -438,5 +446,8 @@ def test_a_knob_that_one_stage_has_needs_no_stage() -> None:
     assert config.strategy.distil.teacher == "scratch"
     with pytest.raises(UserError, match=r"no knob 'strategy\.noise'; did you mean"):
         resolve(["strategy=roformer_sim", "strategy.noise=0.1"])
+    for wrong in ("simbert.noise=1.5", "distil.noise=1.5", "distil.generation=-1", "teacher=data"):
+        with pytest.raises(UserError, match=f"strategy.{wrong.partition('=')[0].rpartition('.')[2]}="):
+            resolve(["strategy=roformer_sim", f"strategy.{wrong}"])
     with pytest.raises(UserError, match=r"strategy.distil.teacher is given twice"):
         resolve(["strategy=roformer_sim", "strategy.teacher=a", "strategy.distil.teacher=b"])

@@ -5,50 +5,78 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 
 from bench.model.encoder import Encoder
 from bench.model.language import LanguageModelHead
+from bench.model.packing import Packed
 
 MOST_TOKENS = 64  # of a generated text; RoFormer-Sim's maxlen
 TOP_P = 0.95
 
 
 class Decoder:
-    """``count`` continuations of one source side by side; each call gives the logits of their next tokens.
+    """``count`` continuations of one source side by side, with the logits of their next tokens.
 
-    The source is read once. The library's own loop cannot be used: it reads the source causally.
+    The source is read once, then each token once, by a cache of keys and values. The library's own loop cannot be used:
+    it reads the source causally. A model without such a cache reads everything anew for each token.
     """
 
     def __init__(self, encoder: Encoder, head: LanguageModelHead, source: Sequence[int], count: int) -> None:
-        self.encoder, self.head = encoder, head
-        self.cache = DynamicCache(config=encoder.transformer.config)
-        ids = torch.tensor([list(source)], device=encoder.device)
-        self.logits = self._read(ids, target=False).repeat(count, 1)
-        self.cache.batch_repeat_interleave(count)
+        self.encoder, self.head, self.source = encoder, head, list(source)
+        self.targets = torch.zeros(count, 0, dtype=torch.long)
+        self.cache: DynamicCache | None = DynamicCache(config=encoder.transformer.config)
+        try:
+            logits = self._read_on(torch.tensor([self.source]), target=False)
+        except TypeError:  # an argument that the model does not know
+            logits = None
+        if logits is None or self.cache.get_seq_length() != len(self.source):
+            self.cache = None
+            logits = self._read_all(self.targets[:1])
+        else:
+            self.cache.batch_repeat_interleave(count)
+        self.logits = logits.repeat(count, 1)
 
     def step(self, tokens: Tensor) -> Tensor:
         """[count, vocabulary] the logits after one more token ``tokens`` [count] of each continuation."""
-        self.logits = self._read(tokens.to(self.encoder.device)[:, None], target=True)
+        self.targets = torch.cat([self.targets, tokens.cpu()[:, None]], dim=1)
+        self.logits = (
+            self._read_all(self.targets) if self.cache is None else self._read_on(tokens[:, None], target=True)
+        )
         return self.logits
 
     def keep(self, rows: Tensor) -> None:
         """Go on with the continuations ``rows`` alone."""
-        self.cache.batch_select_indices(rows.to(self.encoder.device))
+        self.targets = self.targets[rows.cpu()]
+        if self.cache is not None:
+            self.cache.batch_select_indices(rows.to(self.encoder.device))
 
-    def _read(self, ids: Tensor, target: bool) -> Tensor:
-        """The logits after the last of ``ids`` [n, L], which see everything before them and each other."""
+    def _read_on(self, ids: Tensor, target: bool) -> Tensor:
+        """The logits after the last of ``ids`` [n, L], which see what the cache has and each other."""
         encoder, (count, length) = self.encoder, ids.shape
+        assert self.cache is not None
         everything = torch.ones(count, length, self.cache.get_seq_length() + length, dtype=torch.bool)
         out = encoder.transformer(
-            input_ids=ids,
+            input_ids=ids.to(encoder.device),
             attention_mask=encoder.additive(everything),
             past_key_values=self.cache,
             **encoder.segments(torch.full_like(ids, int(target))),
         )
-        logits: Tensor = self.head(out.last_hidden_state[:, -1], encoder.word_embeddings.weight)
+        return self._logits(out.last_hidden_state[:, -1])
+
+    def _read_all(self, targets: Tensor) -> Tensor:
+        """The logits after ``targets`` [n, L], all read behind the source as in training."""
+        count, length = len(targets), len(self.source) + targets.shape[1]
+        ids = torch.cat([torch.tensor(self.source).repeat(count, 1), targets], dim=1)
+        lengths, sources = np.full(count, length), np.full(count, len(self.source))
+        states = self.encoder.states(Packed(ids.flatten(), lengths, torch.arange(count), sources=sources))[-1]
+        return self._logits(states.view(count, length, -1)[:, -1])
+
+    def _logits(self, states: Tensor) -> Tensor:
+        logits: Tensor = self.head(states, self.encoder.word_embeddings.weight)
         return logits.float()
 
 
@@ -74,7 +102,7 @@ def sample(
     never = torch.tensor([token for token in encoder.tokenizer.all_special_ids if token != end], dtype=torch.long)
     targets: list[list[int]] = [[] for _ in range(count)]
     going = torch.arange(count)
-    with _plain_attention(encoder):
+    with padded(encoder):
         decoder = Decoder(encoder, head, source, count)
         logits = decoder.logits
         for length in range(1, most + 1):
@@ -100,16 +128,17 @@ def nucleus(logits: Tensor, top_p: float, generator: torch.Generator) -> Tensor:
 
 
 @contextmanager
-def _plain_attention(encoder: Encoder) -> Iterator[None]:
-    """Without dropout, and with an attention that takes a cache: the one for packed texts does not."""
-    transformer, training = encoder.transformer, encoder.training
-    before = transformer.config._attn_implementation
+def padded(encoder: Encoder) -> Iterator[None]:
+    """Without dropout, and with padding and an attention that takes a cache: the one for packed texts does not."""
+    packs, training, attention = encoder.packs, encoder.training, encoder.transformer.config._attn_implementation
     encoder.eval()
-    if encoder.packs:
-        transformer.set_attn_implementation("eager")
+    if packs:
+        encoder.packs = False
+        encoder.transformer.set_attn_implementation("eager")
     try:
         yield
     finally:
-        if encoder.packs:
-            transformer.set_attn_implementation(before)
+        if packs:
+            encoder.packs = True
+            encoder.transformer.set_attn_implementation(attention)
         encoder.train(training)
