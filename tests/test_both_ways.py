@@ -369,14 +369,16 @@ def test_words_of_other_vocabularies_begin_with_a_mark() -> None:
         WordMask.of(without)
 
 
-def test_noise_is_on_sources_alone_and_depends_on_seed_step_and_rank() -> None:
+def test_noise_is_on_sources_alone_and_depends_on_seed_and_step_on_any_number_of_devices() -> None:
     training = Training(SIMBERT())
     pairs = [(q, 2 * (q // 3)) for q in range(0, 60, 3)]
     rows = np.arange(len(pairs))
 
-    def tokens(noise: float, step: int = 0, rank: int = 0, seed: int = 0) -> list[tuple[list[int], list[int]]]:
+    def tokens(
+        noise: float, step: int = 0, rank: int = 0, seed: int = 0, part: slice = slice(None)
+    ) -> list[tuple[list[int], list[int]]]:
         examples = replace(set_of(training, pairs, noise=noise), seed=seed)
-        ((made, _),) = examples.request(rows, None, step, rank).parts
+        ((made, _),) = examples.request(rows[part], None, step, rank).parts
         cut = [(made[row].tolist(), int(made.sources[row])) for row in range(len(made))]
         return [(text[:source], text[source:]) for text, source in cut]
 
@@ -385,7 +387,8 @@ def test_noise_is_on_sources_alone_and_depends_on_seed_step_and_rank() -> None:
     touched = np.mean([one != other for (one, _), (other, _) in zip(clean, noised, strict=True)])
     assert 0.1 < touched < 0.5, "half of the sources, less those in which no word was chosen"
     assert tokens(0.5) == noised
-    assert noised not in (tokens(0.5, step=1), tokens(0.5, rank=1), tokens(0.5, seed=1))
+    assert noised not in (tokens(0.5, step=1), tokens(0.5, seed=1)) and tokens(0.5, rank=1) == noised
+    assert noised[10:16] == tokens(0.5, part=slice(5, 8)), "as a rank that has these examples alone"
     source, target = clean[0]
     assert source == training.queries[0].tolist() and target == training.passages[0].tolist()[1:]
 

@@ -111,8 +111,10 @@ class BothWaysExamples(ExampleSet):
     def request(self, rows: Ids, drawn: Drawn | None, step: int, rank: int = 0) -> Request:
         left, right = self._ids(rows)
         source_ids, target_ids = (np.stack(two, axis=1).ravel() for two in ((left, right), (right, left)))
-        rng = np.random.default_rng([self.seed, NOISE, step, *([rank] if rank else [])])
-        sources = [self._noised(self._text(text), rng) for text in source_ids.tolist()]
+        sources = [self._text(text) for text in source_ids.tolist()]
+        if self.declared.noise:
+            places = np.stack([2 * rows, 2 * rows + 1], axis=1).ravel().tolist()
+            sources = [self._noised(text, step, place) for text, place in zip(sources, places, strict=True)]
         targets = (
             [self._target(text) for text in target_ids.tolist()] if self.declared.targets else [_NOTHING] * len(sources)
         )
@@ -164,11 +166,10 @@ class BothWaysExamples(ExampleSet):
         prompt = self.queries.prompt if text < len(self.queries) else self.positives.prompt
         return tokens[max(prompt, int(tokens[0] == self.encoder.tokenizer.cls_token_id)) :]
 
-    def _noised(self, tokens: TokenIds, rng: np.random.Generator) -> TokenIds:
-        if not self.declared.noise:
-            return tokens
-        masked = self._mask.masked(tokens, rng)
-        return masked if rng.random() < self.declared.noise else tokens
+    def _noised(self, source: TokenIds, step: int, place: int) -> TokenIds:
+        """The source with noise or, by chance, without: the same on any number of devices."""
+        rng = np.random.default_rng([self.seed, NOISE, step, place])
+        return self._mask.masked(source, rng) if rng.random() < self.declared.noise else source
 
     def _check_targets(self) -> None:
         if not len(self.pairs):
