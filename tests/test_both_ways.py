@@ -454,3 +454,27 @@ def test_a_knob_that_one_stage_has_needs_no_stage() -> None:
             resolve(["strategy=roformer_sim", f"strategy.{wrong}"])
     with pytest.raises(UserError, match=r"strategy.distil.teacher is given twice"):
         resolve(["strategy=roformer_sim", "strategy.teacher=a", "strategy.distil.teacher=b"])
+
+
+def test_killed_in_the_second_stage_it_resumes_bit_equal_head_included(tmp_path: Path) -> None:
+    def training(place: str) -> Training:
+        strategy = registered()["roformer_sim"]()
+        return Training(strategy, directory=tmp_path / place, max_steps=6, save_every=2)
+
+    steps: list[int] = []
+
+    def kill(step: int) -> None:
+        steps.append(step)
+        if len(steps) == 6 + 5:
+            raise KeyboardInterrupt
+
+    training("whole").fit()
+    with pytest.raises(KeyboardInterrupt):
+        training("killed").fit(on_step=kill)
+    torch.manual_seed(99)
+    training("killed").fit()
+    states = [torch.load(tmp_path / place / "1" / "last.pt", weights_only=True) for place in ("whole", "killed")]
+    assert any(name.startswith("language.") for name in states[0]["learner"])
+    for name, value in states[0]["learner"].items():
+        assert torch.equal(value, states[1]["learner"][name]), name
+    assert states[0]["progress"]["step"] == states[1]["progress"]["step"] == 6
