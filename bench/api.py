@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -121,25 +120,14 @@ def embed(
     role there is no prefix. Longer texts are cut to the encoder's length for the role. Raises :class:`UserError` for
     an encoder that cannot be found, and for texts that are not a list of strings.
     """
-    import torch
-
-    from bench.data.tokens import tokenize
-    from bench.model.embedding import encode
-    from bench.model.precision import resolve_device, resolve_precision
-    from bench.model.presets import build
+    from bench.use.embedder import Embedder
+    from bench.use.weights import settings_of
 
     if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
         raise UserError("texts must be a list of strings")
     if role is not None:
         choice("role", role, ROLES)
-    config, place = _encoder(encoder), resolve_device(device)
-    with torch.random.fork_rng(devices=[]):
-        model = build(config, texts, place, seed=0)
-    model.check_lengths()
-    readings = {"query": model.config.query, "passage": model.config.passage}
-    longest = max(reading.tokens for reading in readings.values()) if role is None else readings[role].tokens
-    tokens = tokenize(list(texts), model.tokenizer, longest, "" if role is None else readings[role].prefix)
-    return encode(model, tokens, resolve_precision(precision, place))
+    return Embedder.load(settings_of(encoder), device, precision, texts).vectors(texts, role)
 
 
 def _single(settings: Settings) -> tuple[str, ...]:
@@ -174,29 +162,3 @@ def _records(directory: str | Path, words: Sequence[str]) -> list[Record]:
     for path, why in ledger.skipped:
         warnings.warn(f"left out: {path}: {why}", stacklevel=3)
     return select(ledger.records, words)
-
-
-def _encoder(encoder: str | Path | EncoderConfig) -> EncoderConfig:
-    """The configuration that belongs to an encoder's weights."""
-    from bench.model.config import EncoderConfig
-    from bench.model.described import read
-    from bench.record.store import RunDirectory
-
-    if isinstance(encoder, EncoderConfig):
-        return encoder
-    place = Path(encoder).expanduser()
-    for run, model in ((place, place / "model"), (place.parent, place)):
-        if model.is_dir() and (run / "record.json").is_file():
-            from bench.record.record import Record
-
-            recorded = Record.from_json((run / "record.json").read_text(encoding="utf-8"), run / "record.json").encoder
-            known = {f.name for f in fields(EncoderConfig)} & recorded.keys()
-            # The layers were chosen when the weights were saved.
-            return EncoderConfig(**{**{name: recorded[name] for name in known}, "name": str(model), "layers": None})
-    if (place / "record.json").is_file() and not (place / "config.json").is_file():
-        raise UserError(RunDirectory(place.parent, place.name).without_weights())
-    if place.is_dir():
-        told = read(place)  # a use of an encoder is not bound to the lengths of experiments
-        longest = None if told.own else told.max_tokens
-        return EncoderConfig(str(place), max_query_tokens=longest, max_passage_tokens=longest)
-    return EncoderConfig(str(encoder))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.commands import completion
+from bench.commands import completion, generate
 from bench.commands.ending import reporting_errors
 from bench.commands.groups import RunsDir, new_app, records_app
 
@@ -28,6 +28,7 @@ data_app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(new_app, name="new")
 app.add_typer(records_app, name="records")
+app.add_typer(generate.app)
 
 
 def _words(what: str) -> Any:

@@ -22,7 +22,8 @@ class Batch:
 
     ``guide`` is the same batch, embedded by another, frozen model. ``teacher`` [Q, C] holds a teacher's
     scores, NaN where it gave none. Both are None where the strategy declares no guide. ``head`` is the module
-    that the strategy declares, or None.
+    that the strategy declares, or None. ``generation`` [Q] are the losses of generating each query's target, whose mean
+    is the cross-entropy of a target token; None where the examples have no targets.
     """
 
     queries: Tensor
@@ -33,6 +34,7 @@ class Batch:
     teacher: Tensor | None = None
     guide: Batch | None = None
     head: nn.Module | None = None
+    generation: Tensor | None = None
 
     @property
     def texts(self) -> Tensor:

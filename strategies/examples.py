@@ -1,4 +1,4 @@
-"""Declarations of the examples that a strategy is trained on: pairs with or without a label, or views of one text."""
+"""Declarations of what a strategy is trained on: pairs with or without a label, views of one text, or generation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Examples:
     """Base of the declarations."""
+
+    @property
+    def generates(self) -> bool:
+        """Whether a language-model head is trained; its losses are in ``Batch.generation``."""
+        return False
 
 
 @dataclass(frozen=True)
@@ -50,3 +55,21 @@ class ClassifiedPairs(TaskPairs):
     """
 
     classes: int = 3
+
+
+@dataclass(frozen=True)
+class BothWays(Examples):
+    """Every labelled pair (A, B) as two adjacent rows, A with B as its target and B with A as its target.
+
+    Both rows are queries and candidates: the positive of a row is the other row of its pair. A row's vector is that of
+    its source alone. With ``targets`` a language-model head also learns to generate the target from the source.
+    ``noise`` is the share of sources in which some words are masked; targets and the other sources stay as they are
+    (BART, Lewis et al. 2020).
+    """
+
+    noise: float = 0.0
+    targets: bool = True
+
+    @property
+    def generates(self) -> bool:
+        return self.targets

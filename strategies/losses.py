@@ -58,3 +58,11 @@ def distance(similarity: Tensor, kind: str) -> Tensor:
     if kind == "cosine":
         return 1 - similarity
     return (2 - 2 * similarity).clamp(min=1e-12).sqrt()
+
+
+def cosine_error(student: Tensor, teacher: Tensor) -> Tensor:
+    """[n] ``1/n sum_j (cos(u_i, u_j) - cos(v_i, v_j))^2`` of a student's unit vectors [n, d] and a teacher's [n, g].
+
+    The lengths ``d`` and ``g`` may differ, as only cosines are compared; ``i = j`` adds 0.
+    """
+    return (student @ student.T - teacher @ teacher.T).square().mean(dim=1)

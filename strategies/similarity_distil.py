@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from strategies.base import Strategy, knob, register
 from strategies.batch import Batch, LabelledBatch, Loss
 from strategies.examples import Examples, LabelledPairs, TaskPairs, TwoViews
+from strategies.losses import cosine_error
 from strategies.negatives import Guide, Negatives, NoNegatives
 
 TEXTS: dict[str, Examples] = {
@@ -57,6 +58,4 @@ class SimilarityDistillation(Strategy):
     def loss(self, batch: Batch | LabelledBatch) -> Loss:
         if batch.guide is None:
             raise TypeError("similarity_distil needs a teacher's view of the batch")
-        student, teacher = batch.texts, batch.guide.texts
-        error = student @ student.T - teacher @ teacher.T
-        return Loss(self.weight * error.square().mean(dim=1))
+        return Loss(self.weight * cosine_error(batch.texts, batch.guide.texts))

@@ -78,6 +78,7 @@ assert not heavy, heavy
         ["report", "--help"],
         ["data", "inspect", "--help"],
         ["records", "pack", "--help"],
+        ["generate", "--help"],
     ]
     script = "\n".join(code.format(words=words) for words in asked)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)

@@ -123,7 +123,7 @@ def ask(**environment: str) -> subprocess.CompletedProcess[str]:
         ("bench\nrun\nstrategy\n=", 3, set(registered())),
         ("bench\nrun\nstrategy\n=\nin_batch,min", 4, {"in_batch,mined_hard"}),
         ("bench\nrun\nstrategy=min", 2, {"strategy=mined_hard"}),
-        ("bench\nrun\nstrategy\n=\nmnr\nencoder\n=\nscr", 7, {"scratch"}),
+        ("bench\nrun\nstrategy\n=\nmnr\nencoder\n=\nscr", 7, {"scratch", "scratch-roformer"}),
         ("bench\nstudy\nmarg", 2, {"margin"}),
         ("bench\nstudy\nmargin\nstrategy\n=\nmn", 5, {"mnr"}),
         ("bench\nlist\nstu", 2, {"studies"}),

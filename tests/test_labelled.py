@@ -33,7 +33,8 @@ def examples(declared: Examples) -> LabelledExamples:
     training = Training(registered()["mnr"]())
     data = replace(DATA, tasks=TASKS)
     found = examples_of(
-        declared, Texts(data, training.queries, training.passages, lambda texts: training.queries, 16, 0)
+        declared,
+        Texts(data, training.queries, training.passages, lambda texts: training.queries, 16, 0, training.encoder),
     )
     assert isinstance(found, LabelledExamples)
     return found

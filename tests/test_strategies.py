@@ -98,6 +98,7 @@ def query_batch(strategy: Strategy, vectors: Callable[[int, int], Tensor]) -> Ba
         own[:, : min(n, 3)] if n else None,
         teacher if strategy.guide else None,
         guide if strategy.guide else None,
+        generation=vectors(q, 1).square().squeeze(1) if strategy.examples.generates else None,
     )
 
 
@@ -172,6 +173,7 @@ def test_order_within_the_batch_does_not_matter(loss_name: str) -> None:
             None if batch.own is None else place[batch.own[rows]],
             None if batch.teacher is None else batch.teacher[rows][:, columns],
             None if batch.guide is None else shuffled(batch.guide),
+            generation=None if batch.generation is None else batch.generation[rows],
         )
 
     def shuffled_pairs(batch: LabelledBatch) -> LabelledBatch:

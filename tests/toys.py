@@ -163,15 +163,15 @@ class Training:
     def objective(self, stage: Strategy, place: Path) -> Objective:
         """What a stage is trained on and with."""
         cut = lambda texts: tokenize(texts, self.encoder.tokenizer, 16)  # noqa: E731
-        found = examples_of(stage.examples, Texts(self.data, self.queries, self.passages, cut, 16, 0))
+        found = examples_of(stage.examples, Texts(self.data, self.queries, self.passages, cut, 16, 0, self.encoder))
         context = NegativesContext(self.data, self.pairs, 0, self.prepared, place)
         sampler = negative_sampler(stage.negatives, context)
         sides = lambda reader: found.sides()  # noqa: E731 - the encoders here share a vocabulary
         guide = None if stage.guide is None else view(stage.guide, context, sides, sampler.reach())
         return Objective(stage, found, sampler, guide)
 
-    def learner(self, stage: Strategy) -> Learner:
-        return Learner.of(self.encoder, stage, 0)
+    def learner(self, stage: Strategy, before: Learner | None = None) -> Learner:
+        return Learner.of(self.encoder, stage, 0, None if before is None else before.language)
 
     def stepper(self) -> Stepper:
         objective = Objective(self.strategy, self.examples, NegativeSampler())
@@ -214,8 +214,10 @@ class Training:
             selection="exact/mrr@10",
         )
         stages = self.strategy.stages()
+        learner = None
         for number, stage in enumerate(stages):
+            learner = self.learner(stage, learner)
             place = self.directory / str(number) if len(stages) > 1 else self.directory
             conditions = Conditions(0, self.precision, place, world or World())
-            done = Trainer(self.learner(stage), self.objective(stage, place), config, conditions, hooks).fit()
+            done = Trainer(learner, self.objective(stage, place), config, conditions, hooks).fit()
         return done

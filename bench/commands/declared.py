@@ -58,7 +58,9 @@ def defaults() -> dict[str, str]:
 def knobs(strategy: str) -> dict[str, tuple[str, ...]]:
     """The knobs of a strategy by name, with their values where those are fixed. Raises ``KeyError`` for no strategy."""
     module = strategies()[strategy]
-    (name,) = (node.name for node in _tree(module).body if isinstance(node, ast.ClassDef) and node.decorator_list)
+    classes = (node for node in _tree(module).body if isinstance(node, ast.ClassDef))
+    registered = f"register('{strategy}')"
+    (name,) = (node.name for node in classes if registered in map(ast.unparse, node.decorator_list))
     return _knobs(module, name)
 
 

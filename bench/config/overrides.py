@@ -50,8 +50,9 @@ def for_shell(word: str) -> str:
 
 def resolve(overrides: Sequence[str]) -> RunConfig:
     """The configuration of one run. Raises :class:`UserError` with the key, the value and what is allowed."""
-    words = dict(word.split("=", 1) for word in next(iter(expand(overrides))))
+    words = _first(overrides)
     strategy = _strategy(words.pop("strategy", DEFAULT_STRATEGY))
+    words = _placed(words, strategy)
     _check_keys(words, strategy)
     kinds = _kinds(strategy)
     return _built(strategy, {key: _typed(key, word, kinds[key]) for key, word in words.items()})
@@ -118,7 +119,7 @@ def _converted(value: Any, kind: Any) -> Any:
 
 def sources(config: RunConfig, overrides: Sequence[str]) -> list[tuple[str, Any, str]]:
     """(key, value, origin) for every value of ``config``, which results from ``overrides``."""
-    given = {line.partition("=")[0] for line in next(iter(expand(overrides)))}
+    given = _placed(_first(overrides), type(config.strategy))
     knobs = {f"strategy.{k.name}": f"default ({k.source})" for k in config.strategy.knobs()}
     plain = dict(flat(RunConfig(config.strategy).tree()))
     knobs |= {
@@ -133,6 +134,11 @@ def sources(config: RunConfig, overrides: Sequence[str]) -> list[tuple[str, Any,
     return rows
 
 
+def _first(overrides: Sequence[str]) -> dict[str, str]:
+    """The words of the first run by their full keys."""
+    return dict(word.split("=", 1) for word in next(iter(expand(overrides))))
+
+
 def _strategy(given: str) -> type[Strategy]:
     """The strategy class. Raises :class:`UserError` with the nearest names for an unknown one."""
     name = text("strategy", given, str)
@@ -145,6 +151,20 @@ def _strategy(given: str) -> type[Strategy]:
             raise UserError(f"strategy={name}: {unknown} cannot be a stage of a chain; name its stages") from None
         where = "" if unknown == name else f" in {name}"
         raise UserError(f"strategy={unknown}{where} is not registered{nearest(unknown, registered())}") from None
+
+
+def _placed(words: Mapping[str, str], strategy: type[Strategy]) -> dict[str, str]:
+    """The words, with the stage put into the key of a chain's knob that only one stage has: ``strategy.KNOB``."""
+    known, placed = _kinds(strategy), dict[str, str]()
+    for key, word in words.items():
+        full, (group, _, knob) = key, key.partition(".")
+        if group == "strategy" and knob and key not in known:
+            stages = [one for one in known if one.startswith("strategy.") and one.endswith(f".{knob}")]
+            full = stages[0] if len(stages) == 1 else key
+        if full in placed:
+            raise UserError(f"{full} is given twice; the second time as {shown(f'{key}={word}')}")
+        placed[full] = word
+    return placed
 
 
 @cache

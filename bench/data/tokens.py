@@ -35,7 +35,8 @@ class Tokens:
     """Token ids of texts, special tokens included: text ``i`` is ``ids[offsets[i] : offsets[i + 1]]``.
 
     ``truncated`` marks the texts that were longer than allowed and cut, ``unknown`` counts the tokens of each text that
-    stand for what the vocabulary lacks. The first ``prompt`` tokens of each text are those of the prefix.
+    stand for what the vocabulary lacks. The first ``prompt`` tokens of each text are those of the prefix. Where a text
+    is a source and a target to be generated from it, ``sources`` counts the tokens of the source, which stands first.
     """
 
     ids: TokenIds  # [offsets[-1]]
@@ -43,6 +44,7 @@ class Tokens:
     truncated: NDArray[np.bool_]  # [texts]
     unknown: TokenIds = field(default_factory=lambda: np.zeros(0, dtype=np.int32))  # [texts]
     prompt: int = 0
+    sources: Ids | None = None  # [texts]
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -31,11 +31,13 @@ class Encoded:
 
     ``unit`` [n, d] are float32 vectors of length one, and ``raw`` [n, d] the same before normalisation. ``tokens``
     [T, hidden] are the last layer's states of all tokens in the order of ``Packed.ids``, None if not requested.
+    ``terms`` [n] are the generation losses of the texts, where a language-model head is trained.
     """
 
     unit: Tensor
     raw: Tensor
     tokens: Tensor | None = None
+    terms: Tensor | None = None
 
 
 class Encoder(nn.Module):
@@ -114,12 +116,17 @@ class Encoder(nn.Module):
             raise UserError("encoder.pooling=pooler, but this model has no pooler; use cls, mean or first_last_mean")
         return ()
 
+    @property
+    def most_tokens(self) -> int | None:
+        """The length of the longest text that the model has positions for; None where they have no end."""
+        table = self._positions()
+        return None if table is None else table.num_embeddings - getattr(table, "offset", self._first_position)
+
     def check_lengths(self) -> None:
         """Raise :class:`UserError` if a text may be longer than the model has positions for."""
-        table = self._positions()
-        if table is None:
+        most = self.most_tokens
+        if most is None:
             return
-        most = table.num_embeddings - getattr(table, "offset", self._first_position)
         for name, reading in (("query", self.config.query), ("passage", self.config.passage)):
             if reading.tokens > most:
                 setting = f"encoder.max_{name}_tokens={reading.tokens}"
@@ -169,6 +176,7 @@ class Encoder(nn.Module):
             position_ids=F.pad(positions, added, value=self._first_position)[None],
             packing=attention.plan(packed, self.transformer.config.num_attention_heads),
             output_hidden_states=self.pooling == "first_last_mean",
+            **self._segments(F.pad(torch.from_numpy(packed.in_target), added)[None], packed),
         )
         return tuple(state[0, :count] for state in self._needed(out))
 
@@ -178,13 +186,38 @@ class Encoder(nn.Module):
         real = torch.from_numpy(np.arange(longest) < packed.lengths[:, None])
         ids = torch.full(real.shape, int(self.transformer.config.get_text_config().pad_token_id or 0))
         ids[real] = packed.ids
+        segments = torch.zeros_like(ids)
+        segments[real] = torch.from_numpy(packed.in_target)
         real = real.to(self.device)
+        mask = real.long()
+        if packed.sources is not None:
+            mask = self.additive(torch.from_numpy(packed.seen(0, len(real), longest)))
         out = self.transformer(
             **{"inputs_embeds": self._inputs(ids)} if self.narrows else {"input_ids": ids.to(self.device)},
-            attention_mask=real.long(),
+            attention_mask=mask,
             output_hidden_states=self.pooling == "first_last_mean",
+            **self._segments(segments, packed),
         )
         return tuple(state[real] for state in self._needed(out))
+
+    def additive(self, seen: Tensor) -> Tensor:
+        """[n, 1, rows, columns] the mask of ``seen`` [n, rows, columns] that a model adds to its attention scores.
+
+        Numbers and not truth values, which some implementations of attention would add as 0 and 1.
+        """
+        kind = self.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        mask = torch.zeros(seen.shape, dtype=dtype, device=self.device)
+        return mask.masked_fill_(~seen.to(self.device), torch.finfo(dtype).min)[:, None]
+
+    def _segments(self, in_target: Tensor, packed: Packed) -> dict[str, Tensor]:
+        """The model's argument for segments, where it has them and texts have a target."""
+        return {} if packed.sources is None else self.segments(in_target)
+
+    def segments(self, in_target: Tensor) -> dict[str, Tensor]:
+        """The argument that tells the tokens of targets (1) from those of sources; none where there are no segments."""
+        several = (getattr(self.transformer.config, "type_vocab_size", 0) or 0) > 1
+        return {"token_type_ids": in_target.to(self.device)} if several else {}
 
     def _positions(self) -> nn.Embedding | None:
         """The table of learnt positions, if the model has one."""
@@ -203,6 +236,9 @@ class Encoder(nn.Module):
         return (out.last_hidden_state,)
 
     def _pool(self, states: tuple[Tensor, ...], packed: Packed) -> Tensor:
+        if packed.sources is not None:  # the vector is that of the source
+            at = torch.from_numpy(packed.source_tokens).to(states[-1].device)
+            states, packed = tuple(state[at] for state in states), packed.without_targets()
         if self.pooling == "pooler":
             pooled: Tensor = self.transformer.pooler(pool("cls", states[-1], packed)[:, None])
             return pooled

@@ -20,13 +20,16 @@ class Packed:
 
     ``ids`` [T] are the token ids end to end, ``lengths`` [n] the tokens of each text in ascending order, and
     ``restore`` [n] brings vectors back into the caller's order: ``vectors[restore]``. ``prompts`` [n] counts the first
-    tokens of each text that are its prefix; None means none.
+    tokens of each text that are its prefix; None means none. ``sources`` [n] counts the first tokens that are the
+    source of a text, the rest being its target (UniLM, Dong et al. 2019): source tokens see the source, a target token
+    sees the source and the target up to itself. None means that all tokens of a text see each other.
     """
 
     ids: Tensor
     lengths: NDArray[np.int64]
     restore: Tensor
     prompts: NDArray[np.int64] | None = None
+    sources: NDArray[np.int64] | None = None
 
     @cached_property
     def starts(self) -> NDArray[np.int64]:
@@ -43,6 +46,29 @@ class Packed:
         """[T] which text each token belongs to."""
         return np.repeat(np.arange(len(self.lengths)), self.lengths)
 
+    @cached_property
+    def in_target(self) -> NDArray[np.int64]:
+        """[T] 1 for tokens of a target, 0 for those of a source: the segments of BERT."""
+        sources = self.lengths if self.sources is None else self.sources
+        return (self.positions >= sources[self.text_of_token]).astype(np.int64)
+
+    @cached_property
+    def source_tokens(self) -> NDArray[np.int64]:
+        """The places of all tokens that are no target."""
+        return np.flatnonzero(self.in_target == 0)
+
+    def without_targets(self) -> Packed:
+        """The texts as their sources alone; ``lengths`` may then be in any order."""
+        lengths = self.lengths if self.sources is None else self.sources
+        return Packed(self.ids[torch.from_numpy(self.source_tokens)], lengths, self.restore, self.prompts)
+
+    def seen(self, begin: int, end: int, length: int) -> NDArray[np.bool_]:
+        """[texts, length, length] whether a row's token sees a column's, in the texts ``begin`` to ``end``, padded."""
+        place = np.arange(length)
+        real = place < self.lengths[begin:end, None, None]
+        sources = (self.lengths if self.sources is None else self.sources)[begin:end, None, None]
+        return real & ((place < sources) | (place <= place[:, None]))
+
 
 def pack(parts: Sequence[tuple[Tokens, NDArray[np.int64]]], order: NDArray[np.int64] | None = None) -> Packed:
     """Lay the chosen rows of one or more token stores end to end, shortest first.
@@ -53,6 +79,9 @@ def pack(parts: Sequence[tuple[Tokens, NDArray[np.int64]]], order: NDArray[np.in
     starts = np.concatenate([tokens.offsets[rows] for tokens, rows in parts])
     source = np.repeat(np.arange(len(parts)), [len(rows) for _, rows in parts])
     prompts = np.array([tokens.prompt for tokens, _ in parts], dtype=np.int64)[source]
+    sources = None
+    if any(tokens.sources is not None for tokens, _ in parts):
+        sources = np.concatenate([(t.lengths if t.sources is None else t.sources)[rows] for t, rows in parts])
     chosen = np.arange(len(lengths)) if order is None else order
     by_length = np.argsort(lengths[chosen], kind="stable")
     picked = chosen[by_length]
@@ -69,7 +98,13 @@ def pack(parts: Sequence[tuple[Tokens, NDArray[np.int64]]], order: NDArray[np.in
             flat[mine] = tokens.ids[where[mine]]
     restore = np.empty(len(picked), dtype=np.int64)
     restore[by_length] = np.arange(len(picked))
-    return Packed(torch.from_numpy(flat.astype(np.int64)), lengths, torch.from_numpy(restore), prompts[picked])
+    return Packed(
+        torch.from_numpy(flat.astype(np.int64)),
+        lengths,
+        torch.from_numpy(restore),
+        prompts[picked],
+        None if sources is None else sources[picked],
+    )
 
 
 def by_length(

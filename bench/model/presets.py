@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from bench.errors import UserError, install, nearest
@@ -19,7 +20,7 @@ from bench.model.described import PRESETS, Description, Unsupported, find, read,
 from bench.model.encoder import Encoder, hidden_size
 from bench.model.head import Dense, first_and_last, layers_of, width_of
 from bench.model.loading import Loaded, load
-from bench.model.scratch import scratch
+from bench.model.scratch import scratch, scratch_roformer
 from bench.model.trial import prepare
 
 log = logging.getLogger(__name__)
@@ -28,10 +29,17 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
+SCRATCH: dict[str, Callable[[Sequence[str]], tuple[PreTrainedModel, PreTrainedTokenizerBase]]] = {
+    "scratch": scratch,
+    "scratch-roformer": scratch_roformer,
+}
+"""Untrained models by their names."""
+
+
 def build(config: EncoderConfig, texts: Sequence[str], device: torch.device, seed: int) -> Encoder:
     """The encoder that ``config`` names, on ``device``, in training mode.
 
-    ``texts`` is the corpus that ``scratch`` learns its vocabulary from; ``seed`` decides every weight that
+    ``texts`` is the corpus that a scratch model learns its vocabulary from; ``seed`` decides every weight that
     is new (a scratch model, a projection). The encoder's own ``config`` has lengths, prefixes and pooling as its
     directory says them where they are not given. Raises :class:`UserError` when the encoder cannot be found, loaded
     or used.
@@ -39,8 +47,8 @@ def build(config: EncoderConfig, texts: Sequence[str], device: torch.device, see
     torch.manual_seed(seed)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    if config.name == "scratch":
-        transformer, tokenizer = scratch(texts)
+    if config.name in SCRATCH:
+        transformer, tokenizer = SCRATCH[config.name](texts)
         return prepare(Encoder(transformer, tokenizer, settled(config)), device)
     source = locate(config.name)
     if config.name == "minilm-l3" and config.layers is None:

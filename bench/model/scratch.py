@@ -1,4 +1,4 @@
-"""A small BERT with random weights and a vocabulary of its own; it needs no download."""
+"""Small models with random weights and a vocabulary of their own; they need no download."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
+    RoFormerConfig,
+    RoFormerModel,
 )
 
 LONGEST_WORD = 500  # characters; a longer one becomes [UNK]. The library's 100 loses scripts without spaces
@@ -23,19 +25,32 @@ def scratch(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """An untrained BERT and a WordPiece tokenizer trained on ``texts``; torch's seed decides the weights."""
     tokenizer = word_piece(texts, vocabulary)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=4 * hidden,
-        max_position_embeddings=512,
-    )
-    return BertModel(config), tokenizer
+    return BertModel(BertConfig(max_position_embeddings=512, **_sizes(tokenizer, hidden, layers, heads))), tokenizer
+
+
+def scratch_roformer(
+    texts: Sequence[str], hidden: int = 128, layers: int = 2, heads: int = 4
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """An untrained RoFormer and a tokenizer of the characters of ``texts``; torch's seed decides the weights."""
+    tokenizer = word_piece(texts, 0)
+    sizes = _sizes(tokenizer, hidden, layers, heads)
+    return RoFormerModel(RoFormerConfig(max_position_embeddings=512, embedding_size=hidden, **sizes)), tokenizer
+
+
+def _sizes(tokenizer: PreTrainedTokenizerBase, hidden: int, layers: int, heads: int) -> dict[str, int]:
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * hidden,
+    }
 
 
 def word_piece(texts: Sequence[str], size: int) -> PreTrainedTokenizerBase:
     """A WordPiece tokenizer of about ``size`` tokens for ``texts``; equal texts give an equal vocabulary.
+
+    Every character is a token, at the start of a word and within one, even where ``size`` leaves no room for more.
 
     The library's own WordPiece trainer breaks ties by the order of a hash table, so a vocabulary would differ
     from process to process. Its byte-pair trainer does not: its pieces, marked where they continue a word,

@@ -60,6 +60,33 @@ def prepare(encoder: Encoder, device: torch.device) -> Encoder:
     return encoder
 
 
+def check_targets(encoder: Encoder) -> None:
+    """Raise :class:`UserError` for a model in which a source feels its target, or a target token those after it."""
+    training, length, source = encoder.training, LENGTHS[-1], 4
+    ids = _probe(encoder).ids[-2 * length :]  # two texts that differ in the last token alone
+    both = Packed(ids, np.array([length, length]), torch.arange(2), sources=np.array([source, source]))
+    alone = Packed(ids[:source], np.array([source]), torch.zeros(1, dtype=torch.long))
+    try:
+        with torch.no_grad():
+            encoder.eval()
+            states = _states(encoder, both)
+            one, other = states[:length], states[length:]
+            holds = _same(one[:source], _states(encoder, alone)) and _same(one[:-1], other[:-1])
+            reason = "a text's vector would depend on what is generated from it"
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:
+        holds, reason = False, next(iter(str(error).strip().splitlines()), type(error).__name__)
+    finally:
+        encoder.train(training)
+    if not holds:
+        kind = encoder.transformer.config.model_type
+        raise UserError(
+            f"encoder={encoder.config.name}: this {kind} model cannot be trained to generate ({reason}); use a BERT or "
+            "RoFormer encoder"
+        )
+
+
 class _Unfit(Exception):
     """Why a model cannot be used, which the trial has shown."""
 

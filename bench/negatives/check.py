@@ -10,7 +10,7 @@ from bench.data.dataset import DataSet
 from bench.data.labels import class_names, class_numbers
 from bench.errors import UserError
 from strategies import Strategy
-from strategies.examples import ClassifiedPairs, LabelledPairs, ScoredPairs, TaskPairs, TwoViews
+from strategies.examples import BothWays, ClassifiedPairs, Examples, LabelledPairs, ScoredPairs, TaskPairs, TwoViews
 from strategies.negatives import Guide, InBatch, Mined, NoNegatives, Provided, RandomGlobal
 
 
@@ -84,8 +84,9 @@ def _two_views(declaration: TwoViews, data: DataSet) -> None:
         )
 
 
-@_check.register
-def _pairs(declaration: LabelledPairs, data: DataSet) -> None:
+@_check.register(LabelledPairs)
+@_check.register(BothWays)
+def _pairs(declaration: Examples, data: DataSet) -> None:
     if "train" in data.splits:
         return
     if data.text_pairs("train"):

@@ -51,7 +51,8 @@ def leftovers(runs_dir: Path) -> list[Leftover]:
             continue
         tried = run.run_id in searched and record.config.get("keep") != "all"
         found += _sized("checkpoints", run.run_id, run.checkpoints)
-        found += _sized("trials" if tried else "weights", run.run_id, run.model)
+        for folder in (run.model, run.head):
+            found += _sized("trials" if tried else "weights", run.run_id, folder)
     for sent in sorted(runs_dir.glob("wandb/offline-run-*/*.wandb.synced")):
         folder = sent.parent
         run = RunDirectory(runs_dir, folder.name.removeprefix("offline-run-").partition("-")[2])

@@ -54,7 +54,8 @@ class RunDirectory:
 
     ``config.yaml`` (resolved configuration), ``record.json`` (the run is finished when it says so),
     ``history.jsonl`` (one event a line), the per-item file of the evaluation (of retrieval ``ranks.parquet``, one row
-    a query), ``hardest.json`` (the worst of them in words), ``model/``, ``checkpoints/``.
+    a query), ``hardest.json`` (the worst of them in words), ``model/``, ``head/`` (the language-model head of a
+    strategy that generates), ``checkpoints/``.
     Every write raises :class:`UserError` naming the path when the disk is full or cannot be written.
     """
 
@@ -95,6 +96,10 @@ class RunDirectory:
     @property
     def model(self) -> Path:
         return self.path / "model"
+
+    @property
+    def head(self) -> Path:
+        return self.path / "head"
 
     @property
     def checkpoints(self) -> Path:
@@ -142,7 +147,8 @@ class RunDirectory:
         """Delete all files of the run, to repeat it. The lock is kept."""
         self.drop_checkpoints()
         with explain_write_errors(self.path):
-            shutil.rmtree(self.model, ignore_errors=True)
+            for folder in (self.model, self.head):
+                shutil.rmtree(folder, ignore_errors=True)
             for file in self.path.iterdir():
                 if file.is_file() and file.name != ".lock":
                     file.unlink()

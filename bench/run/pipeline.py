@@ -21,6 +21,7 @@ from bench.model.config import EncoderConfig
 from bench.model.described import read
 from bench.model.embedding import Cost, embed, encode, weights_digest
 from bench.model.files import save
+from bench.model.language import LanguageModelHead, save_head
 from bench.model.precision import resolve_precision
 from bench.model.prepared import Prepared
 from bench.model.presets import build
@@ -63,7 +64,7 @@ def carry_out(run: ActiveRun, started: Record, prepared: Prepared, evaluation: E
     for told in after.measured.warnings:
         log.warning(told)
     record = finish(started, run.config, prepared, trained, replace(after, fitting=fitting), before, gone)
-    keep(run, prepared, evaluation, after.measured, record)
+    keep(run, prepared, evaluation, after.measured, record, trained.language)
     return record
 
 
@@ -182,12 +183,21 @@ def finish(
     )
 
 
-def keep(run: ActiveRun, prepared: Prepared, evaluation: Evaluation, measured: Measured, record: Record) -> None:
+def keep(
+    run: ActiveRun,
+    prepared: Prepared,
+    evaluation: Evaluation,
+    measured: Measured,
+    record: Record,
+    language: LanguageModelHead | None = None,
+) -> None:
     """Write the files of the run, the record last, and log the results to the tracker."""
     directory, tracker = run.directory, run.tracker
     if run.keeps_weights:
         with explain_write_errors(directory.model):
             save(prepared.encoder, directory.model)
+        if language is not None:
+            save_head(language, directory.head)
     directory.write_items(measured.items, evaluation.schema.items_file)
     directory.write_hardest(measured.hardest)
     evaluation.write_files(measured, directory.path)

@@ -15,6 +15,7 @@ from bench.errors import UserError
 from bench.evaluate import Evaluation, evaluation_kind
 from bench.model.config import EncoderConfig
 from bench.model.embedding import Cost, encode
+from bench.model.language import LanguageModelHead, head_folder, load_head
 from bench.model.prepared import Prepared
 from bench.model.presets import build
 from bench.negatives import NegativesContext, negative_sampler, view
@@ -41,6 +42,7 @@ class Trained:
     """The result of training over all stages; the prepared encoder has the last stage's best weights.
 
     ``pairs``, ``texts`` and ``seconds`` are those of the steps; ``mined`` is the further cost of mining and guides.
+    ``language`` is the language-model head, if the last stage trained one.
     """
 
     steps: int = 0
@@ -51,9 +53,13 @@ class Trained:
     selection: dict[str, Any] = field(default_factory=dict)
     telemetry: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    language: LanguageModelHead | None = None
 
-    def then(self, done: Progress, before: Cost, name: str) -> Trained:
-        """The result with a further stage ``name`` added, which gave ``done`` and cost ``before`` its first step."""
+    def then(self, done: Progress, before: Cost, name: str, language: LanguageModelHead | None) -> Trained:
+        """The result with a further stage ``name`` added, which gave ``done`` and cost ``before`` its first step.
+
+        ``language`` is its language-model head.
+        """
         told = {f"{name}{key}": value / count for key, (value, count) in done.totals.items()}
         return replace(
             self,
@@ -64,6 +70,7 @@ class Trained:
             mined=self.mined + before + Cost(done.mine_s, done.mine_texts),
             telemetry={**self.telemetry, **told},
             warnings=(*self.warnings, *done.warnings),
+            language=language,
         )
 
 
@@ -75,12 +82,12 @@ def train(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Trained
     strategy, on_dev = run.config.strategy, _on_dev(run, prepared)
     selected_by = evaluation.selected_by(run.config.eval)
     stages = strategy.stages()
-    trained, before, done = Trained(), 0, Progress()
+    trained, before, done = Trained(language=_started_with(run, prepared)), 0, Progress()
     for number, stage in enumerate(stages):
         before = trained.steps
-        done, cost = _Stage(run, prepared, number, stage, trained, on_dev, selected_by).train()
+        done, cost, language = _Stage(run, prepared, number, stage, trained, on_dev, selected_by).train()
         name = f"{list(vars(strategy))[number]}/" if len(stages) > 1 else ""
-        trained = trained.then(done, cost, name)
+        trained = trained.then(done, cost, name, language)
     chosen = done.best_step is not None
     selection = {
         "split": "dev" if chosen else None,
@@ -90,6 +97,12 @@ def train(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Trained
         "steps": trained.steps,
     }
     return replace(trained, selection=selection)
+
+
+def _started_with(run: ActiveRun, prepared: Prepared) -> LanguageModelHead | None:
+    """The language-model head beside the weights that ``train.init_from`` names, if there is one."""
+    start = run.config.start
+    return None if start is None else load_head(head_folder(start), prepared.encoder)
 
 
 def _on_dev(run: ActiveRun, prepared: Prepared) -> Callable[[], dict[str, float]] | None:
@@ -124,10 +137,10 @@ class _Stage:
     on_dev: Callable[[], dict[str, float]] | None
     selection: str
 
-    def train(self) -> tuple[Progress, Cost]:
-        """Train the stage; returns its result and the cost before its first step."""
+    def train(self) -> tuple[Progress, Cost, LanguageModelHead | None]:
+        """Train the stage; returns its result, the cost before its first step, and its language-model head."""
         if not self.run.config.train.trains:
-            return Progress(), Cost()
+            return Progress(), Cost(), self.so_far.language
         config, prepared = self.run.config, self.prepared
         examples = self._examples(prepared)
         place = self.run.directory.stage(self.number)
@@ -140,15 +153,16 @@ class _Stage:
         if asked := self.strategy.guide or self._judge():
             guide = view(asked, context, lambda reader: self._examples(reader).sides(), sampler.reach())
             cost += guide.cost if self.strategy.guide is not None else Cost()
+        learner = Learner.of(prepared.encoder, self.strategy, config.seed, self.so_far.language)
         trainer = Trainer(
-            Learner.of(prepared.encoder, self.strategy, config.seed),
+            learner,
             Objective(self.strategy, examples, sampler, guide),
             self._settings(len(examples)),
             Conditions(config.seed, prepared.precision, place),
             self._hooks(),
             self._plan(cost) if config.budget.declared else None,
         )
-        return trainer.fit(), cost
+        return trainer.fit(), cost, learner.language
 
     def _hooks(self) -> Hooks:
         before, display = self.so_far.steps, self.run.display
@@ -200,7 +214,8 @@ class _Stage:
         def cut(texts: Sequence[str]) -> Tokens:
             return tokenize(texts, encoder.tokenizer, reading.tokens, reading.prefix, self.run.cache)
 
-        texts = Texts(reader.data, reader.queries, reader.passages, cut, reading.tokens, self.run.config.seed)
+        seed = self.run.config.seed
+        texts = Texts(reader.data, reader.queries, reader.passages, cut, reading.tokens, seed, encoder)
         return examples_of(self.strategy.examples, texts)
 
     def _settings(self, examples: int) -> TrainConfig:

@@ -16,14 +16,15 @@ from bench.data.dataset import DataSet, Ids, Ragged, Split
 from bench.data.labels import class_names, class_numbers, scaled
 from bench.data.pairs import Pairs
 from bench.data.tokens import Tokens
-from bench.model.encoder import Encoded
+from bench.model.encoder import Encoded, Encoder
 from bench.negatives import Drawn, Side
 from bench.train.batch import Embedded, Surroundings, to_batch
+from bench.train.both_ways import BothWaysExamples, same_texts
 from bench.train.example_set import ExampleSet, Parts, Request
 from bench.train.labelled import LabelledExamples
 from bench.train.repetition import repeated
 from strategies.batch import Batch
-from strategies.examples import ClassifiedPairs, Examples, LabelledPairs, ScoredPairs, TaskPairs, TwoViews
+from strategies.examples import BothWays, ClassifiedPairs, Examples, LabelledPairs, ScoredPairs, TaskPairs, TwoViews
 
 REPETITION = 3  # what its stream of random numbers is for; sampling has the numbers before
 
@@ -108,7 +109,7 @@ class RepeatingExamples(PairExamples):
 
 @dataclass(frozen=True)
 class Texts:
-    """The source of examples: a data set with its ``queries`` and ``passages`` as tokens.
+    """The source of examples: a data set with its ``queries`` and ``passages`` as tokens of ``encoder``.
 
     ``cut`` tokenises other texts; no text may have more than ``longest`` tokens.
     """
@@ -119,6 +120,7 @@ class Texts:
     cut: Callable[[Sequence[str]], Tokens]
     longest: int
     seed: int
+    encoder: Encoder
 
 
 @singledispatch
@@ -130,6 +132,20 @@ def examples_of(declared: Examples, texts: Texts) -> ExampleSet:
 @examples_of.register
 def _labelled_pairs(declared: LabelledPairs, texts: Texts) -> ExampleSet:
     return PairExamples(Pairs.of(texts.data), texts.queries, texts.passages)
+
+
+@examples_of.register
+def _both_ways(declared: BothWays, texts: Texts) -> ExampleSet:
+    pairs = Pairs.of(texts.data)
+    return BothWaysExamples(
+        pairs,
+        texts.queries,
+        texts.passages,
+        same_texts(texts.data.queries, texts.data.passages, pairs),
+        texts.encoder,
+        declared,
+        texts.seed,
+    )
 
 
 @examples_of.register

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from dataclasses import replace as changed
 
 import numpy as np
 import torch
@@ -89,7 +88,7 @@ class Stepper:
         return done
 
     def _encode(self, parts: Parts, chunk: NDArray[np.int64]) -> Encoded:
-        encoded: Encoded = self.learner.encoder(pack(parts, chunk))
+        encoded: Encoded = self.learner(pack(parts, chunk))
         return encoded
 
     def _whole(
@@ -112,15 +111,16 @@ class Stepper:
                 encoded.append(self._encode(parts, chunk))
         after = random_state(device)
         leaves = self._in_order(encoded, chunks)
-        leaves = changed(leaves, unit=leaves.unit.requires_grad_(), raw=leaves.raw.requires_grad_())
+        for leaf in _parts_of(leaves):
+            leaf.requires_grad_()
         batch, loss = loss_of(leaves)
         torch.autograd.backward(loss.value * scale)
         with autocast(self.precision, device):
             for chunk, state in zip(chunks, states, strict=True):
                 set_random_state(state, device)
                 again, rows = self._encode(parts, chunk), torch.from_numpy(chunk).to(device)
-                pulled = [(again.unit, leaves.unit.grad), (again.raw, leaves.raw.grad)]
-                found = [(vectors, grad[rows]) for vectors, grad in pulled if grad is not None]
+                pulled = zip(_parts_of(again), _parts_of(leaves), strict=True)
+                found = [(values, leaf.grad[rows]) for values, leaf in pulled if leaf.grad is not None]
                 torch.autograd.backward([v for v, _ in found], [g for _, g in found])
         set_random_state(after, device)
         return batch, loss
@@ -130,12 +130,18 @@ class Stepper:
         device = self.learner.device
         if not chunks:
             nothing = torch.zeros(0, self.learner.encoder.dim, device=device, requires_grad=True)
-            return Encoded(nothing, nothing.clone())
+            return Encoded(nothing, nothing.clone(), terms=None if self.learner.language is None else nothing[:, 0])
         order = np.concatenate(chunks)
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         rows = torch.from_numpy(place).to(device)
-        return Encoded(torch.cat([e.unit for e in encoded])[rows], torch.cat([e.raw for e in encoded])[rows])
+        unit, raw, *terms = (torch.cat(parts)[rows] for parts in zip(*map(_parts_of, encoded), strict=True))
+        return Encoded(unit, raw, terms=terms[0] if terms else None)
+
+
+def _parts_of(encoded: Encoded) -> list[Tensor]:
+    """What a loss may use of n texts, each with a row a text."""
+    return [part for part in (encoded.unit, encoded.raw, encoded.terms) if part is not None]
 
 
 def check_loss(strategy: Strategy, loss: object) -> Loss:

@@ -42,7 +42,8 @@ def _measure_pairs(batch: Batch, loss: Loss, drawn: Drawn | None = None) -> dict
     and ``effective_negatives`` how many of them carry gradient: ``(sum g)^2 / sum g^2`` of the loss's gradients ``g``
     by their similarities. ``spread`` is the standard deviation of a query's similarities, near zero when all
     texts have one embedding. ``alignment`` and ``uniformity`` are those of Wang and Isola (2020): the mean
-    squared distance of positive pairs, and the log mean Gaussian potential of candidate pairs.
+    squared distance of positive pairs, and the log mean Gaussian potential of candidate pairs. ``generation`` is the
+    cross-entropy of a target token.
 
     False negatives: ``labelled_masked`` is the share of the candidates other than the positive that are
     labelled relevant, hence masked; ``guide_above`` the share of negatives that a guide (or the judge of
@@ -71,6 +72,7 @@ def _measure_pairs(batch: Batch, loss: Loss, drawn: Drawn | None = None) -> dict
         "alignment": (2 - 2 * positive).mean(),
         "uniformity": _uniformity(batch.candidates),
         **_suspected(batch),
+        **({} if batch.generation is None else {"generation": batch.generation.mean()}),
         **_drawn(batch, drawn),
     }
 

@@ -27,7 +27,8 @@ class Group:
 
     ``gather`` [n*h*L] picks the rows of each padded (text, head, token) place, ``scatter`` the places that
     hold real tokens in packed order, ``first`` and ``last`` bound the packed rows of the group, and ``real``
-    [n*h, L] is False on padding (None where there is none).
+    [n*h, L] is False on padding (None where there is none). ``seen`` [n*h, 1 or L, L] says which tokens a token attends
+    to (None where it is all).
     """
 
     gather: Tensor
@@ -36,6 +37,7 @@ class Group:
     last: int
     length: int
     real: Tensor | None
+    seen: Tensor | None
 
 
 def plan(packed: Packed, heads: int) -> list[Group]:
@@ -59,8 +61,11 @@ def _group(packed: Packed, begin: int, end: int, heads: int) -> Group:
     text, position = np.nonzero(real)
     scatter = ((text[:, None] * heads + head) * longest + position[:, None]).reshape(-1)
     mask = None if real.all() else torch.from_numpy(np.repeat(real, heads, axis=0))
+    seen = None if mask is None else mask[:, None, :]
+    if packed.sources is not None:
+        seen = torch.from_numpy(np.repeat(packed.seen(begin, end, longest), heads, axis=0))
     first = int(starts[0]) * heads
-    return Group(torch.from_numpy(gather), torch.from_numpy(scatter), first, first + len(scatter), longest, mask)
+    return Group(torch.from_numpy(gather), torch.from_numpy(scatter), first, first + len(scatter), longest, mask, seen)
 
 
 class PackedAttention(torch.autograd.Function):
@@ -74,8 +79,8 @@ class PackedAttention(torch.autograd.Function):
         for group in groups:
             qg, kg, vg = (_padded(x, group) for x in (q, k, v))
             scores = torch.bmm(qg, kg.transpose(1, 2)).mul_(scale)
-            if group.real is not None:
-                scores.masked_fill_(~group.real[:, None, :], torch.finfo(scores.dtype).min)
+            if group.seen is not None:
+                scores.masked_fill_(~group.seen, torch.finfo(scores.dtype).min)
             probability = torch.softmax(scores, dim=-1)
             keep = keep_mask(probability.shape, drop, probability.dtype) if drop else None
             kept = probability if keep is None else probability * keep

@@ -1,0 +1,48 @@
+"""Embedding texts with a trained encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from bench.data.dataset import Floats
+from bench.data.tokens import Tokens, tokenize
+from bench.model.config import EncoderConfig
+from bench.model.embedding import encode
+from bench.model.encoder import Encoder
+from bench.model.precision import resolve_device, resolve_precision
+from bench.model.presets import build
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """An encoder and the number format that it computes in."""
+
+    encoder: Encoder
+    precision: str
+
+    @classmethod
+    def load(
+        cls, settings: EncoderConfig, device: str = "auto", precision: str = "auto", texts: Sequence[str] = ()
+    ) -> Embedder:
+        """The encoder of ``settings``; a scratch model learns its vocabulary from ``texts``.
+
+        The random state is left as it is. Raises :class:`UserError` for an encoder that cannot be found or used.
+        """
+        place = resolve_device(device)
+        with torch.random.fork_rng(devices=[]):
+            encoder = build(settings, texts, place, seed=0)
+        encoder.check_lengths()
+        return cls(encoder, resolve_precision(precision, place))
+
+    def tokens(self, texts: Sequence[str], role: str | None = None) -> Tokens:
+        """The texts as tokens, with prefix and length of ``query`` or ``passage``; without a role, no prefix."""
+        readings = {"query": self.encoder.config.query, "passage": self.encoder.config.passage}
+        longest = max(reading.tokens for reading in readings.values()) if role is None else readings[role].tokens
+        return tokenize(list(texts), self.encoder.tokenizer, longest, "" if role is None else readings[role].prefix)
+
+    def vectors(self, texts: Sequence[str], role: str | None = None) -> Floats:
+        """[n, d] unit vectors of the texts."""
+        return encode(self.encoder, self.tokens(texts, role), self.precision)
