@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,28 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """A directory to be filled that becomes ``path`` when the block ends well.
+
+    Raises :class:`UserError` when there is a file, or a directory with anything in it, and when the disk refuses.
+    """
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path} is a file; give another --out")
+    if path.exists() and any(path.iterdir()):
+        raise UserError(f"{path} is not empty; give another --out, or use the data set there: data={path}")
+    part = path.resolve().with_name(f".{path.resolve().name}.{uuid4().hex[:8]}.part")
+    with explain_write_errors(path):
+        part.mkdir(parents=True)
+    try:
+        yield part
+        with explain_write_errors(path):
+            part.replace(path)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
         raise
 
 

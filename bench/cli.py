@@ -12,7 +12,7 @@ import typer
 
 from bench.commands import completion, generate
 from bench.commands.ending import reporting_errors
-from bench.commands.groups import RunsDir, new_app, records_app
+from bench.commands.groups import RunsDir, data_app, new_app, records_app, settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,23 +20,13 @@ app = typer.Typer(
     help="Which negatives should a retrieval model be trained with, on this data, and is the difference real?",
     epilog="Example: bench run strategy=hardest_neg. With --debug, errors show a traceback.",
 )
-data_app = typer.Typer(
-    no_args_is_help=True,
-    help="Inspect data sets before training on them, or get a published one.",
-    epilog="Example: bench data inspect path/to/my_data",
-)
 app.add_typer(data_app, name="data")
 app.add_typer(new_app, name="new")
 app.add_typer(records_app, name="records")
 app.add_typer(generate.app)
 
 
-def _words(what: str) -> Any:
-    """The argument of all commands that take settings."""
-    return typer.Argument(metavar="KEY=VALUE...", help=what, autocompletion=completion.words)
-
-
-Filters = Annotated[list[str] | None, _words("Which runs, by any setting; a comma list allows several values.")]
+Filters = Annotated[list[str] | None, settings("Which runs, by any setting; a comma list allows several values.")]
 Metric = Annotated[
     str | None, typer.Option(help="The metric that is tested and ranks rows; by default recall@1.", show_default=False)
 ]
@@ -64,7 +54,7 @@ def options(
 )
 def run(
     overrides: Annotated[
-        list[str] | None, _words("Settings; a comma list is a sweep. --print-config shows all.")
+        list[str] | None, settings("Settings; a comma list is a sweep. --print-config shows all.")
     ] = None,
     print_config: Annotated[
         bool,
@@ -135,7 +125,9 @@ def compare(
 @app.command(epilog="Example: bench study margin --trials 20 data=my_data strategy=in_batch,hardest_neg")
 def study(
     name: Annotated[str, typer.Argument(help="The study; see bench list studies.", autocompletion=completion.studies)],
-    words: Annotated[list[str] | None, _words("Settings of every run; strategy=a,b names several strategies.")] = None,
+    words: Annotated[
+        list[str] | None, settings("Settings of every run; strategy=a,b names several strategies.")
+    ] = None,
     trials: Annotated[int | None, typer.Option(help="Trials of each strategy.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Number of seeds of each trial, counted from 1.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which no further trial starts.")] = None,
@@ -169,7 +161,7 @@ def reproduce(
         str | None,
         typer.Argument(help="The published row; without it, all are listed.", autocompletion=completion.documented),
     ] = None,
-    words: Annotated[list[str] | None, _words("The place of its data and encoder, and other settings.")] = None,
+    words: Annotated[list[str] | None, settings("The place of its data and encoder, and other settings.")] = None,
 ) -> None:
     """Repeat a published result with its settings, and check whether the number is reached within its tolerance."""
     from bench.commands.reproduce import reproduce as command
@@ -240,34 +232,6 @@ def clean(
     from bench.commands.clean import clean as command
 
     command(kinds or [], runs_dir, yes)
-
-
-@data_app.command("inspect", epilog="Example: bench data inspect path/to/my_data")
-def inspect_data(
-    name: Annotated[str, typer.Argument(metavar="DATA", help="A directory, a file, a preset or hf:OWNER/NAME.")],
-    words: Annotated[list[str] | None, _words("How it is read, such as data.skip_broken=true.")] = None,
-    encoder: Annotated[str | None, typer.Option(help="Also count what this encoder loses of texts.")] = None,
-) -> None:
-    """Count and measure a data set, show rows of each file, and report every problem with its file and line."""
-    from bench.commands.data import inspect
-
-    raise typer.Exit(0 if inspect(name, encoder, words or []) else 2)
-
-
-@data_app.command("get", epilog="Example: bench data get medquad --out data/medquad")
-def get_data(
-    name: Annotated[
-        str, typer.Argument(help="medquad, finqa10k, arxiv or classical.", autocompletion=completion.gettable)
-    ],
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write into this directory; by default NAME.")] = None,
-    source: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="The source, if it is on this machine already.")
-    ] = None,
-) -> None:
-    """Make a data set of the published pages from its public source, and check that it is the published one."""
-    from bench.commands.data import get
-
-    get(name, out or Path(name), source)
 
 
 def main(arguments: list[str] | None = None) -> Any:

@@ -122,7 +122,7 @@ class Display:
             nonlocal done
             done += count
             self._bars.update(task, completed=done)
-            self._line(f"{label}: {done}/{total}")
+            self._line(f"{label}: {done}" + (f"/{total}" if total else ""))
 
         try:
             yield advance

@@ -36,7 +36,7 @@ def applied(layer: torch.nn.Module, x: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("dim", [None, 2])
 def test_whitening_is_the_documented_recipe(dim: int | None) -> None:
     x = clouds()
-    y = applied(fitted("whitening", x, dim), x)
+    y = applied(fitted("whitening" if dim is None else f"whitening-{dim}", x), x)
     mean = sum(row.astype(np.float64) for row in x) / len(x)
     covariance = sum(np.outer(row - mean, row - mean) for row in x.astype(np.float64)) / (len(x) - 1)
     u, s, _ = np.linalg.svd(covariance)
@@ -58,9 +58,9 @@ def test_centring_leaves_nothing_along_the_mean_of_the_unit_vectors() -> None:
 
 
 def test_too_few_directions_are_refused_with_how_many_there_are() -> None:
-    with pytest.raises(UserError, match=r"4 texts have 3 independent directions, not 6; .* at most 3"):
+    with pytest.raises(UserError, match=r"4 texts have 3 independent directions, not 6; .*encoder.post=whitening-3"):
         fitted("whitening", clouds(4))
-    assert fitted("whitening", clouds(4), 3).linear.out_features == 3
+    assert fitted("whitening-3", clouds(4)).linear.out_features == 3
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +69,14 @@ def whitened() -> tuple[Encoder, Encoder]:
     encoder = toy_encoder(DATA).eval()
     tokens = tokenize(DATA.passages, encoder.tokenizer, 16)
     raw = encode(encoder, tokens, "fp32", raw=True)
-    return encoder, encoder.followed_by(fitted("whitening", raw, 4))
+    return encoder, encoder.followed_by(fitted("whitening-4", raw))
 
 
 def test_the_encoder_s_vectors_are_the_layer_s_brought_to_unit_length(whitened: tuple[Encoder, Encoder]) -> None:
     plain, after = whitened
     tokens = tokenize(DATA.passages, plain.tokenizer, 16)
     raw = encode(plain, tokens, "fp32", raw=True)
-    layer = fitted("whitening", raw, 4)
+    layer = fitted("whitening-4", raw)
     expected = F.normalize(torch.from_numpy(applied(layer, raw)), dim=-1)
     np.testing.assert_allclose(encode(after, tokens, "fp32"), expected, atol=1e-4)
     assert after.dim == 4 and plain.dim != 4 and after.recipe != plain.recipe
@@ -99,7 +99,7 @@ def test_a_truncated_encoder_is_processed_after_the_cut() -> None:
     tokens = tokenize(DATA.passages, plain.tokenizer, 16)
     raw = encode(cut, tokens, "fp32", raw=True)
     assert raw.shape[1] == 5
-    layer = fitted("whitening", raw, 3)
+    layer = fitted("whitening-3", raw)
     expected = F.normalize(torch.from_numpy(applied(layer, raw)), dim=-1)
     np.testing.assert_allclose(encode(cut.followed_by(layer), tokens, "fp32"), expected, atol=1e-4)
 
@@ -121,13 +121,13 @@ def test_a_saved_directory_gives_the_same_vectors_here_and_in_sentence_transform
 def test_a_run_is_measured_and_saved_with_its_post_processing(tmp_path: Path) -> None:
     words = words_for(write_data(tmp_path / "data"), tmp_path / "runs")
     found = {}
-    for post in ("none", "whitening", "centre"):
-        words |= {"encoder.post": post, "encoder.post_dim": "8" if post == "whitening" else "null"}
+    for post in ("none", "whitening-8", "centre"):
+        words |= {"encoder.post": post}
         assert bench("run", *(f"{key}={value}" for key, value in words.items())) == 0
     for path in (tmp_path / "runs").glob("*/record.json"):
         record = json.loads(path.read_text())
         found[record["config"]["encoder"]["post"]] = record
-    raw, white = found["none"], found["whitening"]
+    raw, white = found["none"], found["whitening-8"]
     assert len({json.dumps(record["metrics"]) for record in found.values()}) == 3
     assert len({json.dumps(record["baseline_metrics"]) for record in found.values()}) == 3
     assert raw["training"]["telemetry"] == white["training"]["telemetry"], "it is no part of training"
@@ -145,7 +145,16 @@ def test_without_texts_of_train_the_setting_is_named(tmp_path: Path, capsys: pyt
     assert bench("run", *(f"{key}={value}" for key, value in words.items()), "encoder.post_on=all") == 0
 
 
-@pytest.mark.parametrize("wrong", [{"post": "pca"}, {"post_on": "dev"}, {"post_dim": 0}, {"post_dim": 4}])
+@pytest.mark.parametrize("wrong", [{"post": "pca"}, {"post_on": "dev"}, {"post": "whitening-0"}, {"post": "centre-4"}])
 def test_settings_that_make_no_sense_are_named(wrong: dict[str, object]) -> None:
     with pytest.raises(UserError, match=f"encoder.{next(iter(wrong))}="):
         EncoderConfig(**wrong)  # type: ignore[arg-type]
+
+
+def test_more_values_than_vectors_have_are_refused_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = words_for(write_data(tmp_path / "data"), tmp_path / "runs") | {"encoder.post": "whitening-4096"}
+    assert bench("run", *(f"{key}={value}" for key, value in words.items()), "eval.untrained=false") == 2
+    assert "encoder.post=whitening-4096, but the vectors of encoder=scratch have" in capsys.readouterr().err
+    assert not list((tmp_path / "runs").glob("*/history.jsonl"))

@@ -1,4 +1,4 @@
-"""``bench data``: inspect a data set before training on it, or make a published one from its source."""
+"""``bench data``: inspect a data set before training on it, get a published one, or make pairs of texts."""
 
 from __future__ import annotations
 
@@ -58,3 +58,26 @@ def get(name: str, out: Path, source: Path | None) -> None:
             file=sys.stderr,
         )
     print(f"next: bench data inspect {made.path}")
+
+
+def pairs(texts: Sequence[str], out: Path, kind: str, threshold: float | None, by_line: bool) -> None:
+    """Make the pseudo-similar pairs of ``texts`` (files, ``-`` for standard input) in ``out``, and say how many."""
+    from bench.data.pseudo_pairs import THRESHOLDS, make
+    from bench.data.splits import SPLITS
+    from bench.progress import Display
+
+    if texts.count("-") > 1:
+        raise UserError("standard input (-) can be read once")
+    least = THRESHOLDS[kind] if threshold is None else threshold
+    files = [(Path("standard input"), sys.stdin.buffer) if name == "-" else (Path(name), None) for name in texts]
+    with Display() as display:
+        made = make(files, out, least, by_line, display.task)
+    shared = ", ".join(f"{split} {number:,}" for split in SPLITS if (number := made.pairs[split]))
+    print(f"{out}: {made.pairs.total():,} pairs at least {least:g} similar ({shared})")
+    print(f"from {made.documents:,} documents with {made.sentences:,} sentences; left out:")
+    for why, number in made.left_out.most_common():
+        if number:
+            print(f"  {number:>9,} {why}")
+    for what, number in made.problems.notices.items():
+        print(f"{what} ({number:,})", file=sys.stderr)
+    print(f"next: bench data inspect {out}")

@@ -1,15 +1,28 @@
-"""The commands that stand in groups, ``bench new ...`` and ``bench records ...``; their imports are inside them."""
+"""The commands that stand in groups (``bench data ...``, ``bench new ...``); heavy modules are imported inside them."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from bench.commands import completion
 
 RunsDir = Annotated[Path, typer.Option(help="The directory of the runs, or of their pack.")]
+
+
+def settings(what: str) -> Any:
+    """The argument of all commands that take settings."""
+    return typer.Argument(metavar="KEY=VALUE...", help=what, autocompletion=completion.words)
+
+
+data_app = typer.Typer(
+    no_args_is_help=True,
+    help="Inspect data sets before training on them, get a published one, or make pairs of texts.",
+    epilog="Example: bench data inspect path/to/my_data",
+)
 
 new_app = typer.Typer(
     no_args_is_help=True,
@@ -51,3 +64,65 @@ def pack_records(
     from bench.commands.records import pack
 
     pack(words or [], runs_dir, out, studies)
+
+
+@data_app.command("inspect", epilog="Example: bench data inspect path/to/my_data")
+def inspect_data(
+    name: Annotated[str, typer.Argument(metavar="DATA", help="A directory, a file, a preset or hf:OWNER/NAME.")],
+    words: Annotated[list[str] | None, settings("How it is read, such as data.skip_broken=true.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Also count what this encoder loses of texts.")] = None,
+) -> None:
+    """Count and measure a data set, show rows of each file, and report every problem with its file and line."""
+    from bench.commands.data import inspect
+
+    raise typer.Exit(0 if inspect(name, encoder, words or []) else 2)
+
+
+@data_app.command("get", epilog="Example: bench data get medquad --out data/medquad")
+def get_data(
+    name: Annotated[
+        str, typer.Argument(help="medquad, finqa10k, arxiv or classical.", autocompletion=completion.gettable)
+    ],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write into this directory; by default NAME.")] = None,
+    source: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="The source, if it is on this machine already.")
+    ] = None,
+) -> None:
+    """Make a data set of the published pages from its public source, and check that it is the published one."""
+    from bench.commands.data import get
+
+    get(name, out or Path(name), source)
+
+
+class Kind(StrEnum):
+    """What the sentences of a document have in common."""
+
+    PASSAGES = "passages"
+    ANSWERS = "answers"
+
+
+class Document(StrEnum):
+    """What separates documents."""
+
+    LINE = "line"
+    BLANK = "blank"
+
+
+@data_app.command("pairs", epilog="Example: bench data pairs articles.txt.gz --out similar")
+def make_pairs(
+    texts: Annotated[list[str], typer.Argument(metavar="TEXTS...", help="Text files, plain or gzip; - reads stdin.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Write the data set into this directory.")],
+    kind: Annotated[
+        Kind, typer.Option(help="A document is a passage (threshold 0.6), or the answers to one question (0.4).")
+    ] = Kind.PASSAGES,
+    threshold: Annotated[
+        float | None, typer.Option(help="The least similarity of a pair, instead of the kind's.", show_default=False)
+    ] = None,
+    document: Annotated[
+        Document, typer.Option(help="A document is a line, or the lines up to a blank one.")
+    ] = Document.LINE,
+) -> None:
+    """Make pseudo-similar pairs: sentences of one document that share most of their characters or words."""
+    from bench.commands.data import pairs
+
+    pairs(texts, out, kind.value, threshold, document is Document.LINE)

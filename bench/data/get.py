@@ -13,7 +13,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from bench.atomic import explain_write_errors, write_atomic
+from bench.atomic import atomic_directory, explain_write_errors
 from bench.data.load import DataConfig, load
 from bench.data.sources import SOURCES, PublicSource, by_hash
 from bench.errors import UserError, nearest
@@ -45,17 +45,16 @@ def get(name: str, out: Path, source: Path | None = None, task: Task = unwatched
     if name not in SOURCES:
         raise UserError(f"no data set {name!r} can be got{nearest(name, SOURCES)}")
     public = SOURCES[name]
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"{out} is not empty; give another --out, or use the data set there: data={out}")
-    if source is not None:
-        files, missing = _files(name, public, source)
-    else:
-        with tempfile.TemporaryDirectory() as place:
-            files, missing = _files(name, public, _fetched(name, public, Path(place) / Path(public.url).name, task))
-    with explain_write_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    for file, lines in files.items():
-        write_atomic(out / f"{file}.tsv", "".join(f"{line}\n" for line in lines).encode())
+    with atomic_directory(out) as part:
+        if source is not None:
+            files, missing = _files(name, public, source)
+        else:
+            with tempfile.TemporaryDirectory() as place:
+                fetched = _fetched(name, public, Path(place) / Path(public.url).name, task)
+                files, missing = _files(name, public, fetched)
+        with explain_write_errors(out):
+            for file, lines in files.items():
+                (part / f"{file}.tsv").write_bytes("".join(f"{line}\n" for line in lines).encode())
     found = load(DataConfig(str(out))).fingerprint
     return Made(out, found, found == public.fingerprint, missing)
 

@@ -64,19 +64,20 @@ def _opened(path: Path) -> BinaryIO:
     return cast(BinaryIO, gzip.open(path, "rb")) if packed else path.open("rb")
 
 
-def raw_lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
+def raw_lines(path: Path, problems: Problems, stream: BinaryIO | None = None) -> Iterator[tuple[int, str]]:
     """``(number, text)`` of every line without its line end, blank ones too; numbers count from 1.
 
     A byte order mark and carriage returns at line ends are taken off and told; UTF-16 is decoded and told. Broken
     text, and a file that is damaged, unreadable, empty or no text, are errors. White space around a text is kept.
+    With a ``stream`` (buffered, such as standard input) that is read, and ``path`` is only its name.
     """
     number = foreign = 0
     broken: list[tuple[int, str]] = []
-    if reason := missing(path):
+    if stream is None and (reason := missing(path)):
         problems.add(path, 0, reason)
         return
     try:
-        with _opened(path) as file:
+        with _opened(path) if stream is None else _unpacked(stream) as file:
             for number, raw in enumerate(_split(file, path, problems), start=1):
                 if number == 1 and (kind := next((told for sign, told in OTHERS.items() if raw.startswith(sign)), "")):
                     problems.add(path, 0, f"is no text file: {kind}")
@@ -104,6 +105,12 @@ def raw_lines(path: Path, problems: Problems) -> Iterator[tuple[int, str]]:
                 problems.lose(path, line, "broken UTF-8", what)
     except (OSError, EOFError, zlib.error, UnicodeError) as error:
         problems.add(path, number + 1, "file cannot be read further", str(error))
+
+
+def _unpacked(stream: BinaryIO) -> BinaryIO:
+    """A stream, unpacked where its first bytes are gzip's."""
+    packed = stream.peek(len(GZIP))[: len(GZIP)] == GZIP  # type: ignore[attr-defined]
+    return cast(BinaryIO, gzip.open(stream, "rb")) if packed else stream
 
 
 def _split(file: BinaryIO, path: Path, problems: Problems) -> Iterator[bytes]:

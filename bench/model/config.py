@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from bench.errors import UserError, at_least, at_most, choice
 from bench.setting import Name
 
-WHOLE = ("pooler", "first_last_mean")
+WHOLE = ("pooler", "pooler_linear", "first_last_mean")
 """Poolings that stand alone."""
 PARTS = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 """Poolings that may also be joined by ``+``. Names and definitions are those of Sentence Transformers."""
 POOLINGS = (*PARTS, *WHOLE)
 QUERY_TOKENS, PASSAGE_TOKENS = 64, 128
-POSTS = ("none", "centre", "whitening")
+POST = re.compile(r"none|centre|whitening(-[1-9]\d*)?")
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,15 @@ class EncoderConfig:
     ``name`` is a preset (:data:`bench.model.described.PRESETS`), a directory or a hub id. What is None is what the
     encoder's directory says (:mod:`bench.model.described`), else a default. ``pooling`` is the hidden state of the
     first token (``cls``) or of the last (``lasttoken``), the model's own pooler on the first (``pooler``: dense and
-    tanh), the mean of the last layer (``mean``) or of the first and the last (``first_last_mean``), the mean weighted
-    by position (``weightedmean``), the largest values (``max``), or several joined by ``+``: ``cls+mean``.
+    tanh; ``pooler_linear``: dense alone), the mean of the last layer (``mean``) or of the first and the last
+    (``first_last_mean``), the mean weighted by position (``weightedmean``), the largest values (``max``), or several
+    joined by ``+``: ``cls+mean``.
     ``output_dim`` adds a projection with dropout before normalisation, as PaddleNLP's model has; it replaces a
     directory's dense layers of another size. ``layers`` keeps those layers only. A model whose tokens see only those
     before them is taken only with ``causal``, and a directory with program code of its own only with
-    ``trust_remote_code``. ``post`` processes the vectors after training (``whitening``, ``centre``, see
-    :mod:`bench.model.post`), keeping ``post_dim`` values; it is fitted on the texts of ``post_on``: those of the train
-    split, or ``all`` texts of the data set, those that are evaluated included.
+    ``trust_remote_code``. ``post`` processes the vectors after training (``centre``, ``whitening``, or
+    ``whitening-256``, which keeps 256 values; see :mod:`bench.model.post`). It is fitted on the texts of ``post_on``:
+    those of the train split, or ``all`` texts of the data set, those that are evaluated included.
     """
 
     name: Name = "minilm-l3"
@@ -52,7 +54,6 @@ class EncoderConfig:
     causal: bool = False
     trust_remote_code: bool = False
     post: Name = "none"
-    post_dim: int | None = None
     post_on: Name = "train"
 
     def __post_init__(self) -> None:
@@ -63,12 +64,11 @@ class EncoderConfig:
         if self.output_dim is not None:
             at_least("encoder.output_dim", self.output_dim, 1)
             at_most("encoder.output_dim", self.output_dim, 2**16)
-        choice("encoder.post", self.post, POSTS)
+        if not POST.fullmatch(self.post):
+            raise UserError(
+                f"encoder.post={self.post!r} is not one of none, centre, whitening, whitening-N (keeps N values)"
+            )
         choice("encoder.post_on", self.post_on, ("train", "all"))
-        if self.post_dim is not None:
-            at_least("encoder.post_dim", self.post_dim, 1)
-            if self.post != "whitening":
-                raise UserError(f"encoder.post_dim={self.post_dim} is for encoder.post=whitening")
         for name in ("max_query_tokens", "max_passage_tokens"):
             if (value := getattr(self, name)) is not None:
                 at_least(f"encoder.{name}", value, 3)

@@ -49,14 +49,14 @@ class Description:
     """What a directory says; a bare transformer's says nothing of all but lengths.
 
     ``folder`` holds the transformer, relative to the directory. ``max_tokens`` is its longest text and ``own`` are
-    lengths by setting, in a directory that this project has written.
+    lengths by setting, in a directory that this project has written, and a pooling that its modules do not show.
     """
 
     folder: str = ""
     modules: tuple[Module, ...] = ()
     prompts: dict[str, str] = field(default_factory=dict)
     max_tokens: int | None = None
-    own: dict[str, int] = field(default_factory=dict)
+    own: dict[str, Any] = field(default_factory=dict)
     lower_case: bool = False
     truncate_dim: int | None = None
 
@@ -74,7 +74,10 @@ class Description:
                         raise Unsupported(f"pooling {name} after a layer pooling is not supported")
                     return "first_last_mean"
                 following = self.modules[place + 1 : place + 2]
-                return "pooler" if name == "cls" and following and _is_pooler(following[0]) else name
+                if name == "cls" and following and _is_square(following[0]):
+                    tanh = following[0].settings.get("activation_function") == TANH
+                    return "pooler" if tanh else self.own.get("pooling", name)
+                return name
         return None
 
     @property
@@ -217,7 +220,7 @@ def _mode(module: Module) -> str:
     return "+".join(names) or "mean"
 
 
-def _is_pooler(module: Module) -> bool:
+def _is_square(module: Module) -> bool:
+    """Whether a module is a dense layer as poolers have one."""
     told = module.settings
-    square = told.get("in_features") == told.get("out_features")
-    return module.kind == "Dense" and square and told.get("bias", True) and told.get("activation_function") == TANH
+    return module.kind == "Dense" and told.get("in_features") == told.get("out_features") and told.get("bias", True)

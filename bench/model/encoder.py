@@ -108,12 +108,14 @@ class Encoder(nn.Module):
     def _settle_pooler(self) -> tuple[nn.Module, ...]:
         """Take away the model's own pooler if it is not used: its weights would never train. Returns what was taken."""
         pooler = getattr(self.transformer, "pooler", None)
-        if self.pooling != "pooler":
+        if self.pooling not in ("pooler", "pooler_linear"):
             if isinstance(pooler, nn.Module):
                 self.transformer.pooler = None
                 return (pooler,)
         elif not hasattr(pooler, "dense"):  # ALBERT's is a bare linear layer, without its tanh
-            raise UserError("encoder.pooling=pooler, but this model has no pooler; use cls, mean or first_last_mean")
+            raise UserError(
+                f"encoder.pooling={self.pooling}, but this model has no pooler; use cls, mean or first_last_mean"
+            )
         return ()
 
     @property
@@ -239,8 +241,10 @@ class Encoder(nn.Module):
         if packed.sources is not None:  # the vector is that of the source
             at = torch.from_numpy(packed.source_tokens).to(states[-1].device)
             states, packed = tuple(state[at] for state in states), packed.without_targets()
-        if self.pooling == "pooler":
-            pooled: Tensor = self.transformer.pooler(pool("cls", states[-1], packed)[:, None])
+        if self.pooling in ("pooler", "pooler_linear"):
+            first = pool("cls", states[-1], packed)
+            pooler = self.transformer.pooler
+            pooled: Tensor = pooler(first[:, None]) if self.pooling == "pooler" else pooler.dense(first)
             return pooled
         if self.pooling == "first_last_mean":
             mean = torch.stack([state.float() for state in states]).mean(0)

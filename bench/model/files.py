@@ -22,8 +22,9 @@ _Module = tuple[str, dict[str, Any], dict[str, Tensor]]
 def save(encoder: Encoder, path: Path) -> None:
     """Write the encoder so that ``SentenceTransformer(path)`` and :func:`bench.model.described.read` find it.
 
-    Pooling ``pooler`` becomes a dense layer with tanh on the first token, ``first_last_mean`` a layer
-    pooling; prefixes become prompts. Raises ``OSError`` or safetensors' own error when the disk refuses.
+    Pooling ``pooler`` becomes a dense layer with tanh on the first token, ``pooler_linear`` one without, and
+    ``first_last_mean`` a layer pooling; prefixes become prompts. Raises ``OSError`` or safetensors' own error when the
+    disk refuses.
     """
     path.mkdir(parents=True, exist_ok=True)
     config = encoder.config
@@ -51,7 +52,11 @@ def save(encoder: Encoder, path: Path) -> None:
     about: dict[str, Any] = {
         "prompts": {"query": config.query.prefix, "document": config.passage.prefix},
         "similarity_fn_name": "cosine",
-        OWN: {"max_query_tokens": config.query.tokens, "max_passage_tokens": config.passage.tokens},
+        OWN: {
+            "max_query_tokens": config.query.tokens,
+            "max_passage_tokens": config.passage.tokens,
+            **({"pooling": encoder.pooling} if encoder.pooling == "pooler_linear" else {}),  # any dense layer looks so
+        },
     }
     if encoder.truncate_dim is not None:
         about["truncate_dim"] = encoder.truncate_dim
@@ -62,7 +67,7 @@ def _modules(encoder: Encoder) -> list[_Module]:
     """What follows the transformer, as modules of Sentence Transformers."""
     width = {"word_embedding_dimension": encoder.hidden}
     modules: list[_Module] = []
-    pooling = {"pooler": "cls", "first_last_mean": "mean"}.get(encoder.pooling, encoder.pooling)
+    pooling = {"pooler": "cls", "pooler_linear": "cls", "first_last_mean": "mean"}.get(encoder.pooling, encoder.pooling)
     if encoder.pooling == "first_last_mean":
         count = encoder.transformer.config.num_hidden_layers
         weights = torch.zeros(count)
@@ -71,8 +76,9 @@ def _modules(encoder: Encoder) -> list[_Module]:
         shape = {**width, "layer_start": 1, "num_hidden_layers": count}
         modules.append(("WeightedLayerPooling", shape, {"layer_weights": weights}))
     modules.append(("Pooling", {**width, **_modes(pooling), "include_prompt": not encoder.skip_prompt}, {}))
-    if encoder.pooling == "pooler":
-        modules.append(written_dense(encoder.transformer.pooler.dense, nn.Tanh()))
+    if encoder.pooling in ("pooler", "pooler_linear"):
+        after = nn.Tanh() if encoder.pooling == "pooler" else nn.Identity()
+        modules.append(written_dense(encoder.transformer.pooler.dense, after))
     modules += [written(layer) for layer in encoder.projection or ()]
     modules.append(("Normalize", {}, {}))
     return modules

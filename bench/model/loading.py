@@ -23,12 +23,16 @@ _ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5Enco
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model and its tokenizer, with the pooling and the layers after it that its architecture has of its own."""
+    """A model and its tokenizer, with the pooling and the layers after it that its architecture has of its own.
+
+    With ``new_pooler`` the weights of its pooler are random.
+    """
 
     transformer: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     pooling: str | None = None
     layers: tuple[nn.Module, ...] = ()
+    new_pooler: bool = False
 
 
 def load(source: str, told: Description, config: EncoderConfig) -> Loaded:
@@ -62,7 +66,7 @@ def load(source: str, told: Description, config: EncoderConfig) -> Loaded:
         raise UserError(f"encoder={source}: no usable encoder {where}: {reason}") from error
     if config.causal and getattr(transformer.config, "use_cache", False):
         transformer.config.use_cache = False  # of keys and values for the next word, which is not asked for
-    return Loaded(transformer, tokenizer)
+    return Loaded(transformer, tokenizer, new_pooler=any(map(_of_pooler, info["missing_keys"])))
 
 
 def _configuration(source: str, options: dict[str, Any], config: EncoderConfig) -> Any:
@@ -98,11 +102,15 @@ def _complete(tokenizer: PreTrainedTokenizerBase, missing: Collection[str]) -> N
 
     A pooler may be new: few published encoders have one, and it is trained when it is used.
     """
-    lost = sorted(name for name in missing if not name.startswith("pooler."))
+    lost = sorted(name for name in missing if not _of_pooler(name))
     if lost:
         raise ValueError(f"{len(lost)} weights are missing, {lost[0]} among them")
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise ValueError("there is no vocabulary")
+
+
+def _of_pooler(name: str) -> bool:
+    return name.startswith("pooler.")
 
 
 def _lower(tokenizer: PreTrainedTokenizerBase) -> None:

@@ -3,7 +3,7 @@
 ``centre`` removes the mean direction: ``e - (e m) m`` with ``m`` the mean of the unit vectors, brought to length one
 (arXiv 2511.11041). ``whitening`` gives vectors whose mean is 0 and whose covariance is the identity:
 ``(x - mean) U diag(s)^(-1/2)`` with the covariance ``U diag(s) U^T`` of the vectors before normalisation (Su et al.
-2021). The directions of highest variance come first, so ``dim`` of them can be kept.
+2021). The directions of highest variance come first; ``whitening-N`` keeps N of them.
 """
 
 from __future__ import annotations
@@ -21,19 +21,25 @@ Values = NDArray[np.float64]
 LEAST = 1e-9  # share of the largest variance below which a direction holds nothing but rounding
 
 
-def fitted(kind: str, raw: Floats, dim: int | None = None) -> Dense:
-    """The layer of ``kind`` for vectors such as ``raw`` [n, d] (before normalisation), of ``dim`` values (None: d).
+def fitted(post: str, raw: Floats) -> Dense:
+    """The layer that ``encoder.post`` names, for vectors such as ``raw`` [n, d] (before normalisation).
 
-    Raises :class:`UserError` when ``raw`` has too few distinct directions for ``dim`` values.
+    Raises :class:`UserError` when ``raw`` has too few distinct directions for the values that are kept.
     """
     x = raw.astype(np.float64)
-    weight, offset = (_whitening if kind == "whitening" else _centring)(x, dim or x.shape[1])
+    weight, offset = _centring(x) if post == "centre" else _whitening(x, kept(post) or x.shape[1])
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bool(offset.any()))
     with torch.no_grad():
         layer.weight.copy_(torch.from_numpy(weight))
         if layer.bias is not None:
             layer.bias.copy_(torch.from_numpy(offset))
     return Dense(layer.requires_grad_(False))
+
+
+def kept(post: str) -> int | None:
+    """How many values ``encoder.post`` keeps; None for all."""
+    number = post.partition("-")[2]
+    return int(number) if number else None
 
 
 def _whitening(x: Values, dim: int) -> tuple[Values, Values]:
@@ -43,13 +49,13 @@ def _whitening(x: Values, dim: int) -> tuple[Values, Values]:
     if dim > there:
         raise UserError(
             f"encoder.post=whitening: the vectors of {len(x):,} texts have {there} independent directions, not {dim}; "
-            f"set encoder.post_dim to at most {there}, or fit on more texts (encoder.post_on=all)"
+            f"keep at most that many with encoder.post=whitening-{there}, or fit on more texts (encoder.post_on=all)"
         )
     weight = (directions / np.sqrt(np.maximum(variances, 1e-300)))[:, :dim].T
     return weight, -weight @ mean
 
 
-def _centring(x: Values, dim: int) -> tuple[Values, Values]:
+def _centring(x: Values) -> tuple[Values, Values]:
     mean = (x / np.linalg.norm(x, axis=1, keepdims=True)).mean(axis=0)
     direction = mean / np.linalg.norm(mean)
     return np.eye(len(mean)) - np.outer(direction, direction), np.zeros(len(mean))

@@ -92,14 +92,16 @@ def _assembled(loaded: Loaded, told: Description, config: EncoderConfig) -> Enco
             raise
         log.warning("encoder.pooling=%s overrules what is not supported of %s: %s", pooling, config.name, error)
         described, after = None, []
-    if described == "pooler":
+    if described in ("pooler", "pooler_linear"):
         pooler = after.pop(0)
         assert isinstance(pooler, Dense)
         own = getattr(getattr(loaded.transformer, "pooler", None), "dense", None)
-        if pooling == "pooler" and own is not None:
+        if pooling in ("pooler", "pooler_linear") and own is not None:
             own.load_state_dict(pooler.linear.state_dict())
-        elif pooling == "pooler":  # the model has no place for it
+        elif pooling == described:  # the model has no place for it
             pooling, after = "cls", [pooler, *after]
+    elif pooling in ("pooler", "pooler_linear") and loaded.new_pooler:
+        log.warning("encoder=%s has no weights of a pooler: encoder.pooling=%s has random ones", config.name, pooling)
     settings = replace(config, pooling=pooling)
     layers += after
     return Encoder(loaded.transformer, loaded.tokenizer, settings, *_projection(layers, told, settings, loaded))

@@ -40,7 +40,6 @@ LATER: Mapping[str, Any] = {
     "index.build_threads": None,
     "encoder.causal": False,
     "encoder.post": "none",
-    "encoder.post_dim": None,
     "encoder.post_on": "train",
     "encoder.trust_remote_code": False,
 }

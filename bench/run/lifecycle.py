@@ -61,7 +61,7 @@ def run(
         describe_hub(config.encoder.name)
         split = _final_split(data, config.eval.split)
         evaluation = evaluation_of(config, data, split, device)
-        _check_training(config, data)
+        check_training(config, data)
         with RunDirectory.open(config.root, config.run_id(data.fingerprint), wait) as directory:
             if directory.finished and not force:
                 directory.drop_checkpoints()  # a kill may have come between the record and this
@@ -131,8 +131,8 @@ def _ended(begun: Record, status: str, device: torch.device, error: str | None =
     )
 
 
-def _check_training(config: RunConfig, data: DataSet) -> None:
-    """Raise, before any text is encoded, for errors that would otherwise appear after encoding."""
+def check_training(config: RunConfig, data: DataSet) -> None:
+    """Raise :class:`UserError`, before anything is encoded, when a run that trains lacks what its strategy needs."""
     if config.train.trains:
         check_negatives(config.strategy, data)
 

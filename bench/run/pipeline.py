@@ -32,7 +32,7 @@ from bench.record.serialize import canonical
 from bench.record.store import RunDirectory
 from bench.run.baseline import baseline
 from bench.run.context import ActiveRun
-from bench.run.processing import processed
+from bench.run.processing import check_width, processed
 from bench.run.stages import Trained, train
 from bench.run.truncation import Lost, lost, tokens_of, warnings
 
@@ -99,6 +99,7 @@ def prepare(run: ActiveRun, data: DataSet, device: torch.device) -> Prepared:
         settings = config.encoder if start is None else _weights(start, config)
         encoder = build(settings, data.vocabulary_texts, device, config.seed)
         encoder.check_lengths()
+        check_width(settings, encoder.dim)
         queries, passages = tokens_of(data, encoder, run.cache)
         return Prepared(data, encoder, queries, passages, resolve_precision(config.train.precision, device))
 

@@ -9,10 +9,17 @@ import numpy as np
 
 from bench.data.dataset import DataSet, Ids
 from bench.errors import UserError
+from bench.model.config import EncoderConfig
 from bench.model.embedding import Cost, encode
-from bench.model.post import fitted
+from bench.model.post import fitted, kept
 from bench.model.prepared import Prepared
 from bench.run.context import ActiveRun
+
+
+def check_width(config: EncoderConfig, width: int) -> None:
+    """Raise :class:`UserError` if the post-processing is to keep more values than vectors of ``width`` have."""
+    if (kept(config.post) or 0) > width:
+        raise UserError(f"encoder.post={config.post}, but the vectors of encoder={config.name} have {width} values")
 
 
 def processed(run: ActiveRun, prepared: Prepared) -> tuple[Prepared, Cost]:
@@ -34,7 +41,7 @@ def processed(run: ActiveRun, prepared: Prepared) -> tuple[Prepared, Cost]:
     with run.display.task(f"fitting {settings.post}", count) as advance:
         asked = ((prepared.queries, queries), (prepared.passages, passages))
         raw = [encode(prepared.encoder, of, prepared.precision, rows, advance, raw=True) for of, rows in asked]
-    layer = fitted(settings.post, np.concatenate(raw), settings.post_dim).to(prepared.encoder.device)
+    layer = fitted(settings.post, np.concatenate(raw)).to(prepared.encoder.device)
     return replace(prepared, encoder=prepared.encoder.followed_by(layer)), Cost(perf_counter() - start, count)
 
 

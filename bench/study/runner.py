@@ -19,11 +19,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from bench.atomic import explain_write_errors
 from bench.data import DataSet
 from bench.errors import UserError
-from bench.negatives import check
 from bench.record.ledger import SEARCHED
 from bench.record.record import Record
 from bench.record.store import RunDirectory, RunLocked
 from bench.run.context import Pruned, RunContext
+from bench.run.lifecycle import check_training
 from bench.study.heartbeat import heartbeat
 from bench.study.options import Options
 from bench.study.services import Services
@@ -262,7 +262,7 @@ class StudyRunner:
     def _execute(self, line: Sequence[str], context: RunContext) -> Record:
         try:
             config = self.services.resolve(line)
-            check(config.strategy, self.data)
+            check_training(config, self.data)
             config.index.require()
         except UserError as error:
             raise Impossible(error) from error

@@ -15,9 +15,8 @@ from bench.config.overrides import for_shell
 from bench.config.run import RunConfig
 from bench.errors import UserError, nearest
 from bench.evaluate import evaluation_kind
-from bench.negatives import check
 from bench.record.serialize import canonical
-from bench.run.lifecycle import measured_on
+from bench.run.lifecycle import check_training, measured_on
 from bench.study.options import Options
 from bench.study.result import write
 from bench.study.runner import StudyRunner, merged
@@ -40,7 +39,7 @@ def run_study(name: str, given: Sequence[str], options: Options, services: Servi
     configs, varied = _checked(name, spec, base, given, services)
     data = measured_on(services.load(configs[0].data), configs[0].eval.data, services.load)
     for config in configs:
-        check(config.strategy, data)
+        check_training(config, data)
     kind = evaluation_kind(data)
     selection, headline = kind.selected_by(configs[0].eval), kind.schema.headline
     spec = replace(spec, metric=spec.metric or selection, report=spec.report or headline)
