@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,4 +13,7 @@ Name = Annotated[str, NAME]
 
 def place_named(name: str | Path) -> Path:
     """The file or directory that a setting names: ``~`` is the home directory, or a name like any other without one."""
-    return Path(os.path.expanduser(name))
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # nobody of that name, or a user without a home
+        return Path(name)
