@@ -19,6 +19,7 @@ from bench.model.config import EncoderConfig
 from bench.model.embedding import Cost, encode
 from bench.model.prepared import Prepared
 from bench.model.presets import build
+from bench.model.trial import CausalModel
 from bench.negatives import NegativesContext, negative_sampler, view
 from bench.run.context import ActiveRun
 from bench.run.truncation import tokens_of
@@ -213,15 +214,27 @@ class _Stage:
         return replace(train, epochs=-(-steps // max(1, epoch)), max_steps=steps)
 
     def _encoder(self, name: str) -> Prepared:
-        """The encoder of a name with the texts it reads; another encoder than the run's gets its text lengths."""
+        """The encoder of a name with the texts it reads; another encoder than the run's gets its text lengths.
+
+        ``encoder.causal`` is of the run's own: another encoder may be causal or not.
+        """
         if name in ("start", "current"):
             return self.prepared
         own, data = self.prepared.encoder.config, self.prepared.data
         settings = EncoderConfig(
-            name, max_query_tokens=own.query.tokens, max_passage_tokens=own.passage.tokens, causal=own.causal
+            name,
+            max_query_tokens=own.query.tokens,
+            max_passage_tokens=own.passage.tokens,
+            trust_remote_code=own.trust_remote_code,
         )
+        make = partial(build, texts=data.passages, device=self.prepared.encoder.device, seed=self.run.config.seed)
         try:
-            encoder = build(settings, data.passages, self.prepared.encoder.device, self.run.config.seed)
+            try:
+                encoder = make(settings)
+            except CausalModel:
+                log.info("the encoder %s, which the run only asks, is causal", name)
+                encoder = make(replace(settings, causal=True))
+            encoder.check_lengths()
         except UserError as error:
             raise UserError(
                 f"{self.run.config.strategy.name} or mining.judge asks for the encoder {name!r}: {error}"
