@@ -6,11 +6,12 @@ Whatever a person can mend raises :class:`bench.errors.UserError`, whose message
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import UserError, choice
+from bench.errors import UserError, choice, message
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,6 +30,16 @@ Settings = Mapping[str, object] | Sequence[str]
 ROLES = ("query", "passage")
 
 
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Raise an error of the operating system as the :class:`UserError` that the command line would print."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(message(error)) from error
+
+
+@_explained()
 def resolve(settings: Settings = ()) -> RunConfig:
     """The whole configuration of the one run that ``settings`` ask for.
 
@@ -39,6 +50,7 @@ def resolve(settings: Settings = ()) -> RunConfig:
     return resolve(_single(settings))
 
 
+@_explained()
 def run(settings: Settings = (), *, force: bool = False) -> Outcome:
     """Train and evaluate one run as ``bench run`` does: resumed where it was killed, skipped where it is finished.
 
@@ -52,6 +64,7 @@ def run(settings: Settings = (), *, force: bool = False) -> Outcome:
     return run(resolve(words), command_line(words), force=force)
 
 
+@_explained()
 def load_records(directory: str | Path, words: Sequence[str] = ()) -> pd.DataFrame:
     """The finished runs of a runs directory or of packed records, a row each.
 
@@ -84,6 +97,7 @@ def load_records(directory: str | Path, words: Sequence[str] = ()) -> pd.DataFra
     return pd.DataFrame(rows, columns=order)
 
 
+@_explained()
 def compare(
     directory: str | Path, words: Sequence[str] = (), metric: str | None = None, allow: Sequence[str] = ()
 ) -> Comparison:
@@ -105,6 +119,7 @@ def compare(
     return compare(_records(directory, words), of_runs(Path(directory)), metric, allow)
 
 
+@_explained()
 def embed(
     texts: Sequence[str],
     encoder: str | Path | EncoderConfig,
@@ -160,5 +175,5 @@ def _records(directory: str | Path, words: Sequence[str]) -> list[Record]:
         raise UserError(f"words is a list; write [{words!r}]")
     ledger = read(Path(directory))
     for path, why in ledger.skipped:
-        warnings.warn(f"left out: {path}: {why}", stacklevel=3)
+        warnings.warn(f"left out: {path}: {why}", stacklevel=4)
     return select(ledger.records, words)

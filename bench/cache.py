@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from bench.atomic import explain_write_errors
+from bench.setting import place_named
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +33,17 @@ _BLOCK = 1 << 22
 _PATIENCE_S = 1.0  # seconds before a message says that another process is making the entry
 
 
-def cache_dir() -> Path:
-    """``$NEGBENCH_CACHE``, else ``$XDG_CACHE_HOME/negbench``, else ``~/.cache/negbench``; it may not exist yet."""
+def cache_dir() -> Path | None:
+    """``$NEGBENCH_CACHE``, else ``$XDG_CACHE_HOME/negbench``, else ``~/.cache/negbench``; it may not exist yet.
+
+    None for a user without a home directory, as in a container that runs under a bare user number.
+    """
     if own := os.environ.get("NEGBENCH_CACHE"):
-        return Path(own)
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "negbench"
+        return place_named(own)
+    if shared := os.environ.get("XDG_CACHE_HOME"):
+        return Path(shared) / "negbench"
+    home = place_named("~")
+    return home / ".cache" / "negbench" if home.is_absolute() else None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -74,3 +75,17 @@ def at_most(key: str, value: float, highest: float) -> None:
     """Raise :class:`UserError` when the number ``value`` of setting ``key`` is over ``highest``."""
     if value > highest:
         raise UserError(f"{key}={short(f'{value}')} must be at most {highest:,}")
+
+
+def message(error: BaseException) -> str | None:
+    """What to tell the person of an error that is no bug: theirs, or one of the operating system; else None."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({error}); use smaller settings, such as train.batch_size" if str(error) else None
+    if not isinstance(error, OSError):
+        return None
+    if error.errno == errno.ENOSPC and not error.filename:
+        return "cannot write the output: no space left on device"
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{short(str(error.filename))}: {reason}; check this path" if error.filename else reason

@@ -7,6 +7,7 @@ from pathlib import PurePath
 
 from bench.compare.comparison import LEVEL, Comparison, StrategyRow
 from bench.compare.statistics import Interval, Pair
+from bench.record.identity import counted
 from bench.record.serialize import as_override
 from reports import blocks
 from reports.blocks import Block, Bullets, Cell, Prose, Section, Table, amount, number, section, table
@@ -84,7 +85,7 @@ def settings(comparison: Comparison) -> Section | None:
 def _known(row: StrategyRow) -> dict[str, object]:
     """The settings of encoder, training, budget and evaluation."""
     record = row.group.records[0]
-    told = {f"encoder.{key}": value for key, value in record.encoder.items()}
+    told = counted({"encoder": record.encoder})
     groups = ("budget.", "train.", "eval.", "index.")
     return {**told, **{key: value for key, value in record.setting.items() if key.startswith(groups)}}
 

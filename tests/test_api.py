@@ -66,6 +66,19 @@ def test_settings_that_cannot_be_are_refused() -> None:
             api.resolve(settings)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", ["n" * 300, "~nobody-of-this-name/runs", "\0", "/dev/null", "n/" * 3000])
+def test_a_name_that_no_path_can_have_is_an_error_for_the_person(
+    name: str, settings: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for key in ("data", "encoder", "train.init_from"):
+        with pytest.raises(UserError):
+            api.run({**settings, key: name})
+    for call in (api.load_records, api.compare, lambda place: api.embed(["a text"], place)):
+        with pytest.raises(UserError):
+            call(name)
+
+
 def test_a_run_is_that_of_the_command_line(
     outcome: object, settings: dict[str, object], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -254,3 +254,7 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert docstrings.cache_dir() == Path("/xdg/negbench")
     monkeypatch.setenv("NEGBENCH_CACHE", "/own")
     assert docstrings.cache_dir() == Path("/own")
+    monkeypatch.delenv("NEGBENCH_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda name: name)  # as of a user who has no home
+    assert docstrings.cache_dir() is None

@@ -19,6 +19,8 @@ from bench.record.ledger import read
 from bench.record.store import RunDirectory
 from reports.blocks import Block, Code, Section, Table
 from reports.comparison import main
+from reports.comparison import settings as told_settings
+from reports.markdown import render as to_markdown
 from reports.parts import parts
 from reports.report import build, text
 from reports.study import answer
@@ -82,6 +84,19 @@ def test_settings_stand_with_what_is_equal(runs_dir: Path) -> None:
     ):
         assert told in equal
     assert re.search(r"\| mnr +\| scale=20 +\|", shown)
+
+
+def test_later_settings_of_the_encoder_are_told_only_where_they_say_something(tmp_path: Path) -> None:
+    metrics, shown = {"recall@1": 50.0}, []
+    for causal in (False, True):
+        encoder = {"name": "bert", "causal": causal, "trust_remote_code": False}
+        records = [replace(run(name, 1, metrics=metrics), encoder=encoder) for name in ("mnr", "in_batch")]
+        (group,) = parts(records, tmp_path, "recall@1")
+        section = told_settings(group.comparison)
+        assert section is not None
+        shown.append(" ".join(to_markdown([section]).split()))
+    assert "encoder.causal" not in shown[0] and "encoder.causal=true" in shown[1]
+    assert not any("trust_remote_code" in told for told in shown)
 
 
 def test_trials_of_a_search_are_reported_as_a_study_and_not_as_results(

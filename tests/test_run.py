@@ -12,8 +12,10 @@ import pytest
 import torch
 from tiny import PASSAGES, bench, write_data
 from tiny_runs import exact, only_run, record_of, runs_in, words
+from transformers import BertConfig, BertModel, GPT2Config, GPT2Model
 
 from bench.evaluate import metrics
+from bench.model.scratch import word_piece
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +39,31 @@ def test_a_judge_tells_false_negatives_of_any_strategy_and_changes_nothing_else(
     share = judged.training["telemetry"].pop("guide_above")
     assert 0 < share < 1
     assert judged.training["telemetry"] == plain.training["telemetry"]
+
+
+@pytest.mark.parametrize(("own", "judge"), [("bert", "gpt2"), ("gpt2", "bert")])
+def test_a_judge_may_be_causal_or_not_whatever_the_encoder_is(
+    own: str, judge: str, data: Path, tmp_path: Path, small_models: dict[str, Path]
+) -> None:
+    causal = str(own == "gpt2").lower()
+    names = {"encoder": str(small_models[own]), "encoder__causal": causal, "mining__judge": str(small_models[judge])}
+    assert bench(*words(data, tmp_path, eval__split="dev", eval__untrained="false", **names)) == 0
+    assert 0 <= record_of(only_run(tmp_path)).training["telemetry"]["guide_above"] <= 1
+
+
+@pytest.fixture(scope="module")
+def small_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Directories of an encoder whose tokens see each other and of one whose tokens see only those before them."""
+    tokenizer = word_piece(["a small vocabulary of words and of letters"], 200)
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    bert = BertModel(BertConfig(**sizes, intermediate_size=32), add_pooling_layer=False)
+    causal = GPT2Config(vocab_size=len(tokenizer), n_embd=32, n_layer=1, n_head=2, bos_token_id=None, eos_token_id=3)
+    found = {}
+    for name, model in (("bert", bert), ("gpt2", GPT2Model(causal))):
+        found[name] = tmp_path_factory.mktemp(name)
+        model.save_pretrained(found[name])
+        tokenizer.save_pretrained(found[name])
+    return found
 
 
 def test_the_record_is_complete(finished: Path, data: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -96,7 +95,7 @@ def test_an_interruption_is_one_line_and_status_130(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with monkeypatch.context() as patch:
-        at_step(patch, 3, lambda: os.kill(os.getpid(), signal.SIGINT))
+        at_step(patch, 3, lambda: signal.raise_signal(signal.SIGINT))
         assert bench(*words(data, tmp_path, train__save_every="1")) == 130
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("bench:")]
     assert told == ["bench: interrupted; the same command continues from what is on disk"]

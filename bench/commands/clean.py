@@ -42,7 +42,8 @@ def clean(kinds: Sequence[str], runs_dir: Path, yes: bool) -> None:
         for left in chosen:
             if left not in freed:
                 print(f"left alone: {left.path}: a process is writing this run", file=sys.stderr)
-    print(f"what runs share is in {cache_dir()}; while no run is in progress you may delete it", file=sys.stderr)
+    if shared := cache_dir():
+        print(f"what runs share is in {shared}; while no run is in progress you may delete it", file=sys.stderr)
 
 
 def _megabytes(size: float) -> str:

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from bench.commands.ending import message
 from bench.commands.output import console, show_logs
-from bench.errors import UserError, short
+from bench.errors import UserError, message, short
 from bench.record.record import Record
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from bench.negatives.config import MiningConfig
 from bench.record.identity import flat, run_id
 from bench.record.store import RunDirectory
 from bench.search.base import IndexConfig
-from bench.setting import Name
+from bench.setting import Name, place_named
 from bench.track.mode import MODES
 from bench.train.budget import BudgetConfig
 from bench.train.config import TrainConfig
@@ -90,7 +90,7 @@ class RunConfig:
     @property
     def root(self) -> Path:
         """The directory of all runs."""
-        return Path(self.runs_dir).expanduser()
+        return place_named(self.runs_dir)
 
     @property
     def start(self) -> Path | None:
@@ -104,7 +104,7 @@ class RunConfig:
         run = RunDirectory(self.root, source)
         if run.path.is_dir() and not run.model.is_dir() and run.finished:
             raise UserError(f"train.init_from={source}: {run.without_weights()}")
-        for place in (run.model, Path(source)):
+        for place in (run.model, place_named(source)):
             if place.is_dir():
                 return place
         raise UserError(

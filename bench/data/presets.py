@@ -12,6 +12,7 @@ from bench.data.dataset import DataSet
 from bench.data.formats import formats, hub
 from bench.data.formats.base import Format, Reading
 from bench.errors import UserError, nearest
+from bench.setting import place_named
 
 PLAIN = Reading()
 
@@ -66,10 +67,10 @@ def find_source(name: str, path: str | None = None, reading: Reading = PLAIN) ->
 def _place(name: str, key: str) -> Path | None:
     """An existing directory or regular file, or None. Raises :class:`UserError` for what is there and is neither."""
     try:
-        place = Path(name).expanduser()
+        place = place_named(name)
         if not place.exists():
             return None
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{key} is no path: {getattr(error, 'strerror', None) or error}") from error
     if not place.is_dir() and not place.is_file():
         raise UserError(f"{key} is neither a directory nor a regular file (but a device, a pipe or a socket)")

@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.errors import UserError, install
 from bench.model.config import PARTS, PASSAGE_TOKENS, QUERY_TOKENS, EncoderConfig
+from bench.setting import place_named
 
 PRESETS = ("minilm", "minilm-l3", "scratch", "scratch-roformer")
 OWN = "negbench"  # key of config_sentence_transformers.json that holds what only this project writes
@@ -104,7 +105,7 @@ def find(name: str, fetch: bool = False) -> Path | None:
 
     With ``fetch`` the hub is asked for the files that describe it. Raises :class:`UserError` where that fails.
     """
-    place = Path(name).expanduser()
+    place = place_named(name)
     if place.is_dir():
         return place
     if name in PRESETS or name.startswith((".", "/", "~")) or name.count("/") > 1:
@@ -129,7 +130,7 @@ def describe_hub(name: str) -> None:
 
     Where that is not possible nothing happens: building the encoder says why.
     """
-    if "/" in name and not Path(name).expanduser().is_dir():
+    if "/" in name and not place_named(name).is_dir():
         with suppress(UserError):
             find(name, fetch=True)
 

@@ -22,6 +22,7 @@ from bench.model.head import Dense, first_and_last, layers_of, width_of
 from bench.model.loading import Loaded, load
 from bench.model.scratch import scratch, scratch_roformer
 from bench.model.trial import prepare
+from bench.setting import place_named
 
 log = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def locate(name: str) -> str:
     """
     if name in ("minilm", "minilm-l3"):
         return _minilm()
-    if (place := Path(name).expanduser()).is_dir():
+    if (place := place_named(name)).is_dir():
         return str(place)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise UserError(f"encoder={name}: there is no such directory")

@@ -33,8 +33,8 @@ TOLERANCE = 1e-4  # of the states of a token, brought to unit length
 def prepare(encoder: Encoder, device: torch.device) -> Encoder:
     """Move ``encoder`` to ``device`` and choose the fastest layout that gives correct vectors for its model.
 
-    Raises :class:`UserError` for a model that cannot be used: in one line, with its type and the reason. Random state
-    and training mode are left as they are.
+    Raises :class:`UserError` for a model that cannot be used: in one line, with its type and the reason; for a causal
+    one that was not asked for it is a :class:`CausalModel`. Random state and training mode are left as they are.
     """
     kind, training = encoder.transformer.config.model_type, encoder.training
     encoder.to(device)
@@ -85,6 +85,10 @@ def check_targets(encoder: Encoder) -> None:
             f"encoder={encoder.config.name}: this {kind} model cannot be trained to generate ({reason}); use a BERT or "
             "RoFormer encoder"
         )
+
+
+class CausalModel(UserError):
+    """The model's tokens see only those before them, and ``encoder.causal`` does not say so."""
 
 
 class _Unfit(Exception):
@@ -143,7 +147,7 @@ class _Trial:
         config, kind = self.encoder.config, self.encoder.transformer.config.model_type
         causal = _same(self.plain[first], self.plain[second])
         if causal and not config.causal:
-            raise UserError(
+            raise CausalModel(
                 f"encoder={config.name}: this {kind} model is causal, its tokens see only those before them; "
                 "encoder.causal=true takes it, pooled by its last token unless its directory or encoder.pooling says"
             )

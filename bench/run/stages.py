@@ -18,6 +18,7 @@ from bench.model.embedding import Cost, encode
 from bench.model.language import LanguageModelHead, head_folder, load_head
 from bench.model.prepared import Prepared
 from bench.model.presets import build
+from bench.model.trial import CausalModel
 from bench.negatives import NegativesContext, negative_sampler, view
 from bench.record.store import RunDirectory
 from bench.run.context import ActiveRun
@@ -231,18 +232,29 @@ class _Stage:
         """The encoder of a name, or of the run of an id, with the texts it reads.
 
         Another encoder than this run's gets its text lengths, and that of a run its own prefixes.
+        ``encoder.causal`` is of the run's own: another encoder may be causal or not.
         """
         if name in ("start", "current"):
             return self.prepared
         own, data = self.prepared.encoder.config, self.prepared.data
         settings = EncoderConfig(
-            name, max_query_tokens=own.query.tokens, max_passage_tokens=own.passage.tokens, causal=own.causal
+            name,
+            max_query_tokens=own.query.tokens,
+            max_passage_tokens=own.passage.tokens,
+            trust_remote_code=own.trust_remote_code,
         )
         run = RunDirectory(self.run.config.root, name)
         if run.model.is_dir() and run.finished:
             settings = replace(settings, name=str(run.model))
+        device, seed = self.prepared.encoder.device, self.run.config.seed
+        make = partial(build, texts=data.vocabulary_texts, device=device, seed=seed)
         try:
-            encoder = build(settings, data.vocabulary_texts, self.prepared.encoder.device, self.run.config.seed)
+            try:
+                encoder = make(settings)
+            except CausalModel:
+                log.info("the encoder %s, which the run only asks, is causal", name)
+                encoder = make(replace(settings, causal=True))
+            encoder.check_lengths()
         except UserError as error:
             raise UserError(
                 f"{self.run.config.strategy.name} or mining.judge asks for the encoder {name!r}, which is no finished "

@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench.setting import place_named
+
 MODES = ("auto", "online", "offline", "none")
 PROJECT = "negbench"
 
@@ -46,7 +48,7 @@ def has_key() -> bool:
     if settings.get("api_key"):
         return True
     url = os.environ.get("WANDB_BASE_URL") or settings.get("base_url", "https://api.wandb.ai")
-    path = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
+    path = place_named(os.environ.get("NETRC", "~/.netrc"))
     try:
         return netrc.netrc(path).authenticators(urlsplit(url).netloc) is not None
     except (OSError, netrc.NetrcParseError):
@@ -55,7 +57,7 @@ def has_key() -> bool:
 
 def _settings() -> dict[str, str]:
     """The settings that ``wandb login`` and ``wandb offline`` wrote; this directory's override the user's."""
-    home = Path(os.environ.get("WANDB_CONFIG_DIR", "~/.config/wandb")).expanduser()
+    home = place_named(os.environ.get("WANDB_CONFIG_DIR", "~/.config/wandb"))
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read([home / "settings", Path("wandb") / "settings"])

@@ -10,6 +10,7 @@ from bench.model.config import EncoderConfig
 from bench.model.described import read
 from bench.record.record import Record
 from bench.record.store import RunDirectory
+from bench.setting import place_named
 
 
 def settings_of(encoder: str | Path | EncoderConfig, runs_dir: Path | None = None) -> EncoderConfig:
@@ -20,7 +21,7 @@ def settings_of(encoder: str | Path | EncoderConfig, runs_dir: Path | None = Non
     """
     if isinstance(encoder, EncoderConfig):
         return encoder
-    place = Path(encoder).expanduser()
+    place = place_named(encoder)
     if runs_dir is not None and not place.is_dir() and (runs_dir / place / "record.json").is_file():
         place = runs_dir / place
     for run, model in ((place, place / "model"), (place.parent, place)):
