@@ -18,7 +18,7 @@ from tiny import bench, words_for
 from torch import Tensor
 from toys import CPU, DATA, Training, toy_encoder
 
-from bench.config.overrides import resolve
+from bench.config.overrides import resolve, sources
 from bench.data.dataset import Ragged, Split
 from bench.data.pairs import Pairs
 from bench.data.tokens import Tokens, tokenize
@@ -447,6 +447,8 @@ def test_the_head_goes_on_from_stage_to_stage_and_into_the_run(tmp_path: Path, d
 def test_a_knob_that_one_stage_has_needs_no_stage() -> None:
     config = resolve(["strategy=roformer_sim", "strategy.teacher=scratch"])
     assert config.strategy.distil.teacher == "scratch"
+    told = {key: origin for key, _, origin in sources(config, ["strategy=roformer_sim", "strategy.teacher=scratch"])}
+    assert told["strategy.distil.teacher"] == "command line" != told["strategy.distil.noise"]
     with pytest.raises(UserError, match=r"no knob 'strategy\.noise'; did you mean"):
         resolve(["strategy=roformer_sim", "strategy.noise=0.1"])
     for wrong in ("simbert.noise=1.5", "distil.noise=1.5", "distil.generation=-1", "teacher=data"):

@@ -37,7 +37,7 @@ def runs(tmp_path: Path) -> dict[str, Path]:
         "interrupted": made_up(root, 3, status="running", checkpoints=2),
         "failed": made_up(root, 4, status="failed", checkpoints=3),
         "pruned": made_up(root, 5, status="pruned", checkpoints=4),
-        "wanted": made_up(root, 6, model=30),
+        "wanted": made_up(root, 6, model=30, head=5),
     }
     study = root / "studies" / "margin-x-00c0ffee"
     study.mkdir(parents=True)
@@ -79,7 +79,7 @@ def test_without_yes_it_only_says_what_there_is(
         "checkpoints": ("2", "0.5"),  # of the finished and of the pruned run
         "trials": ("1", "2.0"),  # not those that were asked for
         "wandb": ("1", "0.0"),  # not what was never sent
-        "weights": ("2", "4.0"),
+        "weights": ("3", "4.5"),  # one run has the head of a language model beside its model
     }
     assert "would free 2.5 MB" in out and "--yes" in out
     assert files(tmp_path) == before
@@ -103,6 +103,7 @@ def test_weights_of_other_runs_are_deleted_only_when_named(runs: dict[str, Path]
     assert bench("clean", "weights", "--yes", "--runs-dir", str(tmp_path / "runs")) == 0
     left = {name for name, path in runs.items() if (path / "model").exists()}
     assert left == {"trial"} and (runs["plain"] / "checkpoints").exists()
+    assert not (runs["wanted"] / "head").exists()
 
 
 def test_nothing_of_a_run_that_a_process_is_writing(

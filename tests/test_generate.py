@@ -282,3 +282,18 @@ def test_a_model_without_a_head(run: Path, data: Path, tmp_path: Path, capsys: p
         refused(
             bench("generate", model, "kaban"), capsys, "has no language-model head .*simbert or strategy=roformer_sim"
         )
+
+
+def test_a_run_without_weights_has_no_head_either_and_says_so(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "runs"
+    words = words_for(data, runs) | {"strategy": "simbert", "keep": "none"}
+    assert bench("run", *(f"{key}={word}" for key, word in words.items())) == 0
+    (made,) = runs.glob("simbert-*")
+    assert not (made / "model").exists() and not (made / "head").exists()
+    capsys.readouterr()
+    for model in (made.name, str(made)):
+        refused(
+            bench("generate", model, "kaban", "--runs-dir", str(runs)), capsys, "kept no weights.* keep=all --force"
+        )

@@ -159,6 +159,7 @@ GRADES, CLASSES = (DATA.tasks[name]["train"] for name in ("similarity", "inferen
         ("softmax_nli+cosent", {}, {"b": {"train": CLASSES}}, "strategy cosent: .*no training pairs with scores"),
         ("similarity_distil", {"texts": "tasks"}, {}, "no training pairs of a similarity task or an inference set"),
         ("mnr", {}, {}, "no train split"),
+        ("simbert", {}, {}, "no train split"),
         ("mnr", {}, {"a": {"train": GRADES}}, "a score or a class, but none of a query and a passage"),
     ],
 )
