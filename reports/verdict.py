@@ -108,6 +108,9 @@ def _instruction(comparison: Comparison, against: str | None) -> str:
     gain, cost = f"{pair.difference:+.1f} points", _times(first, baseline)
     if pair.adjusted <= LEVEL:
         use = f"Use {_named(first)}: {gain} of {metric} over {_named(baseline)} ({interval}){cost}"
+    elif not pair.difference:
+        both = f"{_named(first)} and {_named(baseline)} have the same {metric}"
+        use = f"No clear winner: {both} ({first.metrics[metric].mean:.1f}){cost}"
     else:
         use = (
             f"No clear winner: {_named(first)} has the highest {metric}, {gain} over {_named(baseline)} "

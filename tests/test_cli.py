@@ -111,7 +111,7 @@ def test_words_that_are_no_command_are_refused(words: list[str], capsys: pytest.
         ("index.ef=10", r"index\.ef=10 is smaller than k=20"),
         ("index.engine=hnsw", r"index\.engine='hnsw' is not one of .*hnswlib"),
         ("device=gpu", "not a device"),
-        ("data=nowhere", "no directory, .jsonl file or preset"),
+        ("data=nowhere", "no directory, file or preset"),
         ("eval.split=validation", "no such split; known: dev, test, train"),
         ("eval.ks=[1,61]", r"raise eval\.retrieve"),
         (f"eval.retrieve={PASSAGES + 1}", rf"has {PASSAGES} passages.*at most {PASSAGES}"),

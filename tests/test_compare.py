@@ -266,6 +266,17 @@ def test_two_equal_seeds_have_an_interval_and_the_note_says_that_there_are_two()
     assert [note for note in found.notes if note.startswith("one seed") and note.endswith("in_batch")]
 
 
+def test_rows_that_agree_on_every_query_have_a_difference_with_an_interval() -> None:
+    runs = Runs({"mnr": 0.5, "mined_hard": 0.7}, seeds=(1, 2))
+    first = runs.records[0]
+    for number, record in enumerate(runs.records):
+        runs.values[record.run_id] = runs.values[first.run_id]
+        runs.records[number] = replace(record, metrics=first.metrics)
+    (pair,) = runs.compare().pairs
+    assert pair.difference == 0 and pair.p == 1
+    assert pair.high == -pair.low == pytest.approx(196 / (QUERIES + 2), rel=0.01)
+
+
 @pytest.mark.parametrize(("counts", "known"), [({"test_queries": 1000}, True), ({}, False)])
 def test_where_values_of_queries_are_missing_their_number_bounds_the_interval(
     counts: dict[str, Any], known: bool

@@ -171,7 +171,7 @@ def test_layouts_are_told_by_their_files(tmp_path: Path) -> None:
         (DataConfig("literature_search"), "needs data.path"),
         (DataConfig("literature_search", path="/no/such"), "no directory"),
         (DataConfig("hf:owner/name", path="/x"), "data.path=/x is for a preset"),
-        (DataConfig("/no/such/place"), "no directory, .jsonl file or preset"),
+        (DataConfig("/no/such/place"), "no directory, file or preset"),
     ],
 )
 def test_what_cannot_be_found_is_told(config: DataConfig, message: str) -> None:

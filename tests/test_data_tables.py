@@ -267,3 +267,43 @@ def test_what_is_no_table_of_pairs_is_one_problem_that_says_what_it_is(
         load(DataConfig(str(write(tmp_path, {name: content}) / name)))
     assert len(caught.value.problems) == 1
     assert problems_of(tmp_path / name)[0][0] == name
+
+
+def test_the_line_that_tells_spreadsheets_the_separator_is_no_row(tmp_path: Path) -> None:
+    plain = read(write(tmp_path / "plain", {"a.csv": csv(";", question=QUERIES, answer=PASSAGES)}) / "a.csv")
+    for line in ("sep=;", '"sep=;"', "SEP=;;"):
+        sheet = f"{line}\r\n{csv(';', question=QUERIES, answer=PASSAGES)}"
+        data = read(write(tmp_path / "hint", {"a.csv": sheet}) / "a.csv")
+        assert data.fingerprint == plain.fingerprint and told(data, "a line for spreadsheets") == 1
+
+
+def test_columns_that_a_spreadsheet_left_without_a_name_are_not_named(tmp_path: Path) -> None:
+    sheet = "".join(f"{line};;;\n" for line in csv(";", question=QUERIES, answer=PASSAGES).splitlines())
+    data = read(write(tmp_path, {"a.csv": sheet}) / "a.csv")
+    assert told(data, "a.csv has a header: question, answer") == 1 and not told(data, "columns not read")
+    assert any(notice.endswith("header: question, answer") for notice in data.notices)
+
+
+def test_columns_that_are_proposed_hold_texts(tmp_path: Path) -> None:
+    place = write(tmp_path, {"a.csv": csv(";", Nr=range(40), Frage=QUERIES, Antwort=PASSAGES)}) / "a.csv"
+    with pytest.raises(DataError, match=r"\(Nr, Frage, Antwort; name the columns") as error:
+        read(place)
+    assert "'query:Frage,positive:Antwort'" in str(error.value)
+    assert read(place, columns="query:Frage,positive:Antwort").counts["corpus"] == len(PASSAGES)
+
+
+def test_one_column_is_not_said_to_be_separated(tmp_path: Path) -> None:
+    rows = "".join(f"question {i}|answer {i}\n" for i in range(40))
+    with pytest.raises(DataError, match="separated by no TAB, comma or semicolon"):
+        read(write(tmp_path, {"a.csv": rows}) / "a.csv")
+
+
+def test_a_workbook_and_a_directory_of_tables_are_told_the_way_on(tmp_path: Path) -> None:
+    write(tmp_path, {"a.xlsx": b"PK\x03\x04" + b"0" * 100})
+    with pytest.raises(UserError, match="save the sheet as CSV"):
+        read(tmp_path / "a.xlsx")
+    write(tmp_path, {"one.csv": SHEET, "two.csv": SHEET})
+    with pytest.raises(UserError, match=r"give the file itself, such as .*one\.csv"):
+        read(tmp_path)
+    with pytest.raises(UserError, match="is no directory, file or preset"):
+        read(tmp_path / "three.csv")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from toys import DATA, toy_encoder
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from bench.cache import Cache
+from bench.commands.output import Stderr
 from bench.data.tokens import tokenize
 from bench.model.files import save
 from bench.run.truncation import lost, tokens_of, warnings
@@ -106,3 +108,30 @@ def test_unknown_tokens_are_those_that_the_vocabulary_lacks(kind: str, wanted: l
 def test_a_text_without_any_token_gets_one() -> None:
     tokens = tokenize(["a", "", "b"], words_of("word"), 16)
     assert tokens.lengths.tolist() == [1, 1, 1] and np.isin(tokens.ids, [0, 1, 2]).all()
+
+
+def test_a_vocabulary_made_from_the_passages_is_not_recommended_against_itself(tmp_path: Path) -> None:
+    config = toy_encoder(DATA).config
+    found = replace(lost(DATA, *tokens_of(DATA, toy_encoder(DATA), Cache(tmp_path))), unknown={"train_queries": 0.5})
+    (own,) = warnings(found, DATA.counts, replace(config, name="scratch"))
+    assert own.endswith("encoder=scratch; its vocabulary is made from the passages, which lack these characters")
+    (other,) = warnings(found, DATA.counts, replace(config, name="minilm"))
+    assert other.endswith("take an encoder of this language, or encoder=scratch")
+
+
+def test_a_sweep_says_once_what_is_said_of_its_data(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = copytree(data, tmp_path / "odd")
+    with (odd / "train.tsv").open("a", encoding="utf-8") as file:
+        file.write("\n\n")
+    assert bench(*words(odd, tmp_path / "runs", seed="1,2", train__max_steps="1")) == 0
+    said = [record for record in caplog.records if "blank lines" in record.getMessage()]
+    assert len(said) == 2, "each run says it"
+    capsys.readouterr()
+    handler = Stderr()
+    for record in said:
+        handler.handle(record)
+    assert capsys.readouterr().err.count("blank lines (2)") == 1
+    runs = [json.loads(path.read_text()) for path in (tmp_path / "runs").glob("*/record.json")]
+    assert [run["data"]["notices"]["blank lines"] for run in runs] == [2, 2]

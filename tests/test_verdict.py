@@ -9,6 +9,7 @@ import pytest
 from records import LEVELS, Runs
 from tiny import bench
 
+from bench.commands.run import show
 from bench.compare.comparison import compare
 from bench.compare.statistics import Values
 from bench.errors import UserError
@@ -200,3 +201,22 @@ def test_a_cost_that_is_not_known_is_not_compared() -> None:
     assert "not significantly different from `in_batch`" in evidence
     assert "cost" not in instruction and "texts encoded" not in instruction
     assert cost.endswith("No statistically tied row is known to cost at least 10 % less.")
+
+
+def test_rows_that_are_equal_are_said_to_be_equal() -> None:
+    comparison = Runs({"mnr": 0.5, "in_batch": 0.5}).compare()
+    (pair,) = comparison.pairs
+    equal = replace(comparison, pairs=(replace(pair, difference=0.0),))
+    instruction = verdict(equal, "in_batch")[0]
+    assert " have the same recall@1 (" in instruction and "highest" not in instruction
+
+
+@pytest.mark.parametrize(("second", "seeds"), [({"recall@1": 10.0}, [""]), ({"recall@1": 20.0}, ["1", "2"])])
+def test_encoders_that_differ_before_training_are_told_apart_by_seed(
+    second: dict[str, float], seeds: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = Runs({"mnr": 0.5}, seeds=(1, 2)).records
+    before = {"recall@1": 10.0}
+    show([replace(one, baseline_metrics=before), replace(two, baseline_metrics=second)])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("before training")]
+    assert [row[2] if len(row) == 4 else "" for row in rows] == seeds

@@ -10,10 +10,22 @@ from rich.console import Console
 PIPED_WIDTH = 100
 
 
-class _Stderr(logging.Handler):
-    """Writes to the current standard error, so that a line appears above a progress bar."""
+class Stderr(logging.Handler):
+    """Writes to the current standard error, so that a line appears above a progress bar.
+
+    What is said of the data (``of_data``) is the same for all runs of a sweep, and written once.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[tuple[str, str]] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
+        if (of_data := getattr(record, "of_data", None)) is not None:
+            line = (of_data, record.getMessage())
+            if line in self._said:
+                return
+            self._said.add(line)
         print(self.format(record), file=sys.stderr)
 
 
@@ -25,5 +37,5 @@ def console() -> Console:
 
 def show_logs() -> None:
     """Show this project's log lines on standard error, and only errors of other libraries."""
-    logging.basicConfig(level=logging.ERROR, format="%(message)s", handlers=[_Stderr()])
+    logging.basicConfig(level=logging.ERROR, format="%(message)s", handlers=[Stderr()])
     logging.getLogger("bench").setLevel(logging.INFO)

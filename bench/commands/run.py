@@ -108,11 +108,13 @@ def show(records: Sequence[Record]) -> None:
         table.add_column(heads[name], justify="right")
     table.add_column("train s", justify="right")
     shown: list[object] = []
+    several = any(record.baseline_metrics != first.baseline_metrics for record in records)
     for record in records:
         base = record.baseline_metrics
         if base is not None and base not in shown:
             shown.append(base)
-            table.add_row("before training", "", *(_percent(base.get(c)) for c in columns), "")
+            seed = str(record.seed) if several else ""
+            table.add_row("before training", seed, *(_percent(base.get(c)) for c in columns), "")
         seconds = record.cost.get("train_s") or 0.0
         values = (_percent(record.metrics.get(c)) for c in columns)
         table.add_row(record.strategy, str(record.seed), *values, f"{seconds:.0f}")

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.compare.comparability import refuse_incomparable
 from bench.compare.seed_groups import SeedGroup, group, seed_groups
-from bench.compare.statistics import RESAMPLES, Interval, Pair, Values, interval, paired
+from bench.compare.statistics import RESAMPLES, Interval, Pair, Values, interval, paired, widened
 from bench.errors import UserError
 from bench.record.record import Metrics, Record
 from bench.record.schema import EvaluationSchema
@@ -98,7 +98,7 @@ def compare(
     notes += untested
     for place, of_row in zip(tested, values, strict=True):
         rows[place] = _by_query(rows[place], metric, of_row)
-    pairs = paired(values, resamples=resamples)
+    pairs = [widened(pair, values[0].shape[1]) for pair in paired(values, resamples=resamples)]
     if pairs:
         rows = [rows[place] for place in tested] + [row for place, row in enumerate(rows) if place not in tested]
     different = {(pair.first, pair.second) for pair in pairs if pair.adjusted <= LEVEL}

@@ -16,6 +16,8 @@ BOM = b"\xef\xbb\xbf"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 SURROGATE = re.compile("[\ud800-\udfff]")
 GZIP = b"\x1f\x8b"
+SEPARATOR = re.compile(r'"?sep=[,;\t]"?[,;]*', re.IGNORECASE)
+"""The line with which spreadsheets tell each other the separator of a CSV; it is no row."""
 OTHERS = {
     b"PK\x03\x04": "a zip archive or a spreadsheet; unpack it, or save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "a spreadsheet of an old kind; save it as CSV",
@@ -46,6 +48,16 @@ def head(path: Path, size: int) -> bytes:
     """The first ``size`` bytes of a file, unpacked. Raises ``OSError``, ``EOFError`` or ``zlib.error``."""
     with _opened(path) as file:
         return file.read(size)
+
+
+def kind_of(path: Path) -> str | None:
+    """What a file is that is no text, and what to do with it, where its first bytes say so; else None."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(max(map(len, OTHERS)))
+    except OSError:
+        return None
+    return next((told for sign, told in OTHERS.items() if start.startswith(sign)), None)
 
 
 def contains(path: Path, byte: bytes) -> bool:
@@ -92,6 +104,9 @@ def raw_lines(path: Path, problems: Problems, stream: BinaryIO | None = None) ->
                     text = raw.decode("utf-8")
                 except UnicodeDecodeError as error:
                     broken.append((number, f"byte {error.start + 1}: {error.reason}"))
+                    continue
+                if number == 1 and SEPARATOR.fullmatch(text):
+                    problems.tell(f"{path.name} begins with a line for spreadsheets ({text})")
                     continue
                 foreign += not raw.isascii()
                 yield number, text

@@ -11,6 +11,8 @@ from bench.data import docstrings
 from bench.data.dataset import DataSet
 from bench.data.formats import formats, hub
 from bench.data.formats.base import Format, Reading
+from bench.data.lines import kind_of
+from bench.data.splits import stem_of
 from bench.errors import UserError, nearest
 from bench.setting import place_named
 
@@ -59,7 +61,7 @@ def find_source(name: str, path: str | None = None, reading: Reading = PLAIN) ->
         raise UserError("data.name= is empty; give a directory, a file or a preset")
     place = _place(name, f"data.name={_short(name)!r}")
     if place is None:
-        kinds = "no directory, .jsonl file or preset"
+        kinds = "no directory, file or preset"
         raise UserError(f"data.name={_short(name)!r} is {kinds}{nearest(name[:100], PRESETS)}")
     return _at(place, place.resolve().name, reading)
 
@@ -122,10 +124,15 @@ def _at(place: Path, name: str, reading: Reading) -> DataSource:
         return DataSource(stem, known.name, str(place), partial(known.read, place, reading))
     looked_for = "\n".join(f"  {known.files}  ({known.name})" for known in formats())
     if place.is_file():
-        raise UserError(f"no format reads the file {place}; it should be called .tsv, .csv, .jsonl, .json or .parquet")
+        wanted = "it should be called .tsv, .csv, .jsonl, .json or .parquet"
+        if kind := kind_of(place):
+            wanted = f"it is {kind}"
+        raise UserError(f"no format reads the file {place}; {wanted}")
     there = sorted(file.name for file in place.iterdir())
     listed = ", ".join(there[:10]) + (", ..." if len(there) > 10 else "")
-    raise UserError(f"{place} has no known layout. Looked for:\n{looked_for}\nand found: {listed or 'nothing'}")
+    table = next((file for file in there if stem_of(file) is not None), None)
+    one = f"\nIf one of them is the data set, give the file itself, such as {place / table}" if table else ""
+    raise UserError(f"{place} has no known layout. Looked for:\n{looked_for}\nand found: {listed or 'nothing'}{one}")
 
 
 def _short(name: str) -> str:

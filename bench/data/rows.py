@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.data.columns import ID, LABEL, PASSAGE, SCORE, Columns, column
+from bench.data.delimited import NUMBER
 from bench.data.lines import is_text
 from bench.data.tables import Row, Table
 from bench.data.validation import Problems
@@ -46,7 +48,7 @@ def entries(
     path = table.path
     columns = Columns.of(table.columns, chosen, table.named, lenient)
     if isinstance(columns, str):
-        problems.add(path, int(table.separated), columns, f"the file is {table}. {_what_would_fit(table)}")
+        problems.add(path, int(table.separated), columns, f"the file is {table}; {_what_would_fit(table.columns)}")
         return []
     if not _first_line(table, "query" in chosen, problems):
         return []
@@ -67,7 +69,7 @@ def _first_line(table: Table, chosen: bool, problems: Problems) -> bool:
     """Tell what the first line was taken for; whether that is certain enough to read the table."""
     name = table.path.name
     if table.named and table.separated:
-        problems.tell(f"{name} has a header: {', '.join(table.columns)}")
+        problems.tell(f"{name} has a header: {', '.join(filter(str.strip, table.columns))}")
     if not table.doubtful or chosen:
         return True
     what = f"the first line of {name} may be a header of names that are not known"
@@ -75,15 +77,19 @@ def _first_line(table: Table, chosen: bool, problems: Problems) -> bool:
         problems.tell(f"{what}, and was read as a pair")
         return True
     pair = "if it is a pair, \"data.columns='query:1,positive:2'\""
-    problems.add(table.path, 1, what, f"{', '.join(table.doubtful)}. {_what_would_fit(table)}; {pair}")
+    start = [row for _, row in islice(table.rows, 1, 20)]
+    numbers = {i for i, column in enumerate(table.columns) if all(NUMBER.fullmatch(row[column]) for row in start)}
+    fit = _what_would_fit([name for i, name in enumerate(table.doubtful) if i not in numbers])
+    problems.add(table.path, 1, what, f"{', '.join(table.doubtful)}; {fit}; {pair}")
     return False
 
 
-def _what_would_fit(table: Table) -> str:
-    names = [name for name in table.doubtful or table.columns if name.lower() not in (*ID, *LABEL, *SCORE)]
+def _what_would_fit(columns: Sequence[str]) -> str:
+    """What to do about a table with none of the known columns; ``columns`` are those that may hold texts."""
+    names = [name for name in columns if name.lower() not in (*ID, *LABEL, *SCORE)]
     if len(names) < 2:
-        return "Write query TAB passage on every line, or a table with the columns query and positive"
-    return f"Name the columns, such as \"data.columns='query:{names[0]},positive:{names[1]}'\""
+        return "write query TAB passage on every line, or a table with the columns query and positive"
+    return f"name the columns, such as \"data.columns='query:{names[0]},positive:{names[1]}'\""
 
 
 def _relevance(

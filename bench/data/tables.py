@@ -87,12 +87,19 @@ def _delimited(path: Path, problems: Problems, wanted: Sequence[str], one_column
 
     found = with_header(rows(path, dialect, problems), wanted, is_header)
     kind = f"{NAMES[dialect.separator]}-separated"
+    if found.width == 1 and not one_column:
+        kind = "text, separated by no TAB, comma or semicolon,"
     if found.header is None:
         names = tuple(map(str, range(1, found.width + 1)))
         records = _records(path, names, found.rows, problems)
         return Table(path, f"{kind} without a header", names, False, records, found.doubtful)
-    names = tuple(name if name not in found.header[:i] else f"{name} {i + 1}" for i, name in enumerate(found.header))
+    names = tuple(_unlike(name, i) if name in found.header[:i] else name for i, name in enumerate(found.header))
     return Table(path, f"{kind} with a header", names, True, _records(path, names, found.rows, problems))
+
+
+def _unlike(name: str, before: int) -> str:
+    """A repeated name with its place; one without letters stays so, as of columns that spreadsheets leave behind."""
+    return f"{name} {before + 1}" if name.strip() else " " * before
 
 
 def _records(path: Path, names: Sequence[str], found: Rows, problems: Problems) -> Records:

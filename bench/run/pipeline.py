@@ -52,11 +52,12 @@ class Evaluated:
 def carry_out(run: ActiveRun, started: Record, prepared: Prepared, evaluation: Evaluation) -> Record:
     """All steps of one run, from :func:`prepare` to its finished record. ``started`` is the initial record."""
     data = prepared.data
+    of_data = {"of_data": data.fingerprint}  # a sweep over one data set says it once
     for what, number in data.notices.items():
-        log.warning("%s: %s%s", data.name, what, f" ({number:,})" if number > 1 else "")
+        log.warning("%s: %s%s", data.name, what, f" ({number:,})" if number > 1 else "", extra=of_data)
     gone = lost(data, prepared.queries, prepared.passages)
     for told in warnings(gone, data.counts, prepared.encoder.config):
-        log.warning(told)
+        log.warning(told, extra=of_data)
     before = _before(run, prepared, evaluation) if run.config.eval.untrained else None
     trained = train(run, prepared, evaluation)
     prepared, fitting = processed(run, prepared)

@@ -84,9 +84,12 @@ def warnings(found: Lost, counts: Mapping[str, int], config: EncoderConfig) -> I
             )
     for name, share in found.unknown.items():
         if name in counts and name != "passages" and share >= MANY:
+            remedy = "take an encoder of this language, or encoder=scratch"
+            if config.name == "scratch":
+                remedy = "its vocabulary is made from the passages, which lack these characters"
             yield (
                 f"the vocabulary does not fit: {share:.0%} of the tokens of the {_named(name)} are unknown to "
-                f"encoder={config.name}; take an encoder of this language, or encoder=scratch"
+                f"encoder={config.name}; {remedy}"
             )
     equal, corpus = found.equal_after_cutting["corpus"], counts["corpus"]
     if equal / max(1, corpus) >= MANY_EQUAL:
