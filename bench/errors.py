@@ -17,6 +17,10 @@ class UserError(Exception):
         super().__init__(without_secrets(str(message)))
 
 
+class Impossible(UserError):
+    """Settings that are invalid together, or with the data or the encoder. Others of a study may be possible."""
+
+
 def without_secrets(text: str) -> str:
     """``text`` with the password and the query of every URL as ``***``.
 

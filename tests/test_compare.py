@@ -325,3 +325,12 @@ def test_words_that_separate_runs_are_named(key: str, values: tuple[str, str]) -
     assert len(words) == 2
     for word in words:
         assert len(comparable(select(records, [word]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("post", "post_on", "noted"), [("whitening", "all", 1), ("whitening", "train", 0), ("none", "all", 0)]
+)
+def test_what_has_seen_the_texts_that_are_evaluated_is_noted(post: str, post_on: str, noted: int) -> None:
+    encoder = {"name": "minilm-l3", "post": post, "post_on": post_on}
+    found = Runs({"mnr": 0.5, "in_batch": 0.7}, encoder=encoder).compare()
+    assert sum("(transductive): in_batch, mnr" in note for note in found.notes) == noted

@@ -358,3 +358,24 @@ def test_a_scratch_encoder_learns_from_the_texts_alone() -> None:
     made = prepare(Encoder(transformer, tokenizer, EncoderConfig(name="scratch")), CPU)
     found = vectors(made)
     assert np.isfinite(found).all() and len({row.tobytes() for row in found}) == len(set(TEXTS))
+
+
+@pytest.mark.parametrize("pooling", ["pooler", "pooler_linear"])
+def test_random_weights_of_a_pooler_are_told(tmp_path: Path, pooling: str, caplog: pytest.LogCaptureFixture) -> None:
+    save(encoder(pooling="mean"), tmp_path / "without")
+    load(tmp_path / "without", pooling=pooling)
+    assert f"has no weights of a pooler: encoder.pooling={pooling} has random ones" in caplog.text
+    caplog.clear()
+    save(encoder(pooling=pooling), tmp_path / "with")
+    load(tmp_path / "with")
+    assert "pooler" not in caplog.text
+
+
+def test_a_pooler_is_read_without_its_tanh_where_that_is_asked(tmp_path: Path) -> None:
+    ours = encoder(pooling="pooler")
+    save(ours, tmp_path)
+    made = load(tmp_path, pooling="pooler_linear")
+    tokens = tokenize(TEXTS, made.tokenizer, 16)
+    packed = pack([(tokens, np.arange(len(tokens)))])
+    with torch.no_grad():
+        torch.testing.assert_close(made.eval()(packed).raw.tanh(), ours.eval()(packed).raw, atol=1e-5, rtol=0)

@@ -158,3 +158,14 @@ def test_more_values_than_vectors_have_are_refused_before_training(
     assert bench("run", *(f"{key}={value}" for key, value in words.items()), "eval.untrained=false") == 2
     assert "encoder.post=whitening-4096, but the vectors of encoder=scratch have" in capsys.readouterr().err
     assert not list((tmp_path / "runs").glob("*/history.jsonl"))
+
+
+def test_a_direction_without_variance_is_left_out() -> None:
+    """The values behind a layer norm add up to the same number, so there is one."""
+    x = clouds()
+    x = np.concatenate([x, -x.sum(axis=1, keepdims=True)], axis=1)
+    y = applied(fitted("whitening", x), x)
+    assert y.shape[1] == 6
+    np.testing.assert_allclose(np.cov(y.T), np.eye(6), atol=1e-3)
+    with pytest.raises(UserError, match="6 independent directions, not 7"):
+        fitted("whitening-7", x)

@@ -149,7 +149,7 @@ def test_the_data_set_is_read_and_trained_on(tmp_path: Path, capsys: pytest.Capt
 
 def test_no_document_and_no_text_is_in_two_splits(tmp_path: Path) -> None:
     source = tmp_path / "texts.txt"
-    repeated = [f"{text} {texts()[0]}" for text in texts()]  # sentences that every document has
+    repeated = [f"{text} {texts()[0]}" for text in texts(120)]  # sentences that every document has
     source.write_text("\n".join(repeated), encoding="utf-8")
     found = files(made(tmp_path, str(source)))
     of = {name: {cell for line in lines for cell in line.split("\t")} for name, lines in found.items()}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from optuna.trial import FrozenTrial
 from tiny import WORDS, bench
 from tiny_studies import TRIALS, result, trials, words
 
+from bench.errors import Impossible
 from bench.record.ledger import read
 from bench.study import runner as runner_module
 from bench.track.base import NullTracker
@@ -158,7 +161,7 @@ def refusing(monkeypatch: pytest.MonkeyPatch, *strategies: str) -> None:
 
     def execute(self: Any, line: Any, role: Any) -> Any:
         if line[0].removeprefix("strategy=") in strategies:
-            raise runner_module.Impossible("it diverged")
+            raise Impossible("it diverged")
         return plain(self, line, role)
 
     monkeypatch.setattr(runner_module.StudyRunner, "_execute", execute)
@@ -260,3 +263,22 @@ def test_a_study_of_a_corpus_of_fewer_than_ten_passages_ends(tmp_path: Path) -> 
     given = [word for word in words(place, tmp_path / "runs") if not word.startswith("eval.")]
     assert bench("study", "margin", "trials=1", *given, *small) == 0
     assert result(tmp_path / "runs")["selected_by"] == "dev exact/mrr@3"
+
+
+def test_poolings_of_an_encoder_that_is_not_trained_need_no_pairs_to_train_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rng = random.Random(0)
+    sentences = [" ".join(rng.sample(WORDS, 6)) for _ in range(300)]
+    rows = [f"{a}\t{b}\t{len({*a.split()} & {*b.split()})}" for a, b in pairwise(sentences)]
+    (tmp_path / "STS").mkdir()
+    (tmp_path / "STS" / "test.tsv").write_text("\n".join(rows))
+    given = [word for word in words(tmp_path / "STS", tmp_path / "runs") if not word.startswith("budget.")]
+    assert bench("study", "similarity_pooling", *given) == 0
+    told = result(tmp_path / "runs")
+    (arm,) = told["arms"]
+    assert (arm["complete"], arm["failed"]) == (8, 4), "vectors of 128 values have no 256"
+    labels = {row["label"] for row in told["comparison"]["rows"]}
+    assert len(labels) == 8 and "mnr post=whitening pooling=pooler_linear" in labels
+    assert any("(transductive)" in note and "post=none" not in note for note in told["comparison"]["notes"])
+    assert "encoder.post=whitening-256, but the vectors of encoder=scratch have 128 values" in caplog.text

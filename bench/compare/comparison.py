@@ -93,7 +93,7 @@ def compare(
         notes.append(f"runs that repeat a seed of their row: {again}; the latest run of each seed counts")
     rows = [_row(cell, metric) for cell in found]
     rows.sort(key=lambda row: (row.metrics[metric].n < 2, -row.metrics[metric].mean))  # rows of one seed come last
-    notes += _few_seeds(rows, metric)
+    notes += [*_transductive(rows), *_few_seeds(rows, metric)]
     tested, values, untested = _values(rows, per_query, metric)
     notes += untested
     for place, of_row in zip(tested, values, strict=True):
@@ -136,6 +136,14 @@ def _queries(record: Record, metric: str) -> int | None:
     known = record.items.get("items", record.data["counts"].get(f"{record.split}_queries"))
     of_part = "/" in record.evaluation_schema.plain(metric)
     return known if isinstance(known, int) and not of_part else None
+
+
+def _transductive(rows: Sequence[StrategyRow]) -> list[str]:
+    """A note on the rows whose post-processing has seen the texts that are evaluated."""
+    settings = [(row.group.label, row.group.records[0].encoder) for row in rows]
+    seen = [label for label, of in settings if of.get("post", "none") != "none" and of["post_on"] == "all"]
+    what = "post-processing is fitted on all texts, those that are evaluated included (transductive)"
+    return [f"{what}: {', '.join(seen)}"] if seen else []
 
 
 def _few_seeds(rows: Sequence[StrategyRow], metric: str) -> list[str]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from bench.errors import UserError
+from bench.errors import Impossible, UserError
 from bench.model.config import EncoderConfig
 from bench.model.cpu import attention
 from bench.model.head import DROPOUT, Dense, new_projection, width_of
@@ -113,7 +113,7 @@ class Encoder(nn.Module):
                 self.transformer.pooler = None
                 return (pooler,)
         elif not hasattr(pooler, "dense"):  # ALBERT's is a bare linear layer, without its tanh
-            raise UserError(
+            raise Impossible(
                 f"encoder.pooling={self.pooling}, but this model has no pooler; use cls, mean or first_last_mean"
             )
         return ()

@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from bench.data.dataset import DataSet, Ids
-from bench.errors import UserError
+from bench.errors import Impossible, UserError
 from bench.model.config import EncoderConfig
 from bench.model.embedding import Cost, encode
 from bench.model.post import fitted, kept
@@ -17,9 +17,9 @@ from bench.run.context import ActiveRun
 
 
 def check_width(config: EncoderConfig, width: int) -> None:
-    """Raise :class:`UserError` if the post-processing is to keep more values than vectors of ``width`` have."""
+    """Raise :class:`Impossible` if the post-processing is to keep more values than vectors of ``width`` have."""
     if (kept(config.post) or 0) > width:
-        raise UserError(f"encoder.post={config.post}, but the vectors of encoder={config.name} have {width} values")
+        raise Impossible(f"encoder.post={config.post}, but the vectors of encoder={config.name} have {width} values")
 
 
 def processed(run: ActiveRun, prepared: Prepared) -> tuple[Prepared, Cost]:

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from bench.atomic import explain_write_errors
 from bench.data import DataSet
-from bench.errors import UserError
+from bench.errors import Impossible, UserError
 from bench.record.ledger import SEARCHED
 from bench.record.record import Record
 from bench.record.store import RunDirectory, RunLocked
@@ -284,10 +284,6 @@ class StudyRunner:
                 told = True
                 sleep(WAIT_S)
         return [found[place] for place in range(len(lines))]
-
-
-class Impossible(UserError):
-    """Settings that are invalid together, or with the data."""
 
 
 def merged(*parts: Sequence[str]) -> list[str]:
