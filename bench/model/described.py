@@ -11,7 +11,7 @@ from typing import Any
 from bench.errors import UserError, install
 from bench.model.config import PARTS, PASSAGE_TOKENS, QUERY_TOKENS, EncoderConfig
 
-PRESETS = ("minilm", "minilm-l3", "scratch")
+PRESETS = ("minilm", "minilm-l3", "mpnet", "scratch")
 OWN = "negbench"  # key of config_sentence_transformers.json that holds what only this project writes
 TANH = "torch.nn.modules.activation.Tanh"
 JSON_FILES = ["*.json", "[0-9]_*/*.json"]
