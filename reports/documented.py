@@ -61,7 +61,7 @@ class Documented:
         return bool((self.strategy or not self.trains) and self.backbone) and self.tolerance is not None
 
     def beside(self, record: Record) -> bool:
-        """Whether the metrics of ``record`` may stand beside these as context: of the same data, or tasks, and split."""
+        """Whether ``record`` may stand beside it as context: of the same data, or the same tasks, and split."""
         tasks = [name for name in self.metrics if "/" in name]
         alike = bool(tasks) and self._same_pairs(record) and record.metrics.keys() >= set(tasks)
         split = record.split == self.settings.get("eval.split", record.split)

@@ -92,7 +92,7 @@ def _beside(entries: Sequence[Documented], names: Sequence[str], rows: Sequence[
     """The same metrics of the runs on the same data or tasks, repetitions or not."""
     body = [
         [
-            row.group.label,
+            _run(row),
             PurePath(str(record.encoder.get("name", ""))).name,
             *(number(value.mean if (value := row.metrics.get(name)) else None) for name in names),
         ]
@@ -119,7 +119,7 @@ def _checked(repeated: Sequence[tuple[Documented, StrategyRow]]) -> Table | None
     body = [
         [
             f"{entry.label}, {entry.backbone or 'backbone not stated'}",
-            row.group.label,
+            _run(row),
             short(name),
             number(target),
             number(None if difference is None else target + difference),
@@ -132,6 +132,11 @@ def _checked(repeated: Sequence[tuple[Documented, StrategyRow]]) -> Table | None
     ]
     header = ["published row", "run", "metric", "published", "ours", "difference", "tolerance", "gate"]
     return table(header, body, words=3) if body else None
+
+
+def _run(row: StrategyRow) -> str:
+    """The row's label; of an encoder as it is, that nothing was trained."""
+    return "untrained" if row.group.records[0].selection.get("steps") == 0 else row.group.label
 
 
 def _caveats(entries: Sequence[Documented]) -> tuple[str, ...]:

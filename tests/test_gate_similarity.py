@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from records import run
-from tiny import WORDS, bench
+from tiny import bench, write_task
 
 from bench.compare.comparison import StrategyRow
 from bench.record.record import Record
@@ -46,6 +45,7 @@ def sts(value: float = 80.0, encoder: dict[str, Any] | None = None, pairs: int =
     data = {"name": "any", "fingerprint": "f00d", "counts": {f"STS-B_{split}_texts": pairs}}
     train = {"max_steps": 0, **changes.pop("train", {})}
     told = {"data": data, "encoder": of, "metrics": metrics, "baseline_metrics": metrics, "evaluation": "similarity"}
+    told["selection"] = {"steps": train["max_steps"]}
     made = run("in_batch", 1, train=train, **{**told, **changes})
     return replace(made, config={**made.config, "encoder": of})
 
@@ -62,7 +62,7 @@ def rows(*records: Record) -> list[StrategyRow]:
     ("value", "said"), [(80.0, "pass"), (80.5, "pass"), (79.5, "pass"), (80.51, "FAIL, above"), (79.4, "FAIL, below")]
 )
 def test_an_encoder_as_it_is_passes_within_the_tolerance(value: float, said: str) -> None:
-    """Its strategy and the name of the data set do not matter: nothing is trained, and the pairs are those of a task."""
+    """Its strategy and the data set's name do not matter: nothing is trained, and the pairs are those of a task."""
     found = rows(sts(value))
     assert repetition(ROW, found) == (found[0], [])
     assert [outcome for *_, outcome in outcomes(ROW, found[0])] == [said]
@@ -133,13 +133,13 @@ def test_a_report_shows_the_rows_of_its_kinds_of_evaluation_beside_the_runs() ->
     told = shown(sts(81.25, encoder={"name": "minilm"}))
     assert "literature_search" not in told and "all-MiniLM-L6-v2 as published" in told
     part = told[told.index("Runs here") :]
-    assert [cell.strip() for cell in part[part.index("| in_batch") :].split("|")[1:5]] == [
-        "in_batch",
+    assert [cell.strip() for cell in part[part.index("| untrained") :].split("|")[1:5]] == [
+        "untrained",
         "minilm",
         "81.25",
         "81.25",
     ]
-    assert told.count("| in_batch") == 1, "not beside the dev split, nor beside other tasks that are called STS-B"
+    assert told.count("| untrained") == 1, "not beside the dev split, nor beside other tasks that are called STS-B"
     retrieval = run("in_batch", 1, metrics={"recall@1": 50.0})
     assert "STS-B" not in shown(retrieval) and "literature_search" in shown(retrieval)
     both = shown(retrieval, sts())
@@ -149,27 +149,11 @@ def test_a_report_shows_the_rows_of_its_kinds_of_evaluation_beside_the_runs() ->
 # Repeating one
 
 
-@pytest.fixture
-def tasks(tmp_path: Path) -> Path:
-    """A task of its own directory: pairs whose score is the share of the words that they have in common."""
-    rng, place = random.Random(0), tmp_path / "STS-B"
-    place.mkdir()
-    for split, count in {"train": 12, "dev": 9, "test": 30}.items():
-        lines = []
-        for n in range(count):
-            left, common = rng.sample(WORDS, 6), rng.randrange(6)
-            right = left[:common] + rng.sample([word for word in WORDS if word not in left], 6 - common)
-            lines.append(f"{' '.join(left)} {n}\t{' '.join(right)} {n}\t{common}")
-        (place / f"{split}.tsv").write_text("\n".join(lines) + "\n")
-    return place
-
-
 @pytest.mark.parametrize(
     ("target", "pairs", "status", "said"),
     [(50.0, 30, 0, "pass"), (-100.0, 30, 1, "FAIL, above"), (50.0, 31, 1, "it differs in data")],
 )
 def test_a_repetition_ends_in_pass_fail_or_what_differs(
-    tasks: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -184,6 +168,12 @@ def test_a_repetition_ends_in_pass_fail_or_what_differs(
     assert bench("reproduce") == 0 and "one: As published, scratch (STS-B)" in capsys.readouterr().out
     assert bench("reproduce", "one") == 2
     assert "give its directory as data=DIR/STS-B" in capsys.readouterr().err
-    given = (f"data={tasks}", f"runs_dir={tmp_path / 'runs'}", "track=none", "device=cpu", "train.precision=fp32")
+    given = (
+        f"data={write_task(tmp_path / 'STS-B')}",
+        f"runs_dir={tmp_path / 'runs'}",
+        "track=none",
+        "device=cpu",
+        "train.precision=fp32",
+    )
     assert bench("reproduce", "one", *given) == status
     assert said in " ".join(capsys.readouterr().out.split())

@@ -28,7 +28,7 @@ class Reading:
 class EncoderConfig:
     """The encoder of queries and passages: its weights, its pooling, and the longest texts.
 
-    ``name`` is a preset (``minilm``, ``minilm-l3``, ``scratch``), a directory or a hub id. What is None is what the
+    ``name`` is a preset (:data:`bench.model.described.PRESETS`), a directory or a hub id. What is None is what the
     encoder's directory says (:mod:`bench.model.described`), else a default. ``pooling`` is the hidden state of the
     first token (``cls``) or of the last (``lasttoken``), the model's own pooler on the first (``pooler``: dense and
     tanh), the mean of the last layer (``mean``) or of the first and the last (``first_last_mean``), the mean weighted
