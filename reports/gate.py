@@ -96,8 +96,8 @@ def _beside(entries: Sequence[Documented], names: Sequence[str], rows: Sequence[
             PurePath(str(record.encoder.get("name", ""))).name,
             *(number(value.mean if (value := row.metrics.get(name)) else None) for name in names),
         ]
-        for row in rows
-        if any(entry.beside(record := row.group.records[0]) for entry in entries)
+        for row, record in ((row, row.group.records[0]) for row in rows)
+        if any(entry.beside(record) for entry in entries)
     ]
     return table(["run", "encoder", *map(short, names)], body, words=2) if body else None
 

