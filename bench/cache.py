@@ -131,7 +131,8 @@ def _write(place: Path, make: Make) -> Entry:
     beside = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
     try:
         facts = dict(make(beside))
-        sums = {file.name: _sum(file) for file in sorted(beside.iterdir())}
+        files = sorted(file for file in beside.rglob("*") if file.is_file())
+        sums = {file.relative_to(beside).as_posix(): _sum(file) for file in files}
         (beside / _SUMS).write_text(json.dumps({"facts": facts, "files": sums, "checksum": _told(facts, sums)}))
         beside.chmod(0o755)  # a temporary directory is for its owner alone, a cache may be shared
         beside.replace(place)

@@ -40,6 +40,11 @@ def install(extra: str = "") -> str:
     return f'`pip install -e ".{part}"` in the checkout of negbench'
 
 
+def install_alone(requirements: Iterable[str]) -> str:
+    """The command that installs packages anew, without what they depend on."""
+    return f"`pip install --no-deps --force-reinstall {' '.join(requirements)}`"
+
+
 _LONG = 100  # characters of a word that a message shows
 
 

@@ -18,10 +18,10 @@ _COSTS = {
     "texts_encoded": "texts encoded",
     "peak_memory_mb": "peak MB",
 }
-NOTES = (
-    "Metrics are in percent; `sd` is over seeds, `95 % CI` over seeds and queries. Rows that share a letter are not "
-    f"significantly different (p ≤ {LEVEL:.2f} is significant; paired test over queries and seeds, corrected for all "
-    "pairs by Holm). Rows of the same queries can be significantly different although their intervals overlap. "
+_NOTES = (
+    "Metrics are in percent; `sd` is over seeds, `95 % CI` over seeds and {items}. Rows that share a letter are not "
+    f"significantly different (p ≤ {LEVEL:.2f} is significant; paired test over {{items}} and seeds, corrected for all "
+    "pairs of rows by Holm). Rows of the same {items} can be significantly different although their intervals overlap. "
     "The best row is bold only if it is significantly better than every other row. `untrained` is the encoder "
     "before training. Seconds and memory depend on the machine and on what else ran on it; `texts encoded` counts "
     "training and mining and does not."
@@ -32,7 +32,7 @@ def render(comparison: Comparison, everything: bool = False) -> Section:
     """The tables of a comparison; ``everything`` shows the differences of all pairs instead of the first row's."""
     parts: list[Block | None] = [
         main(comparison),
-        Prose(NOTES),
+        Prose(_NOTES.format(items=comparison.schema.items)),
         notes(comparison),
         every_pair(comparison) if everything else against_first(comparison),
         index(comparison),
@@ -86,8 +86,9 @@ def _known(row: StrategyRow) -> dict[str, object]:
     """The settings of encoder, training, budget and evaluation."""
     record = row.group.records[0]
     told = counted({"encoder": record.encoder})
-    groups = ("budget.", "train.", "eval.", "index.")
-    return {**told, **{key: value for key, value in record.setting.items() if key.startswith(groups)}}
+    groups, unused = ("budget.", "train.", "eval.", "index."), record.evaluation_schema.unused
+    read = {key: v for key, v in record.setting.items() if key.startswith(groups) and not key.startswith(unused)}
+    return {**told, **read}
 
 
 def _as_text(settings: Mapping[str, object]) -> str:
@@ -113,7 +114,8 @@ def every_pair(comparison: Comparison, folded: bool = False) -> Section | None:
 def _differences(comparison: Comparison, pairs: Sequence[Pair]) -> Table | None:
     if not pairs:
         return None
-    header = ["first", "second", "difference", "95 % CI", "p (Holm)", "effect (d)", "queries won", "queries lost"]
+    items = comparison.schema.items
+    header = ["first", "second", "difference", "95 % CI", "p (Holm)", "effect (d)", f"{items} won", f"{items} lost"]
     rows = [
         [
             comparison.rows[pair.first].group.label,
@@ -168,7 +170,8 @@ def every_metric(comparison: Comparison, folded: bool = False) -> Section | None
         ]
         for row in comparison.rows
     ]
-    note = Prose("Mean ± sd over seeds [95 % CI over seeds and queries]; for parts of the split the mean alone.")
+    items = comparison.schema.items
+    note = Prose(f"Mean ± sd over seeds [95 % CI over seeds and {items}]; for parts of the split the mean alone.")
     return section("All metrics", note, table(["strategy", *whole, *parts], rows), folded=folded)
 
 

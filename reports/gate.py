@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from math import inf
+from pathlib import PurePath
 
 from bench.compare.comparison import StrategyRow
 from bench.compare.seed_groups import group
@@ -21,9 +22,14 @@ _NOTE = (
 
 
 def gate(groups: Sequence[Part], known: Sequence[Documented] | None = None) -> Section | None:
-    """Every published row, by data set, with the run that repeats it if there is one."""
+    """Every published row of the runs' kinds of evaluation, by data set, with the run that repeats it if there is one.
+
+    Without runs it is every row of every kind.
+    """
     rows = [row for g in groups for row in g.comparison.rows]
-    by_data = group(documented() if known is None else known, lambda entry: entry.data)
+    kinds = {row.group.records[0].evaluation for row in rows}
+    there = [e for e in (documented() if known is None else known) if not kinds or e.evaluation in kinds]
+    by_data = group(there, lambda entry: entry.heading or entry.data)
     sections = [_of_data(data, entries, rows) for data, entries in by_data.items()]
     return section("Published results", Prose(_NOTE), *sections)
 
@@ -76,9 +82,24 @@ def _of_data(data: str, entries: Sequence[Documented], rows: Sequence[StrategyRo
         data,
         section("Gate", checked),
         table(["published row", "backbone", *map(short, names), "comparable"], body, words=2),
+        section("Runs here", _beside(entries, names, rows)),
         Bullets(_caveats(entries)),
         folded=checked is None,
     )
+
+
+def _beside(entries: Sequence[Documented], names: Sequence[str], rows: Sequence[StrategyRow]) -> Table | None:
+    """The same metrics of the runs on the same data or tasks, repetitions or not."""
+    body = [
+        [
+            _run(row),
+            PurePath(str(record.encoder.get("name", ""))).name,
+            *(number(value.mean if (value := row.metrics.get(name)) else None) for name in names),
+        ]
+        for row, record in ((row, row.group.records[0]) for row in rows)
+        if any(entry.beside(record) for entry in entries)
+    ]
+    return table(["run", "encoder", *map(short, names)], body, words=2) if body else None
 
 
 def against(entry: Documented, rows: Sequence[StrategyRow]) -> tuple[Section, bool]:
@@ -98,7 +119,7 @@ def _checked(repeated: Sequence[tuple[Documented, StrategyRow]]) -> Table | None
     body = [
         [
             f"{entry.label}, {entry.backbone or 'backbone not stated'}",
-            row.group.label,
+            _run(row),
             short(name),
             number(target),
             number(None if difference is None else target + difference),
@@ -113,12 +134,17 @@ def _checked(repeated: Sequence[tuple[Documented, StrategyRow]]) -> Table | None
     return table(header, body, words=3) if body else None
 
 
+def _run(row: StrategyRow) -> str:
+    """The row's label; of an encoder as it is, that nothing was trained."""
+    return "untrained" if row.group.records[0].selection.get("steps") == 0 else row.group.label
+
+
 def _caveats(entries: Sequence[Documented]) -> tuple[str, ...]:
     """Source and caveats that all entries share, the tolerances, then what belongs to single entries."""
     first = entries[0]
     shared = [text for text in first.caveats if all(text in entry.caveats for entry in entries)]
     items = [" ".join([f"Source: {first.source}.", *shared])]
-    gated = [e for e in entries if e.tolerance is not None and e.strategy and e.backbone]
+    gated = [entry for entry in entries if entry.gated]
     for (tolerance, because), same in group(gated, lambda e: (e.tolerance, e.because)).items():
         items.append(f"Tolerance {tolerance:g} points{_whose(same, entries)}: {because}")
     told = [

@@ -89,15 +89,14 @@ def parts(
     study, so that tuned rows are not compared with published settings. A study whose runs differ in encoder, evaluation
     or budget is one part, since that is its question. Where not every run of a group has ``metric``, the group is
     compared by the first metric that all have, and a note says so. Raises :class:`UserError` when no run has
-    ``metric``.
+    ``metric``. Without ``metric`` each group is compared by the headline of its kind of evaluation.
     """
     records = list(records)
     if not records:
         return []
-    metric = metric or records[0].evaluation_schema.headline
-    if not any(record.metrics.get(metric) is not None for record in records):
-        known = sorted({name for record in records for name in record.metrics})
-        raise UserError(f"no run has the metric {metric!r}; there is {', '.join(known)}")
+    if not any(record.metrics.get(metric or record.evaluation_schema.headline) is not None for record in records):
+        wanted, known = metric or records[0].evaluation_schema.headline, {name for r in records for name in r.metrics}
+        raise UserError(f"no run has the metric {wanted!r}; there is {', '.join(sorted(known))}")
     plain, wide = _groups(records, studies or {})
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of it is NumPy and reading files
         found = list(pool.map(partial(_compare, root=root, metric=metric), [same for _, same in [*plain, *wide]]))
@@ -144,6 +143,7 @@ def _plain(study: str) -> str:
 
 
 def _compare(records: Sequence[Record], root: Path, metric: str | None) -> Comparison:
+    metric = metric or records[0].evaluation_schema.headline
     chosen = _metric(records, metric)
     having = [record for record in records if record.metrics.get(chosen) is not None]
     compared = compare(having, of_runs(root), chosen, tuple(ASPECTS))
@@ -160,11 +160,11 @@ def _told(records: Sequence[Record], asked: Mapping[str, str]) -> str:
     return "" if None in names else f"stud{'y' if len(found) == 1 else 'ies'} {listed(found, MOST)}"
 
 
-def _metric(records: Sequence[Record], wanted: str | None) -> str:
+def _metric(records: Sequence[Record], wanted: str) -> str:
     """``wanted`` where all have it, else the first that all have; of runs that share none, the one that most have."""
     has = Counter(name for record in records for name, value in record.metrics.items() if value is not None)
     shared = [name for name, count in has.items() if count == len(records)]
-    if wanted is not None and (wanted in shared or (not shared and wanted in has)):
+    if wanted in shared or (not shared and wanted in has):
         return wanted
     return shared[0] if shared else has.most_common(1)[0][0]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from bench.compare.seed_groups import group
 from bench.record.record import Record
 from reports.blocks import Bullets, Cell, Section, amount, section, table
 from reports.parts import Part
@@ -42,16 +43,26 @@ def _data(records: Sequence[Record]) -> Section | None:
     if not found:
         return None
     runs = [sum(record.data["fingerprint"] == fingerprint for record in records) for fingerprint in found]
+    pairs = [_pairs(data["counts"]) for data in found.values()]
+    header = ["data set", "fingerprint", *(["pairs of texts"] if any(pairs) else [])]
     rows = [
         [
             data["name"],
             Cell(fingerprint[:12], hint=fingerprint),
+            *([told] if any(pairs) else []),
             *(amount(data["counts"].get(name)) for name in _COUNTS),
             amount(count),
         ]
-        for (fingerprint, data), count in zip(found.items(), runs, strict=True)
+        for (fingerprint, data), told, count in zip(found.items(), pairs, runs, strict=True)
     ]
-    return section("Data", table(["data set", "fingerprint", *_COUNTS.values(), "runs"], rows, words=2))
+    return section("Data", table([*header, *_COUNTS.values(), "runs"], rows, words=len(header)))
+
+
+def _pairs(counts: Mapping[str, int]) -> str:
+    """The numbers of pairs with scores or classes by task and split: ``STS-B: train 5,685, test 1,379``."""
+    named = ((*name.rsplit("_", 2)[:2], count) for name, count in counts.items() if name.endswith("_texts"))
+    by_task = group(named, lambda of: of[0])
+    return "; ".join(f"{task}: {', '.join(f'{s} {n:,}' for _, s, n in of)}" for task, of in by_task.items())
 
 
 def _warnings(records: Sequence[Record]) -> Section | None:

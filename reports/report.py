@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.atomic import explain_write_errors, write_atomic
+from bench.compare.comparison import Comparison
 from bench.record.files import FileError, files_at
 from bench.record.ledger import Ledger
 from bench.record.study import StudyResult, read_result, read_trials
@@ -36,17 +37,19 @@ _TABLE: tuple[str, ...] = (
     "In the table, the number after the best strategy is its value of the metric, in percent. A name is bold where it "
     "is significantly better than every other row. A difference is bold where it is significant.",
     "The confidence interval is of that pair alone. p is corrected for all pairs (Holm); significant means p ≤ 0.05.",
-    "Differences are those of the index. Where the difference by exact search is another, the index loses more of one "
-    "row than of the other.",
     "`texts encoded` counts training and mining, and is the cost. The last column is the row that encodes the fewest "
     "texts (their number in brackets) of those that are not significantly different from the best. Its mean may be "
     "lower.",
+)
+_INDEX = (
+    "Differences are those of the index. Where the difference by exact search is another, the index loses more of one "
+    "row than of the other."
 )
 _READING: tuple[str, ...] = (
     "Each part below compares runs with equal data, encoder, evaluation and budget. "
     "A part titled with a study has that study's settings, tuned where it searched. Do not compare rows of different "
     "parts. A study that varies the encoder or the evaluation has a part of its own, whose rows differ in that.",
-    "Rows that share a letter are not significantly different by a paired test over queries and seeds.",
+    "Rows that share a letter are not significantly different by a paired test over {items} and seeds.",
     "Rows differ in the strategy: its negatives, its loss and its settings, such as the scale (see `Settings`). Every "
     "row unfolds to the command that repeats it.",
     "Seconds and memory depend on the machine and on what else ran on it; texts encoded do not.",
@@ -133,13 +136,20 @@ def _front(found: Sequence[Part], against: str | None, figures: Path | None) -> 
         return section("Verdict", Prose("There is no finished run.")), {}
     if answered := _answered(found):
         parts = [Section(part.title, tuple(_statements(part, against))) for part in answered]
-        return section("Verdict", *parts, Bullets(_READING)), {}
+        return section("Verdict", *parts, Bullets(_reading(found))), {}
     with styled():
         drawings = {"overview": overview([(part.short, part.comparison) for part in found])} if figures else {}
     drawn, saved = _saved(drawings, figures)
     tested = [(part.title, part.comparison) for part in found if part.comparison.pairs]
-    table = glance(tested, against)
-    return section("Verdict", table, drawn.get("overview"), Bullets(_TABLE + _READING)), saved
+    by_index = (_INDEX,) if any(of.schema.reference is not None for _, of in tested) else ()
+    told = Bullets((*_TABLE[:2], *by_index, *_TABLE[2:], *_reading(found)))
+    return section("Verdict", glance(tested, against), drawn.get("overview"), told), saved
+
+
+def _reading(found: Sequence[Part]) -> tuple[str, ...]:
+    """How to read every part."""
+    items = " or ".join(dict.fromkeys(part.comparison.schema.items for part in found))
+    return tuple(text.format(items=items) for text in _READING)
 
 
 def _statements(part: Part, against: str | None) -> list[Block]:
@@ -161,14 +171,21 @@ def _group(group: Part, against: str | None, figures: Path | None, answered: boo
         section(f"{of.metric} of every row", shown.get("quality")),
         section("Which differences are significant", shown.get("pairs"), comparison.every_pair(of, folded=True)),
         section("Quality against cost", shown.get("cost"), training.cost(of)),
-        section("Recall at larger cut-offs", shown.get("recall"), comparison.every_metric(of, folded=True)),
+        _metrics(of, shown.get("recall")),
         section("Learning curves", shown.get("learning")),
         comparison.index(of),
         training.negatives(of, shown.get("hardness")),
+        training.labelled(of),
         hardest_items(group),
         section("Files that could not be read", Bullets(tuple(unreadable))) if unreadable else None,
     )
     return found, drawn[1]
+
+
+def _metrics(of: Comparison, curve: Figure | None) -> Section | None:
+    """Every metric, with the curve over cut-offs where the kind of evaluation has one."""
+    every = comparison.every_metric(of, folded=True)
+    return section(f"{of.schema.curve.capitalize()} at larger cut-offs", curve, every) if of.schema.curve else every
 
 
 def _drawings(group: Part) -> Drawings:

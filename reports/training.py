@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import mean
 
 from bench.compare.comparison import Comparison, StrategyRow
-from reports.blocks import Cell, Figure, Prose, Section, amount, section, share, table
+from reports.blocks import Cell, Figure, Prose, Section, Table, amount, section, share, table
 
 _COSTS = {
     "train_s": "train s",
@@ -17,7 +17,7 @@ _COSTS = {
     "search_s": "search s",
     "peak_memory_mb": "peak MB",
 }
-_TOLD = {
+_NEGATIVES = {
     "negatives": "negatives",
     "effective_negatives": "effective negatives",
     "hardest_similarity": "hardest negative's cosine",
@@ -34,6 +34,22 @@ _NOTE = (
     "candidates masked because they are labelled relevant. `above positive (miner)` is the share of sampled negatives "
     "that the miner scores above the positive, and `above positive (judge)` the share of all negatives that a judge "
     "scores above it (`mining.judge`, or the strategy's own guide): these may be unlabelled answers."
+)
+
+
+_PAIR = "pair_similarity"
+_LABELLED = {
+    _PAIR: "pair's cosine",
+    f"{_PAIR}_p10": "10 % below",
+    f"{_PAIR}_p50": "50 % below",
+    f"{_PAIR}_p90": "90 % below",
+    "active": "active pairs",
+    "spread": "spread",
+}
+_LABELLED_NOTE = (
+    "Means over training, of rows that train on pairs with a score or a class. `pair's cosine` is that of the two "
+    "texts of a pair, beside its quantiles. `active pairs` is the share of pairs whose loss is above zero. `spread` is "
+    "the standard deviation of a text's cosines with the batch's other side; near zero all texts have one embedding."
 )
 
 
@@ -56,19 +72,24 @@ def _last_stage(telemetry: Mapping[str, object]) -> dict[str, float]:
 
 def negatives(comparison: Comparison, picture: Figure | None = None) -> Section | None:
     """How hard the negatives were, how many carried gradient, and how many may be answers."""
-    told = [telemetry(row) for row in comparison.rows]
-    names = [name for name in _TOLD if any(name in of_row for of_row in told)]
-    if not names:
-        return None
-    rows = [
-        [
-            row.group.label,
-            *((share if name in _SHARES else amount)(of_row.get(name)) for name in names),
-        ]
-        for row, of_row in zip(comparison.rows, told, strict=True)
+    found = _told([(row, told) for row in comparison.rows if _PAIR not in (told := telemetry(row))], _NEGATIVES)
+    return section("Hardness and false negatives", picture, Prose(_NOTE), found) if found else None
+
+
+def labelled(comparison: Comparison) -> Section | None:
+    """How similar the two texts of pairs with a score or a class were, of the rows that train on such pairs."""
+    found = _told([(row, told) for row in comparison.rows if _PAIR in (told := telemetry(row))], _LABELLED)
+    return section("Pairs in training", Prose(_LABELLED_NOTE), found) if found else None
+
+
+def _told(rows: Sequence[tuple[StrategyRow, Mapping[str, float]]], heads: Mapping[str, str]) -> Table | None:
+    """A table of the telemetry that some row has, under ``heads``."""
+    names = [name for name in heads if any(name in told for _, told in rows)]
+    body = [
+        [row.group.label, *((share if name in _SHARES else amount)(told.get(name)) for name in names)]
+        for row, told in rows
     ]
-    header = ["strategy", *(_TOLD[name] for name in names)]
-    return section("Hardness and false negatives", picture, Prose(_NOTE), table(header, rows))
+    return table(["strategy", *(heads[name] for name in names)], body) if names else None
 
 
 def cost(comparison: Comparison) -> Section | None:

@@ -44,7 +44,7 @@ def start_with(comparison: Comparison) -> tuple[str, tuple[str, ...]]:
     value, before = best.metrics[comparison.metric], best.before.get(comparison.metric)
     gained = f" ({value.mean - before:+.1f} over the encoder before training)" if before is not None else ""
     price = f", for {_texts(best):,.0f} texts encoded" if _texts(best) else ""
-    why = "with one seed" if value.n == 1 else "without values of single queries"
+    why = "with one seed" if value.n == 1 else f"without values of single {comparison.schema.items}"
     sentence = (
         f"Start with {_named(best)}: {comparison.metric} {value.mean:.1f}{gained}{price}, the highest of these runs. "
         f"The difference from the others may be chance: {why} it cannot be tested."
@@ -57,21 +57,23 @@ def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) 
 
     Every comparison must have been tested.
     """
+    indexed = any(of.schema.reference is not None for _, of in found)
     header = [
         "data set",
         "best",
         "baseline",
         "difference (95 % CI)",
         "p (Holm)",
-        "difference by exact search",
+        *(["difference by exact search"] if indexed else []),
         "texts encoded",
         "cheapest statistically tied",
     ]
+    alike = len({of.metric for _, of in found}) == 1
     body: list[Row] = []
     for title, of in found:
         first, pair, cheaper = of.rows[0], _difference(of, against), _cheaper(of)
         value = first.metrics[of.metric].mean
-        tested = [Cell()] * 4
+        tested = [Cell()] * (3 + indexed)
         if pair is not None:
             by = f"{pair.difference:+.1f} ({pair.low:+.1f} to {pair.high:+.1f})"
             significant = pair.adjusted <= LEVEL
@@ -79,11 +81,13 @@ def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) 
                 Cell(of.rows[pair.second].group.label),
                 Cell(by, pair.difference, f"points of {of.metric}", strong=significant),
                 Cell(p_value(pair), pair.adjusted, "significant" if significant else "not significant"),
-                number(_exact(of, pair), 1, sign=True),
+                *([number(_exact(of, pair), 1, sign=True)] if indexed else []),
             ]
         cells = [
             Cell(title),
-            Cell(f"{first.group.label} ({value:.1f})", value, of.metric, strong=of.best == 0),
+            Cell(
+                f"{first.group.label} ({'' if alike else f'{of.metric} '}{value:.1f})", value, of.metric, of.best == 0
+            ),
             *tested,
             amount(first.cost.get("texts_encoded")),
             Cell(f"{cheaper.group.label} ({_texts(cheaper):,.0f})", _texts(cheaper)) if cheaper else Cell("none"),
@@ -233,7 +237,7 @@ def _untested(comparison: Comparison, against: str | None) -> tuple[str, ...]:
         return (f"No recommendation: {only}. Run another strategy with the same settings.",)
     enough = sum(row.metrics[metric].n > 1 for row in rows) > 1
     why = (
-        "the values of single queries cannot be used"
+        f"the values of single {comparison.schema.items} cannot be used"
         if enough
         else "a test needs at least two strategies with at least two seeds each (seed=1,2,3)"
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.record.schema import RETRIEVAL
+from bench.record.schema import RETRIEVAL, SIMILARITY, EvaluationSchema
 from reports.blocks import Prose, Section
 from reports.comparison import main
 from reports.markdown import render
@@ -21,30 +21,40 @@ if TYPE_CHECKING:
 
 NAME = "Which negatives?"
 STRATEGY = "strategy.name"  # in a run's configuration
-LINES = {
-    "Training": ("loss", "gradient_norm", "lr", *map(RETRIEVAL.on_dev, ("mrr@10", RETRIEVAL.headline))),
-    "Hardness and false negatives": (
-        "hardest_similarity",
-        "positive_similarity",
-        "positive_rank",
-        "effective_negatives",
-        "active",
-        "labelled_masked",
-        "drawn_above",
-        "guide_above",
-    ),
-}
-BARS = {
-    "Retrieval": tuple(RETRIEVAL.columns),
-    "Cost": ("cost/texts_encoded", "cost/train_s", "cost/mine_s", "cost/peak_memory_mb"),
-}
+_HARDNESS = (
+    "hardest_similarity",
+    "positive_similarity",
+    "positive_rank",
+    "effective_negatives",
+    "active",
+    "labelled_masked",
+    "drawn_above",
+    "guide_above",
+)
+_COST = ("cost/texts_encoded", "cost/train_s", "cost/mine_s", "cost/peak_memory_mb")
+_PAIRS = ("pair_similarity", "spread")
+_ON_DEV = {RETRIEVAL.name: ("mrr@10", RETRIEVAL.headline), SIMILARITY.name: tuple(SIMILARITY.columns)}
+Kinds = Sequence[EvaluationSchema]
 
 
-def workspace(entity: str, project: str) -> Workspace:
-    """Panels in sections; runs are grouped by strategy, which averages seeds."""
+def lines(kinds: Kinds) -> dict[str, tuple[str, ...]]:
+    """The metrics by step of each section, for runs of some kinds of evaluation."""
+    on_dev = [kind.on_dev(metric) for kind in kinds for metric in _ON_DEV[kind.name]]
+    pairs = {"Pairs with a score or a class": _PAIRS} if SIMILARITY in kinds else {}
+    training = {"Training": ("loss", "gradient_norm", "lr", *on_dev)}
+    return {**training, "Hardness and false negatives": _HARDNESS, **pairs}
+
+
+def bars(kinds: Kinds) -> dict[str, tuple[str, ...]]:
+    """The results and costs of each section."""
+    return {**{kind.name.capitalize(): tuple(kind.columns) for kind in kinds}, "Cost": _COST}
+
+
+def workspace(entity: str, project: str, kinds: Kinds = (RETRIEVAL,)) -> Workspace:
+    """Panels in sections for the ``kinds`` of evaluation; runs are grouped by strategy, which averages seeds."""
     from wandb_workspaces import workspaces as ws
 
-    sections = [ws.Section(name=name, panels=panels, is_open=True) for name, panels in _panels().items()]
+    sections = [ws.Section(name=name, panels=panels, is_open=True) for name, panels in _panels(kinds).items()]
     grouped = ws.RunsetSettings(groupby=[ws.Config(STRATEGY)])
     return ws.Workspace(entity=entity, project=project, name=NAME, sections=sections, runset_settings=grouped)
 
@@ -57,7 +67,7 @@ def report(entity: str, project: str, groups: Sequence[Part]) -> Report:
     sections = [Section(title, (Prose(" ".join(verdict(of, "in_batch"))), main(of))) for title, of in titled]
     runs = wr.Runset(groupby=[f"config.{STRATEGY}"])  # of the report's own project
     grids: list[Any] = []
-    for name, panels in _panels().items():
+    for name, panels in _panels(kinds_of(groups)).items():
         grids += [wr.H2(text=name), wr.PanelGrid(runsets=[runs], panels=panels)]
     return wr.Report(
         entity=entity,
@@ -68,7 +78,12 @@ def report(entity: str, project: str, groups: Sequence[Part]) -> Report:
     )
 
 
-def _panels() -> dict[str, list[Any]]:
+def kinds_of(groups: Sequence[Part]) -> Kinds:
+    """The kinds of evaluation of the groups, in order; without groups that of retrieval."""
+    return list({g.comparison.schema.name: g.comparison.schema for g in groups}.values()) or [RETRIEVAL]
+
+
+def _panels(kinds: Kinds) -> dict[str, list[Any]]:
     """The panels of each section; the section that compares runs comes last."""
     from wandb_workspaces.reports import v2 as wr
 
@@ -80,9 +95,9 @@ def _panels() -> dict[str, list[Any]]:
             )
             for metric in metrics
         ]
-        for section, metrics in LINES.items()
+        for section, metrics in lines(kinds).items()
     }
-    for section, metrics in BARS.items():
+    for section, metrics in bars(kinds).items():
         found[section] = [
             wr.BarPlot(
                 title=metric,
@@ -93,21 +108,23 @@ def _panels() -> dict[str, list[Any]]:
             )
             for metric in metrics
         ]
-    found["Cost"].append(
+    headlines = [kind.headline for kind in kinds]
+    found["Cost"] += [
         wr.ScatterPlot(
-            title="recall@1 against texts encoded",
+            title=f"{metric} against texts encoded",
             x=wr.SummaryMetric("cost/texts_encoded"),
-            y=wr.SummaryMetric(RETRIEVAL.headline),
+            y=wr.SummaryMetric(metric),
             log_x=True,
         )
-    )
+        for metric in headlines
+    ]
     columns = [
         wr.ParallelCoordinatesPlotColumn(metric=metric)
         for metric in (
             wr.Config(STRATEGY),
             wr.Config("strategy.scale"),
             wr.Config("strategy.margin"),
-            wr.SummaryMetric(RETRIEVAL.headline),
+            *map(wr.SummaryMetric, headlines),
         )
     ]
     found["Compare"] = [wr.ParallelCoordinatesPlot(columns=columns), wr.RunComparer(diff_only="split")]

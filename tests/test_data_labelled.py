@@ -77,6 +77,14 @@ def test_an_inference_set_has_classes_and_trains_entailed_pairs_with_contradicti
         assert {data.passages[p] for p in train.negatives[row]} == of["contradiction"]
 
 
+def test_numbers_are_classes_where_the_columns_are_premise_and_hypothesis(tmp_path: Path) -> None:
+    tsv(tmp_path / "words" / "nli" / "train.tsv", INFERENCE)
+    numbers = [(a, b, str(LABELS.index(label))) for a, b, label in INFERENCE]
+    tsv(tmp_path / "numbers" / "nli" / "train.tsv", [*numbers, ("a", "b", "-1")], "premise\thypothesis\tlabel")
+    one, other = (load(DataConfig(str(tmp_path / place / "nli"))) for place in ("words", "numbers"))
+    assert one.fingerprint == other.fingerprint
+
+
 def test_without_a_train_split_an_inference_set_has_no_pairs_to_train(tmp_path: Path) -> None:
     tsv(tmp_path / "nli" / "dev.tsv", INFERENCE)
     data = load(DataConfig(str(tmp_path / "nli")))

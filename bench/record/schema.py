@@ -11,25 +11,28 @@ from dataclasses import dataclass
 class EvaluationSchema:
     """How the measurements of one kind of evaluation are named, and which of them a table or a figure shows.
 
-    ``headline`` is the default metric of comparisons. ``columns`` are the metrics of the
-    table after a run, with their heads. One row of the per-item file ``items_file`` is one ``item``, whose id stands in
-    the column of that name. Metrics under ``reference`` are those of an exact computation of the same thing, which an
+    ``headline`` is the default metric of comparisons. ``columns`` are the metrics of the table after a run, with their
+    heads. One row of the per-item file ``items_file`` is one ``item`` (several are ``items``), whose id stands in the
+    column of that name. Metrics under ``reference`` are those of an exact computation of the same thing, which an
     approximate index can only come near to (None: nothing is approximate). ``solved`` is the per-item column that says
     whether an item was answered; ``curve`` the metric that is drawn against its cut-off; ``hidden`` the beginnings of
     names that the table of every metric leaves out; ``by_part`` the metrics that it shows of parts of the split and of
-    tasks. ``lowest`` is the least that a metric can be; 100 is the most.
+    tasks. ``unused`` are the beginnings of settings that the evaluation does not read. ``lowest`` is the least that a
+    metric can be; 100 is the most.
     """
 
     name: str
     headline: str
     columns: Mapping[str, str]
     item: str
+    items: str
     items_file: str
     reference: str | None = None
     solved: str | None = None
     curve: str | None = None
     hidden: tuple[str, ...] = ()
     by_part: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
     lowest: float = 0.0
 
     def plain(self, metric: str) -> str:
@@ -77,6 +80,7 @@ RETRIEVAL = EvaluationSchema(
         "exact/recall@1": "exact R@1",
     },
     item="query",
+    items="queries",
     items_file="ranks.parquet",
     reference="exact/",
     solved="exact/hit@10",
@@ -90,8 +94,10 @@ SIMILARITY = EvaluationSchema(
     headline="spearman",
     columns={"spearman": "Spearman", "pearson": "Pearson", "weighted/spearman": "weighted Spearman"},
     item="pair",
+    items="pairs",
     items_file="pairs.parquet",
     by_part=("spearman",),
+    unused=("index.", "eval.ks", "eval.retrieve", "eval.max_corpus", "eval.paddle_compat", "train.eval_corpus"),
     lowest=-100.0,
 )
 

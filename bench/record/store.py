@@ -19,6 +19,7 @@ from bench.atomic import explain_write_errors, write_atomic
 from bench.errors import UserError
 from bench.record.files import DirectoryFiles, FileError
 from bench.record.record import Record
+from bench.record.schema import RETRIEVAL, SIMILARITY
 from bench.record.serialize import serialize
 from bench.record.shape import misfit, unusual
 
@@ -34,7 +35,7 @@ class Passage(TypedDict):
     text: str
 
 
-class Hardest(TypedDict):
+class HardestQuery(TypedDict):
     """A query that went badly: its place among the queries, the rank of its first relevant passage, and texts."""
 
     row: int
@@ -42,6 +43,20 @@ class Hardest(TypedDict):
     rank: int | None
     relevant: list[str]
     retrieved: list[Passage]
+
+
+class HardestPair(TypedDict):
+    """A pair that went badly: its place among the pairs, its texts, and what its score and its cosine are."""
+
+    row: int
+    task: str
+    left: str
+    right: str
+    score: float
+    cosine: float
+
+
+_HARDEST: dict[str, Any] = {RETRIEVAL.name: list[HardestQuery], SIMILARITY.name: list[HardestPair]}
 
 
 class RunLocked(UserError):
@@ -185,8 +200,11 @@ class RunDirectory:
         text = json.dumps(serialize(items), indent=1, ensure_ascii=False) + "\n"
         write_atomic(self.path / "hardest.json", text.encode())
 
-    def read_hardest(self) -> list[Hardest]:
-        """The items that went worst; nothing where the file is missing. Raises :class:`FileError` for a damaged one."""
+    def read_hardest(self, evaluation: str) -> list[dict[str, Any]]:
+        """The items that went worst, as :class:`HardestQuery` or :class:`HardestPair` by the kind of ``evaluation``.
+
+        Nothing where the file is missing. Raises :class:`FileError` for a damaged one.
+        """
         path = self.path / "hardest.json"
         try:
             found = json.loads(path.read_bytes())
@@ -194,11 +212,11 @@ class RunDirectory:
             return []
         except (ValueError, OSError, RecursionError) as error:
             raise FileError(path, f"cannot be read ({error})") from error
-        if why := unusual(found) or misfit(found, list[Hardest], "content"):
+        if why := unusual(found) or misfit(found, _HARDEST[evaluation], "content"):
             raise FileError(path, why)
-        if odd := next((item for item in found if item["row"] < 0 or not item["retrieved"]), None):
-            raise FileError(path, f"row={odd['row']} is no place of a query, or nothing was retrieved for it")
-        return cast("list[Hardest]", found)
+        if odd := next((item for item in found if item["row"] < 0 or not item.get("retrieved", True)), None):
+            raise FileError(path, f"row={odd['row']} is no place of an item, or nothing was retrieved for it")
+        return cast("list[dict[str, Any]]", found)
 
     def append_history(self, event: Mapping[str, Any]) -> None:
         """Add one event as one line, on the disk when this returns to the extent the kernel has it.

@@ -203,7 +203,7 @@ def keep(
     directory.write_items(measured.items, evaluation.schema.items_file)
     directory.write_hardest(measured.hardest)
     evaluation.write_files(measured, directory.path)
-    tracker.table("worst_queries", evaluation.worst_table(measured))
+    tracker.table(f"worst_{evaluation.schema.items}", evaluation.worst_table(measured))
     tracker.summary({**record.metrics, **{f"cost/{name}": value for name, value in record.cost.items()}})
     directory.write_record(record)
     files = [directory.path / name for name in ("record.json", "hardest.json")]

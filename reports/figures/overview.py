@@ -30,8 +30,8 @@ def overview(found: Sequence[tuple[str, Comparison]]) -> Drawing | None:
             ranks.setdefault(row.group.strategy, []).append(place / len(rows))
     labels = sorted(ranks, key=lambda label: sum(ranks[label]) / len(ranks[label]))
     note = (
-        f"{panels[0][1].metric}, percent: mean and 95 % CI over seeds and queries. Blue: not significantly different "
-        "from the best. Dashed: before training."
+        f"{panels[0][1].metric}, percent: mean and 95 % CI over seeds and {panels[0][1].schema.items}. Blue: not "
+        "significantly different from the best. Dashed: before training."
     )
     names = [*map(short, labels)]
     figure, axes = framed(0.2 * len(labels), names, [title for title, _, _ in panels], ACROSS, ticks=0.25, note=note)

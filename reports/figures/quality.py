@@ -21,10 +21,10 @@ MOST = 30  # characters of a label beside a plot
 
 def forest(comparison: Comparison) -> Drawing:
     """Mean and 95 % CI over seeds and queries of every row; the untrained encoder is a dashed line."""
-    metric, rows = comparison.metric, comparison.rows
+    metric, rows, items = comparison.metric, comparison.rows, comparison.schema.items
     before = rows[0].before.get(metric)
     note = (
-        f"{metric}, percent: mean and 95 % CI over seeds and queries. Blue: not significantly different from the best."
+        f"{metric}, percent: mean and 95 % CI over seeds and {items}. Blue: not significantly different from the best."
         f"{' Dashed: before training.' if before is not None else ''}"
     )
     figure, (axis,) = framed(0.23 * len(rows) + 0.1, [_lettered(row) for row in rows], note=note)
@@ -45,7 +45,7 @@ def forest(comparison: Comparison) -> Drawing:
     axis.grid(axis="x", alpha=0.25)
     first, last = rows[0], rows[-1]
     drawing.alt = (
-        f"{metric} of {len(rows)} rows with 95 % CI over seeds and queries, from {first.group.label} at "
+        f"{metric} of {len(rows)} rows with 95 % CI over seeds and {items}, from {first.group.label} at "
         f"{first.metrics[metric].mean:.1f} to {last.group.label} at {last.metrics[metric].mean:.1f}"
     )
     return drawing

@@ -29,7 +29,8 @@ from bench.data.tables import Row, Table, read_table
 from bench.data.validation import Problems
 
 CLASSES = ("contradiction", "entailment", "neutral")
-UNDECIDED = ("-", "")  # no label that annotators agree on
+UNDECIDED = ("-", "", "-1")  # no label that annotators agree on
+NUMBERS = {"0": "entailment", "1": "neutral", "2": "contradiction"}  # GLUE's, where columns are premise and hypothesis
 LOOK = 50  # rows that decide what a file holds
 FILES = ("corpus", "collection", "passages", "documents")  # of retrieval
 
@@ -117,7 +118,7 @@ def _rows(path: Path, problems: Problems) -> tuple[_Kind, list[tuple[int, str, s
 
 
 def _class(problems: Problems, path: Path, line: int, value: object) -> float | None:
-    word = str(value).strip().lower()
+    word = _word(value)
     if word in CLASSES:
         return float(CLASSES.index(word))
     if word in UNDECIDED:
@@ -125,6 +126,12 @@ def _class(problems: Problems, path: Path, line: int, value: object) -> float | 
     else:
         problems.lose(path, line, f"the label is none of {', '.join(CLASSES)}", repr(word[:40]))
     return None
+
+
+def _word(value: object) -> str:
+    """A label as a word; of a number the class that it stands for."""
+    word = str(value).strip().lower().removesuffix(".0")
+    return NUMBERS.get(word, word)
 
 
 def _score(problems: Problems, path: Path, line: int, value: object) -> float | None:
@@ -185,7 +192,8 @@ def _kind_of(table: Table, rows: Sequence[tuple[int, Row]]) -> _Kind | None:
         return None
     values = [row.get(label) for _, row in rows]
     words = [str(value).strip().lower() for value in values]
-    if words and set(words) <= {*CLASSES, *UNDECIDED}:
+    inferred = table.named and {"premise", "hypothesis"} <= {name.strip().lower() for name in table.columns}
+    if words and set(map(_word, values) if inferred else words) <= {*CLASSES, *UNDECIDED}:
         return _Kind(left, right, label, True)
     scored = bool(values) and all(_number(value) is not None for value in values)
     plain = table.named and label.strip().lower() not in SCORE and set(words) <= {"0", "1"}
