@@ -64,8 +64,8 @@ def check_targets(encoder: Encoder) -> None:
     """Raise :class:`UserError` for a model in which a source feels its target, or a target token those after it."""
     if encoder.skip_prompt:
         raise UserError(
-            f"encoder={encoder.config.name}: its prompts are left out of the pooling, which training to generate cannot "
-            "do; use another encoder"
+            f"encoder={encoder.config.name}: its prompts are left out of the pooling, which training to generate "
+            "cannot do; use another encoder"
         )
     training, length, source = encoder.training, LENGTHS[-1], 4
     ids = _probe(encoder).ids[-2 * length :]  # two texts that differ in the last token alone
