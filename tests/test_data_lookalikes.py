@@ -117,6 +117,7 @@ def test_a_label_column_becomes_one_by_a_header_or_a_setting(tmp_path: Path) -> 
     [
         (tsv(range(40), QUERIES, PASSAGES), "queries of train are numbers"),
         (tsv(range(5), QUERIES[:5], PASSAGES[:5]), "queries of train are numbers"),
+        (tsv([0, 1] * 20, QUERIES, PASSAGES), "queries of train are numbers"),
         (tsv(QUERIES, [0, 1] * 20), "positives of train are labels or scores"),
         (tsv(QUERIES, PASSAGES, [5.0, 2.75] * 20), "negatives of train are labels or scores"),
     ],
@@ -124,6 +125,17 @@ def test_a_label_column_becomes_one_by_a_header_or_a_setting(tmp_path: Path) -> 
 def test_ids_and_scores_are_no_texts(tmp_path: Path, rows: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         read(write(tmp_path, {"train.tsv": rows}))
+
+
+def test_words_with_digits_may_be_ids_and_are_told(tmp_path: Path) -> None:
+    data = read(write(tmp_path, {"train.tsv": tsv([f"q{i}" for i in range(40)], [f"d-{i:04x}0" for i in range(40)])}))
+    told = [what for what in data.notices if "may be ids" in what]
+    assert told == [
+        "the queries of train may be ids, no texts: q0, q1, q2 ...",
+        "the positives of train may be ids, no texts: d-00000, d-00010, d-00020 ...",
+    ]
+    plain = read(write(tmp_path / "plain", {"train.tsv": tsv(QUERIES, PASSAGES)}))
+    assert not [what for what in plain.notices if "may be ids" in what]
 
 
 def test_a_corpus_of_ids_and_texts_is_one_problem_with_a_way_on(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.data.dataset import DataSet, Floats, Ids, Ragged, Sample, Split
 from bench.data.fingerprint import with_fingerprint
-from bench.data.lookalikes import ids, labels
+from bench.data.lookalikes import codes, ids, labels
 from bench.data.splits import SPLITS
 from bench.data.validation import Problems
 
@@ -165,7 +165,11 @@ class Builder:
             self.problems.add(*rows.negative_at, f"the negatives of {name} are labels or scores, no passages", told)
         if told := labels(positives):
             self.problems.add(*first, f"the positives of {name} are labels or scores, no passages", told)
-        if told := ids([query for query, q in self._queries.items() if q in rows.grades]):
+        queries = Counter({query: len(rows.grades[q]) for query, q in self._queries.items() if q in rows.grades})
+        for what, texts in (("queries", queries), ("positives", positives)):
+            if told := codes(texts):
+                self.problems.tell(f"the {what} of {name} may be ids, no texts: {told}")
+        if told := ids(queries):
             self.problems.add(*first, f"the queries of {name} are numbers, no texts", told)
         both = [(q, p) for q, ids in rows.negative_scores.items() for p in ids if p in rows.grades[q]]
         if 2 * len(both) >= negatives.total() and both:

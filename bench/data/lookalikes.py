@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 NUMBER = re.compile(r"\s*[-+]?\d+([.,]\d+)?(e[-+]?\d+)?\s*", re.IGNORECASE)
+CODE = re.compile(r"\s*(?=\S*\d)[A-Za-z0-9_.:/-]+\s*")
 LABELS = {
     *("entailment", "neutral", "contradiction", "true", "false", "yes", "no", "positive", "negative", "pos", "neg"),
     *("relevant", "irrelevant", "not relevant", "not_relevant", "-", "label", "score"),
@@ -15,7 +16,7 @@ FEW, SHORT, TIMES = 10, 20, 8  # distinct values, characters, and uses of each, 
 ENOUGH = 10  # texts that say something about all
 
 NOT_THE_FIRST = (
-    "are they ids? Name the columns in a first line such as id TAB query TAB passage, or with "
+    "are they ids or labels? Name the columns in a first line such as id TAB query TAB passage, or with "
     "\"data.columns='query:2,positive:3'\""
 )
 WHAT_TO_DO = (
@@ -24,14 +25,22 @@ WHAT_TO_DO = (
 )
 
 
-def ids(queries: Sequence[str]) -> str:
-    """What was found, if queries are ids: numbers that count up, or many numbers."""
-    if len(queries) < 3 or not all(map(NUMBER.fullmatch, queries)):
+def ids(found: Counter[str]) -> str:
+    """What was found, if queries, counted by pairs, are ids: numbers that count up, many, or a few in many rows."""
+    queries = list(found)
+    if not queries or not all(map(NUMBER.fullmatch, queries)):
         return ""
     start = int(queries[0]) if queries[0].isdecimal() else 0
-    if len(queries) < ENOUGH and list(queries) != [str(start + i) for i in range(len(queries))]:
+    rising = len(queries) > 2 and queries == [str(start + i) for i in range(len(queries))]
+    if len(queries) < ENOUGH and not rising and found.total() < max(ENOUGH, TIMES * len(queries)):
         return ""
     return f"{', '.join(queries[:3])} ...; {NOT_THE_FIRST}"
+
+
+def codes(texts: Collection[str]) -> str:
+    """The first of many texts that are all one word with a digit in it, as ids are."""
+    alike = len(texts) >= ENOUGH and all(map(CODE.fullmatch, texts))
+    return f"{', '.join(list(texts)[:3])} ..." if alike else ""
 
 
 def labels(passages: Counter[str], positives: Collection[str] = ()) -> str:
