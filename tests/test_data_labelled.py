@@ -116,3 +116,14 @@ def test_beside_a_corpus_a_column_of_labels_is_no_task(tmp_path: Path) -> None:
     (tmp_path / "x" / "corpus.tsv").write_text("".join(f"{b}\n" for _, b, _ in SCORED))
     with pytest.raises(DataError, match="are labels or scores, no passages"):
         load(DataConfig(str(tmp_path / "x")))
+
+
+def test_with_columns_named_or_another_layout_of_dev_it_is_no_task(tmp_path: Path) -> None:
+    rows = [(a, b, str(n % 2)) for n, (a, b, _) in enumerate(SCORED)]
+    tsv(tmp_path / "x" / "train.tsv", rows)
+    assert list(load(DataConfig(str(tmp_path / "x"))).tasks) == ["x"]
+    data = load(DataConfig(str(tmp_path / "x"), columns="query:1,positive:2,label:3"))
+    assert not data.tasks and len(data.splits["train"]) == 6
+    (tmp_path / "x" / "dev.tsv").write_text("a query\ta passage\n")
+    with pytest.raises(DataError, match="are labels or scores, no passages"):
+        load(DataConfig(str(tmp_path / "x")))

@@ -119,7 +119,6 @@ def test_a_label_column_becomes_one_by_a_header_or_a_setting(tmp_path: Path) -> 
         (tsv(range(5), QUERIES[:5], PASSAGES[:5]), "queries of train are numbers"),
         (tsv([0, 1] * 20, QUERIES, PASSAGES), "queries of train are numbers"),
         (tsv(QUERIES, [0, 1] * 20), "positives of train are labels or scores"),
-        (tsv(QUERIES, PASSAGES, [5.0, 2.75] * 20), "negatives of train are labels or scores"),
     ],
 )
 def test_ids_and_scores_are_no_texts(tmp_path: Path, rows: str, words: str) -> None:

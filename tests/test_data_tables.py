@@ -124,14 +124,18 @@ def test_a_label_says_which_rows_are_pairs(tmp_path: Path, labels: list[Any], le
 
 def test_neutral_rows_and_negatives_without_a_pair_are_counted(tmp_path: Path) -> None:
     rows = [("a", "p one", "entailment"), ("a", "p two", "neutral"), ("b", "p three", "contradiction")]
-    data = read(write(tmp_path, {"train.tsv": "premise\thypothesis\tgold_label\n" + tsv(*zip(*rows, strict=True))}))
+    corpus = tsv(["p one", "p two", "p three"])  # beside a corpus it is no inference set
+    files = {"train.tsv": "premise\thypothesis\tgold_label\n" + tsv(*zip(*rows, strict=True)), "corpus.tsv": corpus}
+    data = read(write(tmp_path, dict(files)))
     assert named(data, "train") == [("a", ["p one"])]
     assert (told(data, "neutral"), told(data, "without a positive")) == (1, 1)
 
 
 @pytest.mark.parametrize("labels", [[4.5, 0.2] * 20, [0, 1, 2, 1] * 10])
 def test_a_score_without_a_threshold_is_refused_once(tmp_path: Path, labels: list[float]) -> None:
-    write(tmp_path, {"train.csv": csv(sentence1=QUERIES, sentence2=PASSAGES, score=labels)})
+    write(
+        tmp_path, {"train.csv": csv(sentence1=QUERIES, sentence2=PASSAGES, score=labels), "corpus.tsv": tsv(PASSAGES)}
+    )
     with pytest.raises(DataError, match=r"column 'score' do not say.*leave the column out") as caught:
         read(tmp_path)
     assert len(caught.value.problems) == 1

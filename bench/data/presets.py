@@ -85,7 +85,7 @@ def _hub(name: str, reading: Reading) -> DataSource:
     if not short.strip():
         raise UserError(f"data.name={name}: write hf:OWNER/NAME or hf:DIRECTORY")
     place = _place(short, f"data.name={_short(name)!r}")
-    if place is not None and _fitting(place):
+    if place is not None and _fitting(place, reading):
         return _at(place, short, replace(reading, cut=True))
     return DataSource(short, "Hugging Face datasets", name, partial(hub.read, name, reading))
 
@@ -107,15 +107,15 @@ def _preset(name: str, path: str | None, reading: Reading) -> DataSource:
     return _at(recall if recall.is_dir() else place, name, reading)
 
 
-def _fitting(place: Path) -> list[Format]:
-    return [known for known in formats() if known.fits(place)]
+def _fitting(place: Path, reading: Reading) -> list[Format]:
+    return [known for known in formats() if known.fits(place, reading)]
 
 
 def _at(place: Path, name: str, reading: Reading) -> DataSource:
     """The source at an existing path, by the files that are there, or in its folder ``data``."""
-    fitting = _fitting(place)
+    fitting = _fitting(place, reading)
     if not fitting and (place / "data").is_dir():
-        place, fitting = place / "data", _fitting(place / "data")
+        place, fitting = place / "data", _fitting(place / "data", reading)
     if len(fitting) > 1:
         names = " and ".join(known.name for known in fitting)
         raise UserError(f"{place} has the files of more than one format ({names}); give each a directory of its own")

@@ -33,10 +33,12 @@ class Reading:
 class Format:
     """``fits`` says whether an existing path holds data of this format, ``read`` makes the data set of such a path.
 
+    Both are given how it is to be read.
+
     ``files`` describes the expected files, for the message when no format fits a path.
     """
 
     name: str
     files: str
-    fits: Callable[[Path], bool]
+    fits: Callable[[Path, Reading], bool]
     read: Callable[[Path, Reading], DataSet]

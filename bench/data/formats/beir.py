@@ -197,7 +197,7 @@ def _cells(table: Table, row: Row) -> Sequence[object] | None:
     return [*values, 1] if len(values) == 2 else values if len(values) == 3 else None
 
 
-def _fits(place: Path) -> bool:
+def _fits(place: Path, reading: Reading) -> bool:
     if not place.is_dir():
         return False
     folder = Folder(place)

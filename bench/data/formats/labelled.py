@@ -10,7 +10,7 @@ DataSource of the layouts: STS Benchmark; github.com/shawroad/CoSENT_Pytorch (Ch
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -32,7 +32,7 @@ CLASSES = ("contradiction", "entailment", "neutral")
 UNDECIDED = ("-", "", "-1")  # no label that annotators agree on
 NUMBERS = {"0": "entailment", "1": "neutral", "2": "contradiction"}  # GLUE's, where columns are premise and hypothesis
 LOOK = 50  # rows that decide what a file holds
-FILES = ("corpus", "collection", "passages", "documents")  # of retrieval
+FILES, JUDGED = ("corpus", "collection", "passages", "documents"), ("queries", "topics", "qrels")  # of retrieval
 
 
 @dataclass(frozen=True)
@@ -200,21 +200,26 @@ def _kind_of(table: Table, rows: Sequence[tuple[int, Row]]) -> _Kind | None:
     return _Kind(left, right, label, False) if scored and not plain else None
 
 
-def _files(place: Path) -> Iterator[Path]:
-    """The first file of every task in a directory, or the file itself."""
+def _files(place: Path) -> list[Path]:
+    """The first file of every split of a task, or of the first task in a directory of tasks; or the file itself."""
     if place.is_file():
-        yield place
-        return
+        return [place]
     for folder in (place, *(entry for entry in sorted(place.iterdir()) if entry.is_dir())):
         found = Folder(folder)
-        if not found.has(FILES):
-            yield from (files[0] for files in found.splits(Problems()).values() if files)
+        if found.has(FILES) or any(entry.name.lower().startswith(JUDGED) for entry in found.entries):
+            return []
+        if splits := found.splits(Problems()):
+            return [files[0] for files in splits.values()]
+    return []
 
 
-def fits(place: Path) -> bool:
-    """Whether a directory or a file holds labelled pairs: the first file of the first task decides."""
-    first = next(_files(place), None)
-    return first is not None and _kind(first) is not None
+def fits(place: Path, reading: Reading) -> bool:
+    """Whether a directory or a file holds labelled pairs: every split of the first task decides.
+
+    It does not beside files of retrieval, or where the user says which columns are the query and the passage.
+    """
+    files = [] if reading.columns else _files(place)
+    return bool(files) and all(_kind(file) is not None for file in files)
 
 
 FORMAT = Format(

@@ -161,8 +161,8 @@ def _cells(row: Entry) -> Iterator[tuple[str, str]]:
     yield from (("negative", text) for text, _ in row.negatives)
 
 
-def _fits(place: Path) -> bool:
-    if labelled.fits(place):
+def _fits(place: Path, reading: Reading) -> bool:
+    if labelled.fits(place, reading):
         return False
     if place.is_file():
         return stem_of(place.name) is not None
