@@ -42,9 +42,7 @@ def next_step(words: Sequence[str], records: Sequence[Record], runs_dir: Path) -
         names = {record.data["name"] for record in records}
         data = f" {shlex.quote(f'data={names.pop()}')}" if len(names) == 1 else ""
         return f"next, intervals and costs (and tests, after the same runs with {sweep}): bench compare{data}{where}"
-    if (
-        "train_pairs" not in records[0].data["counts"]
-    ):  # pairs with scores alone, on which few strategies can be trained
+    if records[0].evaluation == "similarity" and "train_pairs" not in records[0].data["counts"]:  # few train on it
         return f"next, an interval over seeds: {_again(words, [f'strategy={records[0].strategy}', sweep])}"
     return f"next, to compare it with another strategy: {_with_another(words, records[0].strategy, sweep)}"
 
