@@ -49,7 +49,7 @@ def words(data: Path, root: Path, **changes: str) -> list[str]:
 
 
 def study(data: Path, root: Path, trials: int) -> list[str]:
-    settings = words_for(data, root) | {"budget.steps": "8", "train.save_every": "2"}
+    settings = words_for(data, root) | {"budget.steps": "8", "train.save_every": "2", "keep": "all"}
     settings = {key: word for key, word in settings.items() if key not in ("train.max_steps", "train.epochs")}
     return ["study", "margin", f"trials={trials}", *(f"{key}={word}" for key, word in settings.items())]
 
