@@ -149,6 +149,11 @@ class DataSet:
         return {name: pairs for name, pairs in self.text_pairs(split).items() if pairs.classes}
 
     @property
+    def scored_tasks(self) -> dict[str, Mapping[str, TextPairs]]:
+        """Those of ``tasks`` whose pairs have scores, in no split classes."""
+        return {name: s for name, s in self.tasks.items() if not any(pairs.classes for pairs in s.values())}
+
+    @property
     def vocabulary_texts(self) -> Sequence[str]:
         """The texts that a vocabulary may be learnt from: the passages, or where there are none the queries."""
         return self.passages or self.queries

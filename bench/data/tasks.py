@@ -22,11 +22,10 @@ def with_tasks(data: DataSet, others: Iterable[DataSet]) -> DataSet:
     tasks = {name: {"train": splits["train"]} for name, splits in data.tasks.items() if "train" in splits}
     measured: set[str] = set()
     for other in others:
-        scored = {name: s for name, s in other.tasks.items() if not any(pairs.classes for pairs in s.values())}
-        if not scored:
+        if not other.scored_tasks:
             raise UserError(f"eval.data: {other.name} has no pairs with scores")
         place = np.array([queries.setdefault(text, len(queries)) for text in other.queries], dtype=np.int64)
-        for name, splits in scored.items():
+        for name, splits in other.scored_tasks.items():
             if name in measured:
                 raise UserError(f"eval.data: two data sets have a task called {name}; rename one of the directories")
             measured.add(name)

@@ -9,8 +9,7 @@ from bench.evaluate.similarity import Similarity
 
 def evaluation_kind(data: DataSet) -> type[Retrieval] | type[Similarity]:
     """How an encoder is measured on a data set: by similarity where it has pairs with scores, else by retrieval."""
-    scored = any(not pairs.classes for splits in data.tasks.values() for pairs in splits.values())
-    return Similarity if scored else Retrieval
+    return Similarity if data.scored_tasks else Retrieval
 
 
 __all__ = ["EvalConfig", "Evaluation", "Measured", "Retrieval", "Similarity", "evaluate", "evaluation_kind"]

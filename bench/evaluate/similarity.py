@@ -60,7 +60,7 @@ class Similarity(Evaluation):
     @classmethod
     def splits(cls, data: DataSet) -> Collection[str]:
         """The splits that every task with scores has; a task of which there is only train is not measured."""
-        scored = [set(splits) for splits in data.tasks.values() if not any(p.classes for p in splits.values())]
+        scored = [set(splits) for splits in data.scored_tasks.values()]
         held = [splits for splits in scored if splits != {"train"}]
         return set.intersection(*(held or scored)) if scored else set()
 
