@@ -22,7 +22,8 @@ class CoSENT(Strategy):
     the cosines of pairs and ``y`` their scores. Only the order of scores counts, as in Spearman's correlation. The
     loss is one term for the whole batch. Each of its ``n`` pairs has ``n w_i L`` of it: ``w_i``, a constant for the
     gradient, is half the part of the sum whose terms have pair ``i``. Their mean is ``L``, with the gradient of
-    ``L``, and a pair that is in order with all others has next to nothing of it.
+    ``L``, and a pair that is in order with all others has next to nothing of it. In an inference set the order is
+    contradiction, neutral, entailment.
 
     Source: CoSENT (Su 2022; Huang et al. 2024), scale 20, as in Sentence Transformers ``CoSENTLoss``; text2vec's
     CoSENT with BERT base on the Chinese STS-B test: Spearman 79.27, and with a softmax classifier 66.41.

@@ -42,8 +42,9 @@ class TaskPairs(Examples):
 class ScoredPairs(TaskPairs):
     """The pairs with scores in the training splits of all similarity tasks.
 
-    The scores of each task are scaled to 0 (its lowest) to 1 (its highest), so that tasks with scores of 0 or 1 and
-    tasks with scores of 0 to 5 can share a batch.
+    Where no task has scores, they are those of the inference sets: contradiction has the score 0, neutral 0.5 and
+    entailment 1. The scores of each task are scaled to 0 (its lowest) to 1 (its highest), so that tasks with scores of
+    0 or 1 and tasks with scores of 0 to 5 can share a batch.
     """
 
 

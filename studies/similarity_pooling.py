@@ -9,8 +9,8 @@ STUDY = StudySpec(
         Dimension("encoder.post", choices=("none", "whitening", "whitening-256")),
     ),
     strategies=("mnr",),
-    # As RoFormer-Sim's tables (P1 to P4): whitening is fitted on all texts of the task, those of test included.
-    hold=("train.max_steps=0", "eval.untrained=false", "encoder.post_on=all"),
+    # As RoFormer-Sim's tables (P1 to P4): whitening is fitted on all texts of each task, those of test included.
+    hold=("train.max_steps=0", "eval.untrained=false", "encoder.post_on=task"),
     protocol="grid",
     differs=("encoder",),
 )

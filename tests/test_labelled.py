@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -29,9 +30,9 @@ TASKS = {
 }
 
 
-def examples(declared: Examples) -> LabelledExamples:
+def examples(declared: Examples, tasks: Mapping[str, Mapping[str, TextPairs]] = TASKS) -> LabelledExamples:
     training = Training(registered()["mnr"]())
-    data = replace(DATA, tasks=TASKS)
+    data = replace(DATA, tasks=tasks)
     found = examples_of(
         declared,
         Texts(data, training.queries, training.passages, lambda texts: training.queries, 16, 0, training.encoder),
@@ -44,6 +45,14 @@ def test_scores_of_each_task_go_from_0_to_1() -> None:
     found = examples(ScoredPairs())
     assert found.label.tolist() == [0, 1, 1, 1, 0, 0.5] and found.label.dtype == np.float32
     assert found.left.tolist() == [*LEFT, *(LEFT + 6)] and found.right.tolist() == [*RIGHT, *(RIGHT + 6)]
+
+
+def test_without_scores_the_classes_of_inference_have_an_order() -> None:
+    inferred = TextPairs(LEFT, RIGHT, np.float32([0, 1, 2]), ("entailment", "contradiction", "neutral"))
+    found = examples(ScoredPairs(), {"snli": {"train": inferred}, "other": TASKS["xnli"]})
+    assert found.label.tolist() == [1, 0, 0.5] and found.left.tolist() == LEFT.tolist()
+    with_scores = examples(ScoredPairs(), {"snli": {"train": inferred}, "graded": TASKS["graded"]})
+    assert with_scores.left.tolist() == (LEFT + 6).tolist()
 
 
 def test_classes_of_one_name_are_one_class() -> None:

@@ -151,12 +151,13 @@ GRADES, CLASSES = (DATA.tasks[name]["train"] for name in ("similarity", "inferen
     ("name", "knobs", "tasks", "message"),
     [
         ("cosent", {}, {}, "no training pairs with scores; give a similarity data set with a train split"),
-        ("cosent", {}, {"a": {"test": GRADES}, "b": {"train": CLASSES}}, "no training pairs with scores"),
+        ("cosent", {}, {"a": {"test": GRADES}}, "no training pairs with scores"),
+        ("cosent", {}, {"b": {"train": replace(CLASSES, classes=("a", "b", "c"))}}, "no training pairs with scores"),
         ("cosent", {}, {"a": {"train": replace(GRADES, label=GRADES.label * 0 + 2)}}, "task a: .* the score 2;"),
         ("softmax_nli", {}, {"a": {"train": GRADES}}, "no training pairs with classes; give an inference set"),
         ("softmax_nli", {"classes": 2}, {"b": {"train": CLASSES}}, r"3 classes \(entail.*\), .*strategy.classes=3"),
         ("softmax_nli", {}, {"b": {"train": replace(CLASSES, label=CLASSES.label * 0 + 1)}}, "have the class neutral"),
-        ("softmax_nli+cosent", {}, {"b": {"train": CLASSES}}, "strategy cosent: .*no training pairs with scores"),
+        ("cosent+softmax_nli", {}, {"a": {"train": GRADES}}, "strategy softmax_nli: .*no training pairs with classes"),
         ("similarity_distil", {"texts": "tasks"}, {}, "no training pairs of a similarity task or an inference set"),
         ("mnr", {}, {}, "no train split"),
         ("simbert", {}, {}, "no train split"),
@@ -177,6 +178,7 @@ def test_what_can_be_had_is_not_refused() -> None:
     same = replace(GRADES, label=GRADES.label * 0 + 1)  # similar pairs, of which only the texts are used
     check(registered()["similarity_distil"](texts="tasks"), replace(DATA, splits={}, tasks={"a": {"train": same}}))
     check(registered()["softmax_nli"](classes=4), DATA)
+    check(registered()["cosent"](), replace(DATA, splits={}, tasks={"b": {"train": CLASSES}}))
     for name in ("in_batch", "provided_hard", "simcse", "simcse_ibn", "random_global"):
         check(registered()[name](), DATA)
     check(registered()["distil"](teacher="data"), DATA)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import bench, words_for, write_data
+from tiny import bench, words_for, write_data, write_task
 from toys import CPU, DATA, toy_encoder
 
 from bench.data.tokens import tokenize
@@ -143,6 +143,35 @@ def test_without_texts_of_train_the_setting_is_named(tmp_path: Path, capsys: pyt
     assert bench("run", *(f"{key}={value}" for key, value in words.items())) == 2
     assert "encoder.post_on=all takes all its texts" in capsys.readouterr().err
     assert bench("run", *(f"{key}={value}" for key, value in words.items()), "encoder.post_on=all") == 0
+
+
+def test_fitted_for_each_task_a_task_has_the_value_that_it_has_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, start in {"one": 0, "two": 10}.items():
+        test = write_task(tmp_path / "tasks" / name) / "test.tsv"
+        test.write_text("".join(test.read_text().splitlines(keepends=True)[start:]))
+    words = words_for(tmp_path / "tasks", tmp_path / "runs") | {"eval.untrained": "false", "strategy": "cosent"}
+    assert bench("run", *(f"{key}={value}" for key, value in words.items())) == 0
+    (start,) = (tmp_path / "runs").glob("*/model")
+
+    def metrics(data: Path, on: str, steps: int = 0) -> dict[str, float]:
+        given = words | {"data": f"'{data}'", "encoder": f"'{start}'", "train.max_steps": str(steps)}
+        given |= {"runs_dir": str(tmp_path / f"{data.name}-{on}-{steps}"), "encoder.post_on": on}
+        assert bench("run", *(f"{key}={value}" for key, value in given.items()), "encoder.post=whitening-5") == 0
+        (record,) = Path(given["runs_dir"]).glob("*/record.json")
+        return dict(json.loads(record.read_text())["metrics"])
+
+    together = metrics(tmp_path / "tasks", "task")
+    for name in ("one", "two"):
+        alone = metrics(tmp_path / "tasks" / name, "all")
+        assert together[f"{name}/spearman"] == pytest.approx(alone["spearman"], abs=1e-4)
+    assert together != metrics(tmp_path / "tasks", "all")
+    assert metrics(tmp_path / "tasks", "task", steps=1) != together
+    capsys.readouterr()
+    retrieval = words_for(write_data(tmp_path / "data"), tmp_path / "runs") | {"encoder.post": "centre"}
+    assert bench("run", *(f"{key}={value}" for key, value in retrieval.items()), "encoder.post_on=task") == 2
+    assert "encoder.post_on=task fits the post-processing for each similarity task" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("wrong", [{"post": "pca"}, {"post_on": "dev"}, {"post": "whitening-0"}, {"post": "centre-4"}])

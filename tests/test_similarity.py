@@ -67,13 +67,12 @@ def test_the_values_of_pairs_average_to_the_metrics_and_have_their_variance() ->
         assert result.items[name].var(ddof=0) / 85 == pytest.approx(sum(of_tasks) / 4)
 
 
-def test_only_the_texts_of_the_split_are_encoded_and_each_once() -> None:
+def test_only_the_texts_of_the_split_are_encoded_and_each_once_for_a_task() -> None:
     data, _ = scene()
     rows = Similarity.of(data, "test", EvalConfig(), IndexConfig()).texts()
-    used = {
-        int(i) for splits in data.tasks.values() for side in (splits["test"].left, splits["test"].right) for i in side
-    }
-    assert rows.queries.tolist() == sorted(used) and not len(rows.passages)
+    used = {n: sorted({*of["test"].left.tolist(), *of["test"].right.tolist()}) for n, of in data.tasks.items()}
+    assert {name: ids.tolist() for name, ids in rows.tasks.items()} == used
+    assert rows.queries.tolist() == [i for ids in used.values() for i in ids] and not len(rows.passages)
 
 
 def test_a_subset_has_pairs_of_every_task() -> None:

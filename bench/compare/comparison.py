@@ -141,7 +141,7 @@ def _queries(record: Record, metric: str) -> int | None:
 def _transductive(rows: Sequence[StrategyRow]) -> list[str]:
     """A note on the rows whose post-processing has seen the texts that are evaluated."""
     settings = [(row.group.label, row.group.records[0].encoder) for row in rows]
-    seen = [label for label, of in settings if of.get("post", "none") != "none" and of["post_on"] == "all"]
+    seen = [label for label, of in settings if of.get("post", "none") != "none" and of["post_on"] != "train"]
     what = "post-processing is fitted on all texts, those that are evaluated included (transductive)"
     return [f"{what}: {', '.join(seen)}"] if seen else []
 

@@ -36,10 +36,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Rows:
-    """The texts of a data set that an evaluation needs: ids of ``queries`` and of ``passages``, in order."""
+    """The texts of a data set that an evaluation needs: ids of ``queries`` and of ``passages``, in order.
+
+    Of similarity, ``queries`` are the texts of all ``tasks``, one task after the other.
+    """
 
     queries: Ids
     passages: Ids
+    tasks: Mapping[str, Ids] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.queries) + len(self.passages)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.data.dataset import DataSet, Floats, Ids, TextPairs
+from bench.data.dataset import DataSet, Floats, TextPairs
 from bench.errors import UserError
 from bench.evaluate import correlation
 from bench.evaluate.base import Evaluation, Measured, Rows
@@ -73,8 +73,8 @@ class Similarity(Evaluation):
         return [self.schema.name, sha256(getsource(correlation).encode()).hexdigest(), self.name]
 
     def texts(self) -> Rows:
-        sides = [side for pairs in self.tasks.values() for side in (pairs.left, pairs.right)]
-        return Rows(np.unique(np.concatenate(sides)), np.zeros(0, dtype=np.int64))
+        tasks = {name: pairs.texts for name, pairs in self.tasks.items()}
+        return Rows(np.concatenate(list(tasks.values())), np.zeros(0, dtype=np.int64), tasks)
 
     def subset(self, queries: int, passages: int) -> Similarity:
         """The first pairs of every task, ``queries`` in all."""
@@ -87,10 +87,12 @@ class Similarity(Evaluation):
         :mod:`bench.evaluate.correlation`.
         """
         start = perf_counter()
-        rows, total = self.texts().queries, sum(map(len, self.tasks.values()))
+        total, start_of = sum(map(len, self.tasks.values())), 0
         tables, of_task = [], {}
         for task, pairs in self.tasks.items():
-            cosine = _cosine(queries, rows, pairs)
+            own = queries[start_of : start_of + len(pairs.texts)]
+            start_of += len(own)
+            cosine = _cosine(own, pairs)
             values = {n: 100 * f(cosine, pairs.label.astype(np.float64)) for n, f in CORRELATIONS.items()}
             of_task[task] = {name: float(value.mean()) for name, value in values.items()}
             if not np.isfinite(list(of_task[task].values())).all():
@@ -135,7 +137,7 @@ class Similarity(Evaluation):
         """There are no further files."""
 
 
-def _cosine(vectors: Floats, rows: Ids, pairs: TextPairs) -> correlation.Values:
-    """[n] cosine of the two texts of each pair; ``vectors`` are those of the texts ``rows``."""
-    left, right = (vectors[np.searchsorted(rows, side)] for side in (pairs.left, pairs.right))
+def _cosine(vectors: Floats, pairs: TextPairs) -> correlation.Values:
+    """[n] cosine of the two texts of each pair; ``vectors`` are those of ``pairs.texts``."""
+    left, right = (vectors[np.searchsorted(pairs.texts, side)] for side in (pairs.left, pairs.right))
     return np.asarray(np.einsum("nd,nd->n", left, right, dtype=np.float64))

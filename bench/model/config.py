@@ -40,7 +40,8 @@ class EncoderConfig:
     before them is taken only with ``causal``, and a directory with program code of its own only with
     ``trust_remote_code``. ``post`` processes the vectors after training (``centre``, ``whitening``, or
     ``whitening-256``, which keeps 256 values; see :mod:`bench.model.post`). It is fitted on the texts of ``post_on``:
-    those of the train split, or ``all`` texts of the data set, those that are evaluated included.
+    those of the train split; ``all`` texts of the data set, those that are evaluated included; or for each similarity
+    ``task`` all texts of that task, which the saved model does not have, as it cannot know the task of a text.
     """
 
     name: Name = "minilm-l3"
@@ -68,7 +69,7 @@ class EncoderConfig:
             raise UserError(
                 f"encoder.post={self.post!r} is not one of none, centre, whitening, whitening-N (keeps N values)"
             )
-        choice("encoder.post_on", self.post_on, ("train", "all"))
+        choice("encoder.post_on", self.post_on, ("train", "all", "task"))
         for name in ("max_query_tokens", "max_passage_tokens"):
             if (value := getattr(self, name)) is not None:
                 at_least(f"encoder.{name}", value, 3)

@@ -77,7 +77,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Vectors:
-    """Unit vectors ``matrix`` [n, d] of the texts ``rows`` [n], which are in rising order."""
+    """Vectors ``matrix`` [n, d] of the texts ``rows`` [n], which are in rising order."""
 
     rows: Ids
     matrix: Floats
@@ -88,22 +88,28 @@ class Vectors:
 
 
 def embed(
-    prepared: Prepared, tokens: Tokens, rows: Ids, cache: Cache, task: Task = unwatched, name: str = "embedding"
+    prepared: Prepared,
+    tokens: Tokens,
+    rows: Ids,
+    cache: Cache,
+    task: Task = unwatched,
+    name: str = "embedding",
+    raw: bool = False,
 ) -> tuple[Vectors, Cost]:
-    """The vectors of ``rows`` of ``tokens`` by an encoder that is not trained, and their cost.
+    """The unit vectors of ``rows`` of ``tokens`` by an encoder that is not trained, and their cost.
 
-    They are cached under a hash of the weights, the pooling, the precision and the tokens. The cost of cached vectors
-    is that of making them.
+    With ``raw`` they are those before normalisation. They are cached under a hash of the weights, the pooling, the
+    precision and the tokens. The cost of cached vectors is that of making them.
     """
 
     def make(place: Path) -> dict[str, float]:
         start = perf_counter()
         with task(name, len(rows)) as advance:
-            matrix = encode(prepared.encoder, tokens, prepared.precision, rows, advance)
+            matrix = encode(prepared.encoder, tokens, prepared.precision, rows, advance, raw)
         np.save(place / "matrix.npy", matrix)
         return {"seconds": perf_counter() - start, "texts": len(rows)}
 
-    found = cache.entry(f"vectors-{_key(prepared, tokens, rows)}", make)
+    found = cache.entry(f"{'raw-' if raw else ''}vectors-{_key(prepared, tokens, rows)}", make)
     return Vectors(rows, found.array("matrix")), Cost(**found.facts)
 
 

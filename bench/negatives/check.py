@@ -7,7 +7,7 @@ from functools import singledispatch
 import numpy as np
 
 from bench.data.dataset import DataSet
-from bench.data.labels import class_names, class_numbers
+from bench.data.labels import class_names, class_numbers, graded
 from bench.errors import UserError
 from strategies import Strategy
 from strategies.examples import BothWays, ClassifiedPairs, Examples, LabelledPairs, ScoredPairs, TaskPairs, TwoViews
@@ -105,11 +105,11 @@ def _task_pairs(declaration: TaskPairs, data: DataSet) -> None:
 
 @_check.register
 def _scored(declaration: ScoredPairs, data: DataSet) -> None:
-    tasks = data.scored("train")
+    tasks = graded(data)
     if not tasks:
         raise UserError(
             f"data set {data.name} has no training pairs with scores; give a similarity data set with a train split "
-            "(sentence 1, sentence 2, score)"
+            "(sentence 1, sentence 2, score), or an inference set"
         )
     for name, pairs in tasks.items():
         if len(np.unique(pairs.label)) < 2:

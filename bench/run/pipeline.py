@@ -32,7 +32,7 @@ from bench.record.serialize import canonical
 from bench.record.store import RunDirectory
 from bench.run.baseline import baseline
 from bench.run.context import ActiveRun
-from bench.run.processing import check_width, processed
+from bench.run.processing import by_task, check_width, of_each_task, processed
 from bench.run.stages import Trained, train
 from bench.run.truncation import Lost, lost, tokens_of, warnings
 
@@ -60,8 +60,9 @@ def carry_out(run: ActiveRun, started: Record, prepared: Prepared, evaluation: E
         log.warning(told, extra=of_data)
     before = _before(run, prepared, evaluation) if run.config.eval.untrained else None
     trained = train(run, prepared, evaluation)
-    prepared, fitting = processed(run, prepared)
-    after = evaluate(run, prepared, evaluation, "evaluate", kept=trained.steps == 0)
+    untrained = trained.steps == 0
+    prepared, fitting = processed(run, prepared, untrained)
+    after = evaluate(run, prepared, evaluation, "evaluate", untrained)
     for told in after.measured.warnings:
         log.warning(told)
     record = finish(started, run.config, prepared, trained, replace(after, fitting=fitting), before, gone)
@@ -89,7 +90,10 @@ def start(config: RunConfig, command: str, data: DataSet, split: str, evaluation
 
 def evaluation_of(config: RunConfig, data: DataSet, split: str, device: torch.device) -> Evaluation:
     """How the run is measured. Raises :class:`UserError` for what cannot be, before anything is encoded."""
-    return evaluation_kind(data).of(data, split, config.eval, config.index, str(device), config.seed)
+    found = evaluation_kind(data).of(data, split, config.eval, config.index, str(device), config.seed)
+    if by_task(config.encoder) and not found.texts().tasks:
+        raise UserError("encoder.post_on=task fits the post-processing for each similarity task, and this is retrieval")
+    return found
 
 
 def prepare(run: ActiveRun, data: DataSet, device: torch.device) -> Prepared:
@@ -118,19 +122,26 @@ def _before(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Metri
     return baseline(
         run.cache,
         key,
-        lambda: evaluate(run, processed(run, prepared)[0], evaluation, "evaluate untrained", True).measured.metrics,
+        lambda: (
+            evaluate(run, processed(run, prepared, True)[0], evaluation, "evaluate untrained", True).measured.metrics
+        ),
     )
 
 
-def evaluate(run: ActiveRun, prepared: Prepared, evaluation: Evaluation, name: str, kept: bool = False) -> Evaluated:
-    """Encode the texts of ``evaluation`` and measure; with ``kept`` the vectors are cached."""
+def evaluate(run: ActiveRun, prepared: Prepared, evaluation: Evaluation, name: str, untrained: bool) -> Evaluated:
+    """Encode the texts of ``evaluation`` and measure; the vectors of an ``untrained`` encoder are cached."""
     rows, seconds, vectors = evaluation.texts(), 0.0, []
+    if by_task(run.config.encoder):
+        began = perf_counter()
+        found = of_each_task(run, prepared, rows.tasks, untrained)
+        measured = evaluation.measure(found, np.zeros((0, found.shape[1]), dtype=np.float32))
+        return Evaluated(measured, perf_counter() - began, len(rows))
     with run.display.task(name, len(rows)) as advance:
         for tokens, ids in ((prepared.queries, rows.queries), (prepared.passages, rows.passages)):
             began = perf_counter()
             if not len(ids):
                 vectors.append(np.zeros((0, prepared.encoder.dim), dtype=np.float32))
-            elif kept:
+            elif untrained:
                 found, cost = embed(prepared, tokens, np.unique(ids), run.cache, lambda *_: nullcontext(advance))
                 vectors.append(found.take(ids))
                 seconds += cost.seconds

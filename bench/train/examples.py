@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from bench.data.dataset import DataSet, Ids, Ragged, Split
-from bench.data.labels import class_names, class_numbers, scaled
+from bench.data.labels import class_names, class_numbers, graded, scaled
 from bench.data.pairs import Pairs
 from bench.data.tokens import Tokens
 from bench.model.encoder import Encoded, Encoder
@@ -170,7 +170,7 @@ def _task_pairs(declared: TaskPairs, texts: Texts) -> ExampleSet:
 
 @examples_of.register
 def _scored(declared: ScoredPairs, texts: Texts) -> ExampleSet:
-    return LabelledExamples.of(texts.queries, texts.data.scored("train").values(), scaled)
+    return LabelledExamples.of(texts.queries, graded(texts.data).values(), scaled)
 
 
 @examples_of.register
