@@ -17,7 +17,11 @@ def graded(data: DataSet) -> dict[str, TextPairs]:
     """The training pairs with scores by task; where no task has scores, those of the classes of ``SIMILARITY``."""
     scored = data.scored("train")
     return scored or {
-        name: replace(pairs, label=np.float32([SIMILARITY[of] for of in pairs.classes])[_places(pairs)], classes=())
+        name: replace(
+            pairs,
+            label=np.array([SIMILARITY[of] for of in pairs.classes], dtype=np.float32)[_places(pairs)],
+            classes=(),
+        )
         for name, pairs in data.classified("train").items()
         if set(pairs.classes) <= SIMILARITY.keys()
     }

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from bench.data.columns import parse
 from bench.data.dataset import DataSet
 from bench.data.formats.base import Reading
+from bench.data.generated import with_generated
 from bench.data.presets import DataSource, find_source
 from bench.data.subset import subset
-from bench.setting import Name
+from bench.errors import UserError, at_least
+from bench.setting import Name, place_named
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class DataConfig:
     one. ``skip_broken`` leaves out, and counts, rows that cannot be used and are otherwise an error. ``columns`` says
     which columns hold what, where their names do not: ``query:question,positive:answer``, or by position, ``query:2``.
     ``max_train`` (pairs) and ``max_corpus`` (passages) limit it for quick runs, see :func:`bench.data.subset.subset`.
+    ``generated`` is a file of ``bench generate --out``; up to ``generated_per_query`` texts of each training query in
+    it (None: all) are trained on as well, see :func:`bench.data.generated.with_generated`.
     """
 
     name: Name = "docstrings"
@@ -28,6 +32,17 @@ class DataConfig:
     columns: str | None = None
     max_train: int | None = None
     max_corpus: int | None = None
+    generated: str | None = None
+    generated_per_query: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.generated_per_query is not None:
+            at_least("data.generated_per_query", self.generated_per_query, 0)
+            if self.generated is None:
+                raise UserError(
+                    f"data.generated_per_query={self.generated_per_query} needs data.generated=FILE, which "
+                    "bench generate --out writes"
+                )
 
 
 def source(config: DataConfig) -> DataSource:
@@ -41,4 +56,7 @@ def load(config: DataConfig) -> DataSet:
     Raises :class:`UserError` when it is not found and :class:`DataError` when it is broken.
     """
     found = source(config)
-    return subset(replace(found.read(), name=found.name), config.max_train, config.max_corpus)
+    data = subset(replace(found.read(), name=found.name), config.max_train, config.max_corpus)
+    if config.generated is None:
+        return data
+    return with_generated(data, place_named(config.generated), config.generated_per_query)

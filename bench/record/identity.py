@@ -18,6 +18,7 @@ SAME_RESULT = (
     "data.path",
     "data.skip_broken",
     "data.columns",
+    "data.generated",
     "train.save_every",
     "train.log_every",
     "index.threads",
@@ -34,6 +35,7 @@ SAME_METRICS = (*SAME_RESULT, "eval.untrained", "eval.recall_file")
 
 LATER: Mapping[str, Any] = {
     "budget.": None,
+    "data.generated_per_query": None,
     "eval.max_corpus": None,
     "eval.data": None,
     "index.engine": "hnswlib",

@@ -133,8 +133,8 @@ def evaluate(run: ActiveRun, prepared: Prepared, evaluation: Evaluation, name: s
     rows, seconds, vectors = evaluation.texts(), 0.0, []
     if by_task(run.config.encoder):
         began = perf_counter()
-        found = of_each_task(run, prepared, rows.tasks, untrained)
-        measured = evaluation.measure(found, np.zeros((0, found.shape[1]), dtype=np.float32))
+        of_tasks = of_each_task(run, prepared, rows.tasks, untrained)
+        measured = evaluation.measure(of_tasks, of_tasks[:0])
         return Evaluated(measured, perf_counter() - began, len(rows))
     with run.display.task(name, len(rows)) as advance:
         for tokens, ids in ((prepared.queries, rows.queries), (prepared.passages, rows.passages)):
