@@ -142,7 +142,7 @@ def test_a_comparison_is_that_of_the_records(runs_dir: Path) -> None:
 
 def test_vectors_of_a_run_are_unit_vectors_in_order(outcome: object) -> None:
     path = outcome.path  # type: ignore[attr-defined]
-    texts = ["kaban lodor", "mifel", "a text that is much longer than the others are " * 9, ""]
+    texts = ["kaban lodor", "mifel", "a text that is much longer than the others are " * 9, "mifel"]
     vectors = api.embed(texts, path, device="cpu", precision="fp32")
     assert vectors.dtype == np.float32 and vectors.shape[0] == 4
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
@@ -185,6 +185,8 @@ def test_what_cannot_be_embedded_is_refused() -> None:
         api.embed(["text"], "scratch", role="document")
     with pytest.raises(UserError, match="no preset or directory"):
         api.embed(["text"], "nosuchname")
+    with pytest.raises(UserError, match="texts: line 2 is empty"):
+        api.embed(["text", ""], "scratch")
 
 
 # The examples of docs/api.md

@@ -239,7 +239,7 @@ def test_sentences_of_a_file_into_a_file_with_measures(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     texts, out = tmp_path / "texts.txt", tmp_path / "made" / "out.jsonl"
-    texts.write_text("kaban lodor\n\nminux pefel\r\n", encoding="utf-8")
+    texts.write_text("kaban lodor\r\nminux pefel\r\n", encoding="utf-8")
     words = ["--texts", str(texts), "--out", str(out), "--n", "4", "--candidates", "30", "--measure", str(run)]
     assert bench("generate", str(run), *words) == 0
     rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]

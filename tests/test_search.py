@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from bench.data.dataset import Floats
 from bench.errors import UserError
-from bench.search import ExactIndex, IndexConfig, base, build, exact, registered
+from bench.search import ExactIndex, IndexConfig, base, build, exact, load, registered
 from bench.search.base import best_first, register
 
 
@@ -56,6 +57,15 @@ def test_it_finds_what_a_plain_sort_finds(generous: IndexConfig) -> None:
     np.testing.assert_array_equal(ids, expected)
     np.testing.assert_allclose(scores, products, atol=1e-5)
     assert scores.dtype == np.float32 and ids.dtype == np.int64
+
+
+def test_a_saved_index_finds_the_same(generous: IndexConfig, tmp_path: Path) -> None:
+    corpus, queries = unit(300, 16, 0), unit(50, 16, 1)
+    made = build(corpus, generous, seed=3)
+    made.save(tmp_path / "graph")
+    again = load(tmp_path / "graph", corpus, generous)
+    for one, other in zip(made.search(queries, 20), again.search(queries, 20), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_scores_are_inner_products_of_vectors_of_any_length(generous: IndexConfig) -> None:
@@ -193,7 +203,7 @@ def test_a_missing_package_is_told_with_what_to_install(engine: str, monkeypatch
 
 def test_two_engines_cannot_have_one_name() -> None:
     with pytest.raises(ValueError, match="two engines of search are called 'exact'"):
-        register("exact")(exact.exact)
+        register("exact")(exact.Exact)
 
 
 def test_an_engine_that_is_not_known_is_told_with_those_that_are() -> None:

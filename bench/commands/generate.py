@@ -73,15 +73,9 @@ def _sources(text: str | None, file: Path | None) -> list[str]:
     if text is not None:
         return [text]
     assert file is not None
-    try:
-        lines = file.read_bytes().decode("utf-8-sig").splitlines()
-    except OSError as error:
-        raise UserError(f"--texts {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"--texts {file}: not UTF-8 (byte {error.start + 1}); save it as UTF-8") from error
-    if not (found := [line for line in lines if line.strip()]):
-        raise UserError(f"--texts {file}: there is no sentence in it")
-    return found
+    from bench.use.texts import read_lines
+
+    return read_lines(file, "--texts")
 
 
 def _places(mask: str) -> tuple[int, ...]:

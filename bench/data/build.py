@@ -49,10 +49,21 @@ class Builder:
         self._splits: dict[str, _Rows] = {}
         self._parts: dict[str, tuple[str, Ids]] = {}
         self._samples: dict[str, list[Sample]] = {}
+        self._query_names: dict[str, str] = {}
+        self._passage_names: list[str] = []
 
-    def corpus(self, text: str) -> int:
-        """Add an entry of the corpus; the id of its text. To be called before any :meth:`pair`."""
+    def name_queries(self, names: Mapping[str, str]) -> None:
+        """The source's id of each query, by its text."""
+        self._query_names = dict(names)
+
+    def corpus(self, text: str, name: str | None = None) -> int:
+        """Add an entry of the corpus, with the ``name`` that the source gives it, if any; the id of its text.
+
+        Of equal entries the first one's name stays. To be called before any :meth:`pair`.
+        """
         self._entries += 1
+        if text not in self._passages:
+            self._passage_names.append(name or str(self._entries))
         passage = self._passages.setdefault(text, len(self._passages))
         self._searchable = len(self._passages)
         return passage
@@ -152,6 +163,8 @@ class Builder:
             joined=self._entries - self._searchable,
             notices=dict(self.problems.notices),
             samples={name: tuple(rows) for name, rows in self._samples.items()},
+            passage_ids=tuple(self._passage_names),
+            query_ids=tuple(self._query_names[text] for text in self._queries) if self._query_names else (),
         )
         return with_fingerprint(data)
 

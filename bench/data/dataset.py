@@ -121,6 +121,10 @@ class DataSet:
     and ``samples`` are the first rows of each file; they are reported, and do not affect the fingerprint.
 
     ``tasks`` are sentence similarity tasks and inference sets by name, each with its splits.
+
+    ``passage_ids`` of the corpus and ``query_ids`` are the names that the source gives the texts (BEIR). Where it gives
+    none, a passage has the number of its entry in the corpus, and a query its place, counted from 1: see
+    :meth:`passage_name` and :meth:`query_name`. They do not affect the fingerprint.
     """
 
     name: str
@@ -135,6 +139,16 @@ class DataSet:
     notices: Mapping[str, int] = field(default_factory=dict)
     samples: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
     tasks: Mapping[str, Mapping[str, TextPairs]] = field(default_factory=dict)
+    passage_ids: Sequence[str] = ()
+    query_ids: Sequence[str] = ()
+
+    def passage_name(self, passage: int) -> str:
+        """The source's id of a passage, or the number of its entry."""
+        return self.passage_ids[passage] if passage < len(self.passage_ids) else str(passage + 1)
+
+    def query_name(self, query: int) -> str:
+        """The source's id of a query, or its place among the queries of all splits."""
+        return self.query_ids[query] if query < len(self.query_ids) else str(query + 1)
 
     def text_pairs(self, split: str) -> dict[str, TextPairs]:
         """The pairs of texts of one split, by the name of their task."""

@@ -47,6 +47,8 @@ def subset(data: DataSet, max_train: int | None = None, max_corpus: int | None =
             splits={name: _renumbered(split, queries, passages) for name, split in splits.items()},
             parts=parts,
             searchable=len(searched),
+            passage_ids=tuple(map(data.passage_name, searched.tolist())),
+            query_ids=tuple(map(data.query_name, queries.tolist())) if data.query_ids else (),
             tasks={name: {s: p.renumbered(place) for s, p in of.items()} for name, of in tasks.items()},
         )
     )

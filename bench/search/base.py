@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -30,6 +31,10 @@ class Index(Protocol):
         ``queries`` is ``[Q, d]``. Best first; equal scores stand in order of id. Raises
         :class:`UserError` when the index has fewer than ``k`` passages or cannot return ``k``.
         """
+        ...
+
+    def save(self, path: Path) -> None:
+        """Write what is beside the vectors into the file ``path``, from which :func:`load` reads it."""
         ...
 
 
@@ -88,7 +93,14 @@ class IndexConfig:
         _registry[self.engine].require()
 
 
-Builder = Callable[[Floats, IndexConfig, int], Index]
+class Builder(Protocol):
+    """Makes an index of vectors ``[P, d]`` with a seed, or reads one that was saved."""
+
+    def __call__(self, vectors: Floats, config: IndexConfig, seed: int) -> Index: ...
+
+    def load(self, path: Path, vectors: Floats, config: IndexConfig) -> Index: ...
+
+
 B = TypeVar("B", bound=Builder)
 
 
@@ -126,7 +138,8 @@ _registry: dict[str, Engine] = {}
 
 
 def register(name: str, package: str | None = None, extra: str = "", has_ef: bool = True) -> Callable[[B], B]:
-    """Decorator of a class or function ``make(vectors, config, seed)``: the engine ``name``, see :class:`Engine`.
+    """Decorator of a class whose objects are made by ``(vectors, config, seed)``: the engine ``name``, see
+    :class:`Engine`.
 
     Raises ``ValueError`` when the name is taken.
     """
@@ -152,6 +165,15 @@ def build(vectors: Floats, config: IndexConfig, seed: int) -> Index:
     """
     config.require()
     return _registry[config.engine].make(vectors, config, seed)
+
+
+def load(path: Path, vectors: Floats, config: IndexConfig) -> Index:
+    """The index of ``vectors`` and ``config`` that ``Index.save`` wrote to ``path``.
+
+    Raises :class:`UserError` when the engine's package is not installed, and what the engine raises for a broken file.
+    """
+    config.require()
+    return _registry[config.engine].make.load(path, vectors, config)
 
 
 def checked(vectors: Floats, what: str) -> Floats:

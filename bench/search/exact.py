@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.data.dataset import Floats, Ids
-from bench.search.base import Index, IndexConfig, best_first, check_k, checked, limited, register
+from bench.search.base import IndexConfig, best_first, check_k, checked, limited, register
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,6 +32,9 @@ class ExactIndex:
     def __init__(self, vectors: Floats, device: str = "cpu", memory_mb: int = MEMORY_MB, threads: int = 0) -> None:
         self.vectors, self.device, self.memory_mb = checked(vectors, "passage"), device, memory_mb
         self.threads = threads
+
+    def save(self, path: Path) -> None:
+        """There is no graph to write."""
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         """See :class:`bench.search.Index`."""
@@ -78,9 +82,16 @@ class ExactIndex:
 
 
 @register("exact", has_ef=False)
-def exact(vectors: Floats, config: IndexConfig, seed: int) -> Index:
+class Exact(ExactIndex):
     """Exact search on the CPU as an engine: it has no graph, and no ``seed`` changes what it finds."""
-    return ExactIndex(vectors, threads=config.threads)
+
+    def __init__(self, vectors: Floats, config: IndexConfig, seed: int = 0) -> None:
+        super().__init__(vectors, threads=config.threads)
+
+    @classmethod
+    def load(cls, path: Path, vectors: Floats, config: IndexConfig) -> Exact:
+        """The index of the same ``vectors`` and ``config``."""
+        return cls(vectors, config)
 
 
 def _faiss() -> Any:

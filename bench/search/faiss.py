@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from bench.data.dataset import Floats, Ids
@@ -27,6 +28,19 @@ class FaissIndex:
         self._graph.hnsw.rng = faiss.RandomGenerator(seed)
         with _threads(config.builders):
             self._graph.add(vectors)
+
+    def save(self, path: Path) -> None:
+        """Write the graph, with its vectors."""
+        _faiss().write_index(self._graph, str(path))
+
+    @classmethod
+    def load(cls, path: Path, vectors: Floats, config: IndexConfig) -> FaissIndex:
+        """The index that :meth:`save` wrote, of the same ``vectors`` and ``config``."""
+        self = cls.__new__(cls)
+        self._size, self._config = len(vectors), config
+        self._graph = _faiss().read_index(str(path))
+        self._graph.hnsw.efSearch = config.ef
+        return self
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         """See :class:`bench.search.Index`; also raises :class:`UserError` when ``ef`` is under ``k``."""

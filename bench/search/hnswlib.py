@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from bench.data.dataset import Floats, Ids
@@ -27,6 +29,22 @@ class HnswIndex:
         )
         self._graph.add_items(vectors, np.arange(self._size), num_threads=config.builders or -1)
         self._graph.set_ef(config.ef)
+
+    def save(self, path: Path) -> None:
+        """Write the graph, with its vectors."""
+        self._graph.save_index(str(path))
+
+    @classmethod
+    def load(cls, path: Path, vectors: Floats, config: IndexConfig) -> HnswIndex:
+        """The index that :meth:`save` wrote, of the same ``vectors`` and ``config``."""
+        import hnswlib
+
+        self = cls.__new__(cls)
+        self._size, self._config, self._threads = len(vectors), config, config.threads or -1
+        self._graph = hnswlib.Index(space="ip", dim=vectors.shape[1])
+        self._graph.load_index(str(path), max_elements=self._size)
+        self._graph.set_ef(config.ef)
+        return self
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         """See :class:`bench.search.Index`; also raises :class:`UserError` when ``ef`` is under ``k``."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from bench.data.dataset import Floats, Ids
@@ -32,6 +34,21 @@ class UsearchIndex:
         )
         order = np.random.default_rng(seed).permutation(self._size)
         self._graph.add(order, vectors[order], threads=config.builders)
+
+    def save(self, path: Path) -> None:
+        """Write the graph, with its vectors."""
+        self._graph.save(str(path))
+
+    @classmethod
+    def load(cls, path: Path, vectors: Floats, config: IndexConfig) -> UsearchIndex:
+        """The index that :meth:`save` wrote, of the same ``vectors`` and ``config``."""
+        from usearch.index import Index as Graph
+
+        self = cls.__new__(cls)
+        self._size, self._config = len(vectors), config
+        self._graph = Graph.restore(str(path))
+        self._graph.expansion_search = config.ef
+        return self
 
     def search(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         """See :class:`bench.search.Index`; also raises :class:`UserError` when ``ef`` is under ``k``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from bench.model.embedding import encode
 from bench.model.encoder import Encoder
 from bench.model.precision import resolve_device, resolve_precision
 from bench.model.presets import build
+from bench.use.texts import refuse_empty
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ class Embedder:
         longest = max(reading.tokens for reading in readings.values()) if role is None else readings[role].tokens
         return tokenize(list(texts), self.encoder.tokenizer, longest, "" if role is None else readings[role].prefix)
 
-    def vectors(self, texts: Sequence[str], role: str | None = None) -> Floats:
-        """[n, d] unit vectors of the texts."""
-        return encode(self.encoder, self.tokens(texts, role), self.precision)
+    def vectors(
+        self, texts: Sequence[str], role: str | None = None, progress: Callable[[int], None] | None = None
+    ) -> Floats:
+        """[n, d] unit vectors of the texts, in their order. ``progress`` gets the number of texts of each batch.
+
+        In float32 the vector of a text is the same within 1e-5, whatever other texts are beside it; equal texts have
+        equal vectors. Raises :class:`UserError` for an empty text.
+        """
+        refuse_empty(texts, "texts")
+        return encode(self.encoder, self.tokens(texts, role), self.precision, progress=progress)

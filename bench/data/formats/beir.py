@@ -51,9 +51,10 @@ def read(path: Path, reading: Reading) -> DataSet:
     problems.raise_if_any()
     passages = _texts(corpus, PASSAGE_ID, PASSAGE, "passages", builder)
     texts = _texts(queries, QUERY_ID, ("text", *QUERY, "title"), "queries", builder)
-    for text in passages.values():
+    for name, text in passages.items():
         if text:
-            builder.corpus(text)
+            builder.corpus(text, name)
+    builder.name_queries({text: name for name, text in reversed(texts.items())})
     for split, files in _judged(folder, problems).items():
         for file in files:
             for line, query, passage, grade in _qrels(file, problems):

@@ -1,0 +1,150 @@
+"""``bench search``: the passages of a run's corpus that fit a query best."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.atomic import explain_write_errors, write_atomic
+from bench.commands import embed
+from bench.commands.groups import RunsDir
+from bench.errors import UserError, at_least
+
+if TYPE_CHECKING:
+    from bench.use.corpus import Corpus, Hit
+
+app = typer.Typer()
+AT_ONCE = 256  # queries
+
+
+class Format(StrEnum):
+    """How hits are written: JSON lines, or a run file of TREC."""
+
+    jsonl = "jsonl"
+    trec = "trec"
+
+
+@app.command(epilog='Example: bench search in_batch-docs-s1-8c84c7be "which layer normalises its input" -k 5')
+def search(
+    model: embed.Model,
+    query: Annotated[
+        str | None, typer.Argument(help="The query; without it and --queries, each line typed in.")
+    ] = None,
+    k: Annotated[int, typer.Option("--k", "-k", help="Passages to show for each query.")] = 10,
+    queries: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Queries, one a line; - is standard input.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the hits into this file.")] = None,
+    format: Annotated[Format, typer.Option(help="Of --out and of many queries.")] = Format.jsonl,
+    data: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Search the corpus of this data set, not that of the run.")
+    ] = None,
+    device: embed.Device = "auto",
+    precision: embed.Precision = "fp32",
+    runs_dir: RunsDir = Path("runs"),
+) -> None:
+    """Search the run's corpus. The first search embeds and indexes it; the index is kept beside the run."""
+    from bench.use.texts import read_lines, refuse_empty
+
+    at_least("--k", k, 1)
+    if query is not None and queries is not None:
+        raise UserError("give either a query or --queries FILE")
+    if query is not None:
+        refuse_empty([query], "the query")
+    asked = [query] if query is not None else None if queries is None else read_lines(queries, "--queries")
+    corpus = load(model, k, data, device, precision, runs_dir)
+    if asked is None:
+        _converse(corpus, k, format)
+    elif out is not None:
+        lines = list(_lines(corpus, asked, k, format))
+        with explain_write_errors(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(out, "".join(f"{line}\n" for line in lines).encode())
+        print(out)
+    elif query is not None and format is Format.jsonl:
+        _show(corpus, query, k)
+    else:
+        for line in _lines(corpus, asked, k, format):
+            print(line)
+
+
+def load(model: str, k: int, data: str | None, device: str, precision: str, runs_dir: Path) -> Corpus:
+    """The corpus that ``model`` searches: that of the run, or of ``data``."""
+    from bench.cache import cache_dir
+    from bench.data.load import DataConfig
+    from bench.data.load import load as load_data
+    from bench.progress import Display
+    from bench.search import IndexConfig
+    from bench.use.corpus import Corpus
+    from bench.use.weights import run_of
+
+    run = run_of(model, runs_dir)
+    embedder = embed.load(model, device, precision, runs_dir)
+    with Display() as display:
+        if data is not None:
+            found = load_data(DataConfig(data))
+            place = (cache_dir() or Path("index")) / "indexes"
+            config = IndexConfig(ef=max(IndexConfig.ef, k))
+            return Corpus.of(place, lambda: found, found.fingerprint, config, embedder, display)
+        if run is None:
+            raise UserError(f"{model} is no run, so it has no corpus; give one as --data DATA")
+        return Corpus.of_run(run, embedder, display, k)
+
+
+def _converse(corpus: Corpus, k: int, format: Format) -> None:
+    """Answer each line of standard input at once."""
+    asking = sys.stdin.isatty()
+    if asking:
+        print(f"{len(corpus.texts):,} passages; type a query, or Ctrl-D to end", file=sys.stderr)
+    for number, line in enumerate(sys.stdin, start=1):
+        if not line.strip():
+            continue
+        if asking:
+            _show(corpus, line.strip(), k)
+        else:
+            for told in _lines(corpus, [line.rstrip("\r\n")], k, format, number):
+                print(told, flush=True)
+
+
+def _show(corpus: Corpus, query: str, k: int) -> None:
+    """The hits of one query for a reader: rank, score, id, and as much of the text as fits into a line."""
+    start = perf_counter()
+    (hits,) = corpus.search([query], k)
+    took = 1000 * (perf_counter() - start)
+    width = shutil.get_terminal_size((100, 24)).columns
+    relevant = set(corpus.queries.get(query, ("", ()))[1])
+    names = max(len(hit.id) for hit in hits)
+    for hit in hits:
+        head = f"{hit.rank:>3}  {hit.score:.3f}  {'*' if hit.id in relevant else ' '} {hit.id:<{names}}  "
+        text = " ".join(hit.text.split())
+        room = max(20, width - len(head))
+        print(head + (text if len(text) <= room else f"{text[: room - 1]}…"))
+    marked = ", * is labelled relevant" if relevant else ""
+    print(f"{len(corpus.texts):,} passages, {took:.0f} ms{marked}", file=sys.stderr)
+
+
+def _lines(corpus: Corpus, queries: Sequence[str], k: int, format: Format, first: int = 1) -> Iterable[str]:
+    """The hits of all queries in a format. A query of the data set has its id there, another one its line."""
+    told: Callable[[str, str, Sequence[Hit]], Iterable[str]] = _json if format is Format.jsonl else _trec
+    for start in range(0, len(queries), AT_ONCE):
+        some = queries[start : start + AT_ONCE]
+        for number, (query, hits) in enumerate(zip(some, corpus.search(some, k), strict=True), start + first):
+            yield from told(corpus.queries.get(query, (str(number), ()))[0], query, hits)
+
+
+def _json(name: str, query: str, hits: Sequence[Hit]) -> Iterable[str]:
+    found = [{"rank": hit.rank, "id": hit.id, "score": round(hit.score, 6), "text": hit.text} for hit in hits]
+    yield json.dumps({"id": name, "query": query, "hits": found}, ensure_ascii=False)
+
+
+def _trec(name: str, query: str, hits: Sequence[Hit]) -> Iterable[str]:
+    for hit in hits:
+        yield f"{name} Q0 {hit.id} {hit.rank} {hit.score:.6f} negbench"
