@@ -52,6 +52,25 @@ def report(runs: Path, out: Path) -> dict[str, str]:
     }}  # fmt: skip
 
 
+def test_a_smaller_pack_is_tested_by_the_headline_or_not_at_all(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(runs: Path, metric: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = bench("compare", "--runs-dir", str(runs), "--metric", metric)
+        found = capsys.readouterr()
+        return status, found.out, found.err
+
+    whole = pack(trained / "runs", tmp_path / "whole")
+    small = pack(trained / "runs", tmp_path / "small", "--items", "headline")
+    assert told(small, "recall@1")[1] == told(whole, "recall@1")[1] and " p" in told(small, "recall@1")[1]
+    assert "no values of" in " ".join(told(small, "exact/recall@1")[1:])
+    bare = pack(trained / "runs", tmp_path / "bare", "--items", "none")
+    assert "is missing" in " ".join(told(bare, "recall@1")[1:])
+    sizes = [(place / "records.tar.xz").stat().st_size for place in (whole, small, bare)]
+    assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 3
+
+
 def test_the_report_of_a_pack_is_that_of_the_runs(trained: Path, tmp_path: Path) -> None:
     packed = pack(trained / "runs", tmp_path / "packed")
     ours, theirs = report(trained / "runs", tmp_path / "a"), report(packed, tmp_path / "b")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -58,12 +58,16 @@ def pack_records(
         ),
     ] = None,
     studies: Annotated[bool, typer.Option("--studies", help="Pack every study, with its final runs.")] = False,
+    items: Annotated[
+        Literal["all", "headline", "none"],
+        typer.Option(help="Values of single queries or pairs: of all metrics, or of the headline, which is tested."),
+    ] = "all",
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Pack finished runs into one small file that report and compare read like the runs: no texts, no weights."""
     from bench.commands.records import pack
 
-    pack(words or [], runs_dir, out, studies)
+    pack(words or [], runs_dir, out, studies, items)
 
 
 @data_app.command("inspect", epilog="Example: bench data inspect path/to/my_data")

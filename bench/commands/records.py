@@ -9,10 +9,11 @@ from pathlib import Path
 from bench.atomic import explain_write_errors, write_atomic
 from bench.errors import UserError, nearest
 from bench.record.ledger import Ledger
+from bench.record.pack import Items
 from bench.record.record import Record
 
 
-def pack(words: Sequence[str], runs_dir: Path, out: Path, studies: bool) -> None:
+def pack(words: Sequence[str], runs_dir: Path, out: Path, studies: bool, items: Items) -> None:
     """Write the runs that ``words`` choose (ids, or filters of settings; without any all) into the directory ``out``.
 
     A study goes with them when all of its final runs do; with ``studies`` every study goes, and its final runs too.
@@ -34,7 +35,7 @@ def pack(words: Sequence[str], runs_dir: Path, out: Path, studies: bool) -> None
         print(f"left out: study {name}: {what}", file=sys.stderr)
     if next(out.glob("*/record.json"), None) is not None:
         raise UserError(f"{out} is a directory of runs, which a pack would hide; give another --out")
-    content, damaged = packed(files, chosen.values(), complete)
+    content, damaged = packed(files, chosen.values(), complete, items)
     for place, why in damaged:
         print(f"left out: {place}: {why}", file=sys.stderr)
     with explain_write_errors(out):

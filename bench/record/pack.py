@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.record.archive import archive
 from bench.record.files import NUMBERS, FileError, RecordFiles
@@ -21,12 +21,19 @@ _EVENT = ("step", *NUMBERS)
 Damage = list[tuple[Path, str]]
 
 
-def pack(files: RecordFiles, records: Iterable[Record], studies: Iterable[str] = ()) -> tuple[bytes, Damage]:
+Items = Literal["all", "headline", "none"]
+"""Which values of single items are packed: those of all metrics, those of the evaluation's headline, or none."""
+
+
+def pack(
+    files: RecordFiles, records: Iterable[Record], studies: Iterable[str] = (), items: Items = "all"
+) -> tuple[bytes, Damage]:
     """The archive of ``records``, which lie in ``files``, and of ``studies`` by the names of their directories.
 
     Of each run it holds ``record.json``, of the per-item file the columns of numbers (ids, ranks, metrics; exactly as
-    they are), and of ``history.jsonl`` the loss, two similarities and the dev metrics. It mirrors a directory of runs.
-    The same runs give the same bytes. A damaged file is left out, and returned beside the archive with the reason.
+    they are) that ``items`` asks for, and of ``history.jsonl`` the loss, two similarities and the dev metrics. It
+    mirrors a directory of runs. The same runs give the same bytes. A damaged file is left out, and returned beside the
+    archive with the reason.
     """
     runs = sorted(records, key=lambda record: record.run_id)
     kept: dict[str, bytes] = {}  # files of one kind beside each other: they are alike, and compress together
@@ -42,10 +49,11 @@ def pack(files: RecordFiles, records: Iterable[Record], studies: Iterable[str] =
         if events := [event for event in map(_event, history) if len(event) > 1]:
             lines = (json.dumps(event, separators=(",", ":")) for event in events)
             kept[f"{record.run_id}/history.jsonl"] = "".join(f"{line}\n" for line in lines).encode()
-    for record in runs:
-        name = f"{record.run_id}/{record.evaluation_schema.items_file}"
+    for record in runs if items != "none" else ():
+        schema = record.evaluation_schema
+        name = f"{record.run_id}/{schema.items_file}"
         try:
-            kept[name] = _numbers(files, name)
+            kept[name] = _numbers(files, name, [schema.item, schema.headline] if items == "headline" else None)
         except FileNotFoundError:
             continue
         except FileError as error:
@@ -92,8 +100,8 @@ def _event(event: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in event.items() if name in _EVENT or name.startswith("dev/")}
 
 
-def _numbers(files: RecordFiles, name: str) -> bytes:
-    """The columns of numbers of a per-item file, as a file of its own.
+def _numbers(files: RecordFiles, name: str, wanted: Sequence[str] | None) -> bytes:
+    """The columns of numbers of a per-item file (those ``wanted``; None: all), as a file of its own.
 
     It is not compressed, since the archive is: runs that were asked the same repeat each other. Raises
     ``FileNotFoundError`` where there is none, and :class:`FileError` for a damaged one.
@@ -101,7 +109,7 @@ def _numbers(files: RecordFiles, name: str) -> bytes:
     import pyarrow as pa
     import pyarrow.parquet as parquet
 
-    table = files.table(name)
+    table = files.table(name, wanted)
     numeric = [f.name for f in table.schema if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)]
     kept = io.BytesIO()
     plain = table.select(numeric).replace_schema_metadata(None)
