@@ -30,6 +30,7 @@ class Knob:
     log: bool = False
     choices: tuple[Any, ...] | None = None
     least: float | None = None
+    most: float | None = None
 
 
 def knob(
@@ -41,14 +42,16 @@ def knob(
     log: bool = False,
     choices: tuple[Any, ...] | None = None,
     least: float | None = None,
+    most: float | None = None,
 ) -> Any:
     """Declare a knob as a dataclass field.
 
     ``low`` and ``high`` bound the search (``log``: uniform in the logarithm), or ``choices`` lists all allowed values.
-    A knob with neither is set by hand and never searched. Values below ``least`` are refused; for ``log`` knobs, so
-    are values that are not above 0. ``source`` names the paper, page or program that the default is from.
+    A knob with neither is set by hand and never searched. Values below ``least`` and above ``most`` are refused; for
+    ``log`` knobs, so are values that are not above 0. ``source`` names the paper, page or program that the default is
+    from.
     """
-    meta = {"source": source, "low": low, "high": high, "log": log, "choices": choices, "least": least}
+    meta = {"source": source, "low": low, "high": high, "log": log, "choices": choices, "least": least, "most": most}
     return field(default=default, metadata=meta)
 
 
@@ -56,8 +59,8 @@ def knob(
 class Strategy(ABC):
     """Base of all strategies: a frozen dataclass whose fields are its knobs.
 
-    Raises ``ValueError`` on construction when a knob has a value that is not among its ``choices`` or is
-    below its ``least``.
+    Raises ``ValueError`` on construction when a knob has a value that is not among its ``choices``, is below its
+    ``least`` or above its ``most``.
     """
 
     name: ClassVar[str]
@@ -72,6 +75,8 @@ class Strategy(ABC):
                 raise ValueError(f"strategy.{k.name}={value} must be above 0")
             if k.least is not None and value is not None and value < k.least:
                 raise ValueError(f"strategy.{k.name}={value} must be at least {k.least}")
+            if k.most is not None and value is not None and value > k.most:
+                raise ValueError(f"strategy.{k.name}={value} must be at most {k.most}")
 
     @property
     def negatives(self) -> Negatives:

@@ -18,7 +18,9 @@ class NoisySimBERT(SimBERT):
     """The first stage: :class:`strategies.simbert.SimBERT` with noise and a smaller scale."""
 
     scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="roformer-sim train/stage1.py: scale 20")
-    noise: float = knob(0.5, low=0.0, high=1.0, least=0, source="roformer-sim train/stage1.py: half of the texts")
+    noise: float = knob(
+        0.5, low=0.0, high=1.0, least=0, most=1, source="roformer-sim train/stage1.py: half of the texts"
+    )
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,12 @@ class DistilAndGenerate(Strategy):
     weight: float = knob(100.0, low=1.0, high=1000.0, log=True, source="roformer-sim train/stage2.py: 100")
     teacher: str = knob("minilm", source="an encoder's name, a directory or a run; the document has SimBERT")
     generation: float = knob(1.0, low=0.0, high=2.0, least=0, source="roformer-sim train/stage2.py: the sum")
-    noise: float = knob(0.5, low=0.0, high=1.0, least=0, source="roformer-sim train/stage2.py: half of the texts")
+    noise: float = knob(
+        0.5, low=0.0, high=1.0, least=0, most=1, source="roformer-sim train/stage2.py: half of the texts"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.noise > 1:
-            raise ValueError(f"strategy.noise={self.noise} is a share and at most 1")
         if self.teacher == "data":
             raise ValueError("strategy.teacher=data has scores but no vectors; name an encoder, a directory or a run")
 

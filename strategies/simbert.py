@@ -29,12 +29,7 @@ class SimBERT(Strategy):
     scale: float = knob(30.0, low=5.0, high=100.0, log=True, source="simbert.py: scale 30")
     contrast: float = knob(1.0, low=0.0, high=2.0, least=0, source="simbert.py: the sum of both losses")
     generation: float = knob(1.0, low=0.0, high=2.0, least=0, source="simbert.py: the sum of both losses")
-    noise: float = knob(0.0, low=0.0, high=1.0, least=0, source="simbert.py has none, RoFormer-Sim 0.5")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.noise > 1:
-            raise ValueError(f"strategy.noise={self.noise} is a share and at most 1")
+    noise: float = knob(0.0, low=0.0, high=1.0, least=0, most=1, source="simbert.py has none, RoFormer-Sim 0.5")
 
     @property
     def examples(self) -> Examples:

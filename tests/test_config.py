@@ -214,6 +214,7 @@ def test_a_name_is_no_number_and_needs_no_quotes(path: str) -> None:
         (["strategy=simcse_ibn", "train.stage_steps=[5]"], "has 1 stages, but simcse_ibn has 2"),
         (["train.batch_size=0"], "at least 1"),
         (["train.clip=-1"], "at least 0"),
+        (["strategy=simbert", "strategy.noise=1.5"], "strategy.noise=1.5 must be at most 1"),
         (["train.precision=fp8"], "not one of auto, bf16"),
         (["encoder.pooling=sum"], "not one of cls"),
         (["encoder.pooling=cls+pooler"], "joined by"),
