@@ -54,6 +54,13 @@ class Ragged:
         return positions
 
 
+def appended(texts: Sequence[str], further: Iterable[str]) -> tuple[tuple[str, ...], Ids]:
+    """Distinct ``texts`` with those of ``further`` after them that they lack, and the id of each of ``further``."""
+    known = {text: number for number, text in enumerate(texts)}
+    ids = np.array([known.setdefault(text, len(known)) for text in further], dtype=np.int64)
+    return tuple(known), ids
+
+
 @dataclass(frozen=True)
 class Split:
     """The queries of one split, and the passages relevant to each.

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-import numpy as np
-
-from bench.data.dataset import DataSet
+from bench.data.dataset import DataSet, appended
 from bench.data.fingerprint import with_fingerprint
 from bench.errors import UserError
 
@@ -18,17 +16,17 @@ def with_tasks(data: DataSet, others: Iterable[DataSet]) -> DataSet:
     A task that both have is one. The texts of ``others`` stand after its own queries. Raises :class:`UserError` when
     one of ``others`` has none, or two have a task of the same name.
     """
-    queries = {text: number for number, text in enumerate(data.queries)}
+    queries = tuple(data.queries)
     tasks = {name: {"train": splits["train"]} for name, splits in data.tasks.items() if "train" in splits}
     measured: set[str] = set()
     for other in others:
         if not other.scored_tasks:
             raise UserError(f"eval.data: {other.name} has no pairs with scores")
-        place = np.array([queries.setdefault(text, len(queries)) for text in other.queries], dtype=np.int64)
+        queries, place = appended(queries, other.queries)
         for name, splits in other.scored_tasks.items():
             if name in measured:
                 raise UserError(f"eval.data: two data sets have a task called {name}; rename one of the directories")
             measured.add(name)
             held = {split: pairs.renumbered(place) for split, pairs in splits.items() if split != "train"}
             tasks[name] = {**tasks.get(name, {}), **held}
-    return with_fingerprint(replace(data, queries=tuple(queries), tasks=tasks))
+    return with_fingerprint(replace(data, queries=queries, tasks=tasks))

@@ -20,7 +20,7 @@ import numpy as np
 
 from bench.data.build import Builder
 from bench.data.columns import LABEL, SCORE, Columns
-from bench.data.dataset import DataSet, TextPairs
+from bench.data.dataset import DataSet, TextPairs, appended
 from bench.data.fingerprint import with_fingerprint
 from bench.data.formats.base import Format, Reading
 from bench.data.lines import is_text
@@ -66,10 +66,9 @@ def read(path: Path, reading: Reading) -> DataSet:
 
 def _joined(data: DataSet, queries: dict[str, int], tasks: Mapping[str, Mapping[str, TextPairs]]) -> DataSet:
     """``data`` with the tasks, whose ids count the texts of ``queries``, and those texts after its own."""
-    everything = {text: number for number, text in enumerate(data.queries)}
-    place = np.array([everything.setdefault(text, len(everything)) for text in queries], dtype=np.int64)
+    everything, place = appended(data.queries, queries)
     moved = {name: {split: p.renumbered(place) for split, p in splits.items()} for name, splits in tasks.items()}
-    return with_fingerprint(replace(data, queries=tuple(everything), tasks=moved))
+    return with_fingerprint(replace(data, queries=everything, tasks=moved))
 
 
 def _tasks(path: Path, problems: Problems) -> dict[str, list[tuple[str, Path]]]:
