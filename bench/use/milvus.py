@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -56,8 +57,8 @@ class MilvusStore:
     and ``place`` (in the corpus, from 0). Every method raises :class:`UserError` with what Milvus says.
     """
 
-    def __init__(self, client: Any, address: str, name: str) -> None:
-        self.client, self.address, self.name = client, address, name
+    def __init__(self, client: Any, address: str, name: str, file: Path | None) -> None:
+        self.client, self.address, self.name, self.file = client, address, name, file
         self.place = f"collection {name} in {address}"
 
     @classmethod
@@ -78,15 +79,11 @@ class MilvusStore:
         token = "" if file is not None else os.environ.get("MILVUS_TOKEN", "")
         try:
             client = milvus.MilvusClient(uri=uri, token=token, timeout=CONNECT_S)
-        except milvus.MilvusException as error:
-            hint = (
-                "is the server running?"
-                if file is None
-                else "another process may have it open, or it is no file of milvus-lite"
-            )
-            raise UserError(f"{address}: {_line(error)}; {hint}") from error
+        except (milvus.MilvusException, ValueError) as error:  # the latter of a port that is no number
+            hint = "" if file is None else "; another process may have it open, or it is no file of milvus-lite"
+            raise UserError(f"{address}: {_line(error)}{hint}") from error
         try:
-            yield cls(client, address, name)
+            yield cls(client, address, name, file)
         finally:
             client.close()
             if file is not None:
@@ -139,7 +136,7 @@ class MilvusStore:
         there = len(corpus) - len(missing)
         if before > there:
             raise UserError(
-                f"{self.place} has {before - there:,} rows that are no passages of {source.run}; "
+                f"{self.place} has rows that are no passages of {source.run} ({before - there:,}); "
                 "delete them, or choose another --collection"
             )
         with display.task("writing", len(missing)) as advance, self._explained():
@@ -202,6 +199,8 @@ class MilvusStore:
     def _create(self, dim: int, source: Source, config: IndexConfig) -> None:
         from pymilvus import DataType
 
+        if self.file is not None:
+            _clear(self.file, self.name)
         with self._explained():
             schema = self.client.create_schema(auto_id=False, enable_dynamic_field=True)
             schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=MOST_BYTES)
@@ -279,6 +278,13 @@ def _package(lite: bool) -> Any:
     for name in ("pymilvus", "milvus_lite", "grpc"):  # the last: of calls that milvus-lite does not have
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     return pymilvus
+
+
+def _clear(file: Path, name: str) -> None:
+    """Remove what a kill has left of a collection that milvus-lite was making: it refuses the name ever after."""
+    place = file / "collections" / name
+    if Path(name).name == name and place.is_dir() and {left.name for left in place.iterdir()} <= {"schema.json.tmp"}:
+        shutil.rmtree(place)
 
 
 def _row(corpus: Corpus, place: int, source: Source) -> dict[str, Any]:
