@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from bench.use.weights import run_of, settings_of
 pytest.importorskip("pymilvus", reason="the extra milvus is not installed")
 pytest.importorskip("milvus_lite", reason="the extra milvus is not installed")
 
+from milvus_lite.adapter.grpc.server import start_server_in_thread
 from pymilvus import MilvusClient
 from pymilvus.milvus_client.index import IndexParams
 
@@ -230,6 +232,31 @@ def test_a_filter_narrows_the_search(
     assert places == [10 + place for place in np.argsort(-scores[0], kind="stable")[:5]]
     assert search(runs, run, full, "kaban lodor", "--filter", "place < 0") == 0
     assert capsys.readouterr().out == ""
+
+
+def test_a_server_is_used_as_a_file_is(
+    runs: Path, run: Path, full: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, database, port = start_server_in_thread(str(tmp_path / "served"), "127.0.0.1", 0)
+    try:
+        to = f"http://127.0.0.1:{port}"
+        assert index(runs, run, to, "--no-check") == 0 and index(runs, run, to, "--no-check") == 0
+        assert f"{PASSAGES} passages, 0 written" in capsys.readouterr().out
+        found = []
+        for place in (to, full):
+            assert search(runs, run, place, "kaban lodor", "--format", "trec") == 0
+            found.append(capsys.readouterr().out)
+        assert found[0] == found[1] and found[0].count("\n") == 10
+    finally:
+        server.stop(grace=0)
+        database.close()
+
+
+def test_a_file_is_for_one_process(runs: Path, run: Path, full: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with (Path(full.removeprefix("milvus://")) / "LOCK").open() as file:
+        flock(file, LOCK_EX)
+        assert search(runs, run, full, "x") == 2
+    assert "Open local milvus failed; another process may have it open" in capsys.readouterr().err
 
 
 def test_a_long_text_is_cut_at_a_whole_character() -> None:
