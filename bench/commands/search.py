@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
@@ -16,10 +17,12 @@ import typer
 from bench.atomic import explain_write_errors, write_atomic
 from bench.commands import embed
 from bench.commands.groups import RunsDir
+from bench.commands.index import Collection, source_of
 from bench.errors import UserError, at_least
 
 if TYPE_CHECKING:
     from bench.use.corpus import Corpus, Hit
+    from bench.use.stored import StoredCorpus
 
 app = typer.Typer()
 AT_ONCE = 256  # queries
@@ -47,6 +50,13 @@ def search(
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="Search the corpus of this data set, not that of the run.")
     ] = None,
+    store: Annotated[
+        str | None, typer.Option(metavar="STORE", help="Search where bench index has written the corpus.")
+    ] = None,
+    collection: Collection = "passages",
+    matching: Annotated[
+        str, typer.Option("--filter", metavar="EXPRESSION", help="Of Milvus, such as 'place < 100'; with --store.")
+    ] = "",
     device: embed.Device = "auto",
     precision: embed.Precision = "fp32",
     runs_dir: RunsDir = Path("runs"),
@@ -57,23 +67,18 @@ def search(
     at_least("--k", k, 1)
     if query is not None and queries is not None:
         raise UserError("give either a query or --queries FILE")
+    if store is not None and data is not None:
+        raise UserError("give either --store or --data")
+    if matching and store is None:
+        raise UserError("--filter needs --store")
     if query is not None:
         refuse_empty([query], "the query")
     asked = [query] if query is not None else None if queries is None else read_lines(queries, "--queries")
-    corpus = load(model, k, data, device, precision, runs_dir)
-    if asked is None:
-        _converse(corpus, k, format)
-    elif out is not None:
-        lines = list(_lines(corpus, asked, k, format))
-        with explain_write_errors(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(out, "".join(f"{line}\n" for line in lines).encode())
-        print(out)
-    elif query is not None and format is Format.jsonl:
-        _show(corpus, query, k)
+    if store is None:
+        _answer(load(model, k, data, device, precision, runs_dir), asked, query, k, format, out)
     else:
-        for line in _lines(corpus, asked, k, format):
-            print(line)
+        with stored(model, store, collection, matching, device, precision, runs_dir) as corpus:
+            _answer(corpus, asked, query, k, format, out)
 
 
 def load(model: str, k: int, data: str | None, device: str, precision: str, runs_dir: Path) -> Corpus:
@@ -99,11 +104,55 @@ def load(model: str, k: int, data: str | None, device: str, precision: str, runs
         return Corpus.of_run(run, embedder, display, k)
 
 
-def _converse(corpus: Corpus, k: int, format: Format) -> None:
+@contextmanager
+def stored(
+    model: str, address: str, collection: str, matching: str, device: str, precision: str, runs_dir: Path
+) -> Iterator[StoredCorpus]:
+    """The corpus of the run ``model`` in a vector store."""
+    from bench.use.corpus import index_of, known_queries
+    from bench.use.milvus import MilvusStore
+    from bench.use.stored import StoredCorpus
+    from bench.use.weights import run_of
+
+    run = run_of(model, runs_dir)
+    if run is None:
+        raise UserError(f"{model} is no run; a store has the corpus of one")
+    record = run.read_record()
+    with MilvusStore.open(address, collection) as store:
+        embedder = embed.load(model, device, precision, runs_dir)
+        store.require(source_of(record, embedder.encoder))
+        yield StoredCorpus(embedder, store, index_of(record, 1).ef, matching, known_queries(run))
+
+
+def _answer(
+    corpus: Corpus | StoredCorpus,
+    asked: Sequence[str] | None,
+    query: str | None,
+    k: int,
+    format: Format,
+    out: Path | None,
+) -> None:
+    """Write the hits of ``asked``, which may be one ``query`` alone, or of each line of standard input."""
+    if asked is None:
+        _converse(corpus, k, format)
+    elif out is not None:
+        lines = list(_lines(corpus, asked, k, format))
+        with explain_write_errors(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(out, "".join(f"{line}\n" for line in lines).encode())
+        print(out)
+    elif query is not None and format is Format.jsonl:
+        _show(corpus, query, k)
+    else:
+        for line in _lines(corpus, asked, k, format):
+            print(line)
+
+
+def _converse(corpus: Corpus | StoredCorpus, k: int, format: Format) -> None:
     """Answer each line of standard input at once."""
     asking = sys.stdin.isatty()
     if asking:
-        print(f"{len(corpus.texts):,} passages; type a query, or Ctrl-D to end", file=sys.stderr)
+        print(f"{len(corpus):,} passages; type a query, or Ctrl-D to end", file=sys.stderr)
     for number, line in enumerate(sys.stdin, start=1):
         if not line.strip():
             continue
@@ -114,24 +163,26 @@ def _converse(corpus: Corpus, k: int, format: Format) -> None:
                 print(told, flush=True)
 
 
-def _show(corpus: Corpus, query: str, k: int) -> None:
+def _show(corpus: Corpus | StoredCorpus, query: str, k: int) -> None:
     """The hits of one query for a reader: rank, score, id, and as much of the text as fits into a line."""
     start = perf_counter()
     (hits,) = corpus.search([query], k)
     took = 1000 * (perf_counter() - start)
     width = shutil.get_terminal_size((100, 24)).columns
     relevant = set(corpus.queries.get(query, ("", ()))[1])
-    names = max(len(hit.id) for hit in hits)
+    names = max((len(hit.id) for hit in hits), default=0)
     for hit in hits:
         head = f"{hit.rank:>3}  {hit.score:.3f}  {'*' if hit.id in relevant else ' '} {hit.id:<{names}}  "
         text = " ".join(hit.text.split())
         room = max(20, width - len(head))
         print(head + (text if len(text) <= room else f"{text[: room - 1]}…"))
     marked = ", * is labelled relevant" if relevant else ""
-    print(f"{len(corpus.texts):,} passages, {took:.0f} ms{marked}", file=sys.stderr)
+    print(f"{len(corpus):,} passages, {took:.0f} ms{marked}", file=sys.stderr)
 
 
-def _lines(corpus: Corpus, queries: Sequence[str], k: int, format: Format, first: int = 1) -> Iterable[str]:
+def _lines(
+    corpus: Corpus | StoredCorpus, queries: Sequence[str], k: int, format: Format, first: int = 1
+) -> Iterable[str]:
     """The hits of all queries in a format. A query of the data set has its id there, another one its line."""
     told: Callable[[str, str, Sequence[Hit]], Iterable[str]] = _json if format is Format.jsonl else _trec
     for start in range(0, len(queries), AT_ONCE):

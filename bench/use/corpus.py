@@ -18,6 +18,7 @@ from bench.data.dataset import DataSet, Floats
 from bench.data.load import DataConfig, load
 from bench.errors import UserError
 from bench.model.embedding import weights_digest
+from bench.model.encoder import Encoder
 from bench.progress import Display
 from bench.record.record import Record
 from bench.record.serialize import canonical
@@ -30,6 +31,8 @@ from bench.use.embedder import Embedder
 REVISION = 1  # of what is kept
 FOLDER = "index"  # of a run
 Load = Callable[[], DataSet]
+Queries = Mapping[str, tuple[str, Sequence[str]]]
+"""Known queries by text: their id, and the ids of the passages that are relevant to them."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Corpus:
     texts: Sequence[str]
     vectors: Floats
     index: Index
-    queries: Mapping[str, tuple[str, Sequence[str]]]
+    queries: Queries
 
     @classmethod
     def of_run(cls, run: RunDirectory, embedder: Embedder, display: Display, most: int) -> Corpus:
@@ -65,37 +68,22 @@ class Corpus:
         has changed, and when it has no corpus.
         """
         record = run.read_record()
-
-        def data() -> DataSet:
-            found = measured_on(
-                load(_known(DataConfig, record.config["data"])), record.config["eval"].get("data"), load
-            )
-            if found.fingerprint != record.data["fingerprint"]:
-                raise UserError(
-                    f"{found.name} has changed since {run.run_id} was trained; give its corpus as --data DATA"
-                )
-            return found
-
-        return cls.of(run.path / FOLDER, data, record.data["fingerprint"], _index(record, most), embedder, display)
+        fingerprint, config = record.data["fingerprint"], index_of(record, most)
+        return cls.of(run.path / FOLDER, lambda: data_of(run), fingerprint, config, embedder, display)
 
     @classmethod
     def of(
         cls, place: Path, data: Load, fingerprint: str, config: IndexConfig, embedder: Embedder, display: Display
     ) -> Corpus:
         """The corpus of ``data``, which is loaded only where no index of it lies in ``place``."""
-        encoder = embedder.encoder
-        facts = [
-            REVISION,
-            weights_digest(encoder),
-            encoder.recipe,
-            embedder.precision,
-            fingerprint,
-            encoder.config.passage.prefix,
-        ]
-        told = canonical([*facts, encoder.config.passage.tokens, {**asdict(config), "threads": 0}])
-        name = f"index-{hashlib.sha256(told.encode()).hexdigest()[:24]}"
+        facts = _facts(embedder.encoder, embedder.precision, fingerprint)
+        name = f"index-{_hash([*facts, {**asdict(config), 'threads': 0}])}"
         entry = Cache(place, required=True).entry(name, lambda folder: _make(folder, data(), config, embedder, display))
         return cls(embedder, *_read(entry, config))
+
+    def __len__(self) -> int:
+        """The number of passages."""
+        return len(self.texts)
 
     def search(self, texts: Sequence[str], k: int) -> list[list[Hit]]:
         """The ``k`` best passages of each query, best first; all passages where there are fewer.
@@ -117,15 +105,54 @@ class Corpus:
         return {name: place for place, name in enumerate(self.ids)}
 
 
-def _known(kind: type[Any], recorded: Mapping[str, Any]) -> Any:
+def data_of(run: RunDirectory) -> DataSet:
+    """The data that a run was trained on. Raises :class:`UserError` when it is not there, or not the same any more."""
+    record = run.read_record()
+    found = measured_on(load(known(DataConfig, record.config["data"])), record.config["eval"].get("data"), load)
+    if found.fingerprint != record.data["fingerprint"]:
+        raise UserError(f"{found.name} has changed since {run.run_id} was trained; give its corpus as --data DATA")
+    return found
+
+
+def index_of(record: Record, most: int) -> IndexConfig:
+    """The settings of a record's index; an ``ef`` under ``most`` is raised to it."""
+    config: IndexConfig = known(IndexConfig, record.config["index"])
+    return replace(config, ef=max(config.ef, most))
+
+
+def origin(encoder: Encoder, precision: str, fingerprint: str) -> str:
+    """A short hash of all that a corpus's vectors depend on: encoder, number format, and fingerprint of the data."""
+    return _hash(_facts(encoder, precision, fingerprint))
+
+
+def known_queries(run: RunDirectory) -> Queries:
+    """The known queries of a run's corpus, as :class:`Corpus` has them; none where the run has no index yet."""
+    kept = Cache(run.path / FOLDER)
+    names = sorted(place.name for place in (run.path / FOLDER).glob("index-*"))
+    return next((_queries(found) for name in names if (found := kept.find(name))), {})
+
+
+def _facts(encoder: Encoder, precision: str, fingerprint: str) -> list[Any]:
+    passage = encoder.config.passage
+    return [
+        REVISION,
+        weights_digest(encoder),
+        encoder.recipe,
+        precision,
+        fingerprint,
+        passage.prefix,
+        passage.tokens,
+    ]
+
+
+def _hash(facts: Any) -> str:
+    return hashlib.sha256(canonical(facts).encode()).hexdigest()[:24]
+
+
+def known(kind: type[Any], recorded: Mapping[str, Any]) -> Any:
     """The settings of a record as ``kind`` has them; those that it does not know have no use here."""
     names = {f.name for f in fields(kind)}
     return kind(**{key: value for key, value in recorded.items() if key in names})
-
-
-def _index(record: Record, most: int) -> IndexConfig:
-    config: IndexConfig = _known(IndexConfig, record.config["index"])
-    return replace(config, ef=max(config.ef, most))
 
 
 def _make(folder: Path, data: DataSet, config: IndexConfig, embedder: Embedder, display: Display) -> dict[str, Any]:
@@ -152,10 +179,13 @@ def _make(folder: Path, data: DataSet, config: IndexConfig, embedder: Embedder, 
     return {"data": data.name, "passages": count, "engine": config.engine}
 
 
-def _read(entry: Entry, config: IndexConfig) -> tuple[Sequence[str], Sequence[str], Floats, Index, dict[str, Any]]:
+def _read(entry: Entry, config: IndexConfig) -> tuple[Sequence[str], Sequence[str], Floats, Index, Queries]:
     passages = parquet.read_table(entry.path / "passages.parquet")
-    known = parquet.read_table(entry.path / "queries.parquet").to_pydict()
     vectors = entry.array("vectors")
     index = load_index(entry.path / "graph", vectors, config)
-    queries = {text: (name, ids) for name, text, ids in zip(known["id"], known["text"], known["relevant"], strict=True)}
-    return passages["id"].to_pylist(), passages["text"].to_pylist(), vectors, index, queries
+    return passages["id"].to_pylist(), passages["text"].to_pylist(), vectors, index, _queries(entry)
+
+
+def _queries(entry: Entry) -> Queries:
+    found = parquet.read_table(entry.path / "queries.parquet").to_pydict()
+    return {text: (name, ids) for name, text, ids in zip(found["id"], found["text"], found["relevant"], strict=True)}
