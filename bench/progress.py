@@ -81,14 +81,15 @@ def _time(seconds: float) -> str:
 class Display:
     """Progress of one run on standard error, so that results can be piped; ``title`` begins every label.
 
-    A ``suite`` adds a line with the progress of all runs. Use it as ``with Display() as display:``, which restores the
-    terminal in any case. A dev evaluation can be shown during training: both are rows of one display, because a
-    terminal can have only one.
+    A ``suite`` adds a line with the progress of all runs; ``quiet`` shows nothing. Use it as ``with Display() as
+    display:``, which restores the terminal in any case. A dev evaluation can be shown during training: both are rows of
+    one display, because a terminal can have only one.
     """
 
-    def __init__(self, title: str = "", suite: Suite | None = None) -> None:
+    def __init__(self, title: str = "", suite: Suite | None = None, quiet: bool = False) -> None:
         self.title = title
         self.suite = suite
+        self.quiet = quiet
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -98,7 +99,7 @@ class Display:
             console=Console(stderr=True),
             transient=True,
             redirect_stdout=False,
-            disable=not sys.stderr.isatty(),
+            disable=quiet or not sys.stderr.isatty(),
         )
         self._training: TaskID | None = None
         self._said = monotonic()
@@ -138,6 +139,6 @@ class Display:
 
     def _line(self, text: str) -> None:
         """Print a line where there are no bars, if the last line is some time ago."""
-        if self._bars.disable and monotonic() - self._said >= QUIET_S:
+        if self._bars.disable and not self.quiet and monotonic() - self._said >= QUIET_S:
             self._said = monotonic()
             print(text, file=sys.stderr, flush=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from collections import deque
@@ -22,9 +23,19 @@ if TYPE_CHECKING:
 
 
 def run_all(overrides: Sequence[str], force: bool = False) -> bool:
-    """Carry out all runs of the overrides, show them and what they recommend; returns whether all succeeded."""
+    """Carry out all runs of the overrides, show them and what they recommend; returns whether all succeeded.
+
+    With ``devices=N`` they are carried out by so many processes, unless this is one of them.
+    """
+    from bench.train.processes import asked_for, join, leave
+
+    overrides, devices = _with_devices(overrides, asked_for())
+    if devices > 1 and asked_for() == 1:
+        from bench.commands.launch import launch
+
+        return launch([*overrides, *(["--force"] if force else [])], devices) == 0
     outcomes, failed = carry_out(overrides, force)
-    if outcomes:
+    if outcomes and join().first:
         from bench.commands.next_step import next_step, recommendation
 
         records, runs_dir = [outcome.record for outcome in outcomes], outcomes[0].path.parent
@@ -35,7 +46,26 @@ def run_all(overrides: Sequence[str], force: bool = False) -> bool:
         for line in [*commands, *(outcome.path for outcome in outcomes)]:
             print(line)
         print(next_step(overrides, records, runs_dir), file=sys.stderr)
+    leave()
     return failed == 0
+
+
+def _with_devices(overrides: Sequence[str], started: int) -> tuple[Sequence[str], int]:
+    """The overrides with the number of processes that train, and this number; ``started`` were started already.
+
+    Raises :class:`UserError` for several numbers, and for another one than were started.
+    """
+    from bench.config.overrides import expand, resolve
+
+    if started > 1 and not any(word.startswith("devices=") for word in overrides):
+        overrides = [*overrides, f"devices={started}"]
+    wanted = {resolve(words).devices for words in expand(overrides)}
+    if len(wanted) > 1:
+        raise UserError(f"devices={','.join(map(str, sorted(wanted)))} is a sweep; give one number of processes")
+    devices = wanted.pop()
+    if started > 1 and devices != started:
+        raise UserError(f"devices={devices}, but {started} processes were started; leave devices out")
+    return overrides, devices
 
 
 def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outcome], int]:
@@ -49,10 +79,14 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
     from bench.progress import Display, Suite
     from bench.record.store import RunLocked
     from bench.run.lifecycle import run
+    from bench.train.processes import join
 
     single = list(expand(overrides))
     suite = Suite(len(single)) if len(single) > 1 else None
     configs = [resolve(words) for words in single]  # all are checked before any is run
+    world = join()
+    if not world.first:
+        logging.disable()
     load_once = lru_cache(maxsize=1)(load)
     outcomes: dict[int, Outcome] = {}
     failed, held, places = 0, set[int](), deque(range(len(single)))
@@ -60,26 +94,28 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
         place = places.popleft()
         words, config, wait = single[place], configs[place], suite is None or place in held
         label = f"{config.strategy.name} seed {config.seed}"
-        display, began = Display(f"{label}: " if suite else "", suite), monotonic()
+        display, began = Display(f"{label}: " if suite else "", suite, quiet=not world.first), monotonic()
         try:
-            outcome = run(config, command_line(words), force=force, display=display, load=load_once, wait=wait)
+            outcome = run(
+                config, command_line(words), force=force, display=display, load=load_once, wait=wait, world=world
+            )
         except RunLocked:
             held.add(place)
             places.append(place)
             continue
         except Exception as error:
-            if suite is None:
+            if suite is None or world.size > 1:  # the others wait for this process
                 raise
             failed += 1
             _tell(words, error)
             suite.finished(label, "", None, monotonic() - began)
             continue
         outcomes[place] = outcome
-        if suite:
+        if suite and world.first:
             metric = outcome.record.evaluation_schema.headline
             took = None if outcome.skipped else monotonic() - began
             suite.finished(label, metric, outcome.record.metrics.get(metric), took)
-        if outcome.skipped:
+        if outcome.skipped and world.first:
             lost = config.keep != "none" and not (outcome.path / "model").is_dir()
             what = " without its weights" if lost else ""
             print(f"{outcome.record.run_id} is finished already{what}; --force runs it again", file=sys.stderr)

@@ -30,7 +30,7 @@ class RunConfig:
     """The configuration of one run: a strategy, and one part for each package that uses it.
 
     ``keep`` says which runs leave their weights behind: ``best`` every run but those that a study only tries or
-    compares, ``all`` each, ``none`` no run.
+    compares, ``all`` each, ``none`` no run. ``devices`` is the number of processes, one a device, that train together.
     Raises :class:`UserError` where two settings contradict each other.
     """
 
@@ -44,6 +44,7 @@ class RunConfig:
     eval: EvalConfig = field(default_factory=EvalConfig)
     seed: int = 0
     device: Name = "auto"
+    devices: int = 1
     runs_dir: str = "runs"
     track: Name = "auto"
     keep: Name = "best"
@@ -52,6 +53,7 @@ class RunConfig:
         choice("track", self.track, MODES)
         choice("keep", self.keep, KEEP)
         at_least("seed", self.seed, 0)
+        at_least("devices", self.devices, 1)
         if self.seed >= 2**63:
             raise UserError(f"seed={self.seed} must be below 2**63")
         self._check_numbers()

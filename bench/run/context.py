@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.cache import Cache
 from bench.config.run import RunConfig
 from bench.progress import Display
 from bench.record.store import RunDirectory
 from bench.track.base import Tracker
+from bench.train.world import World
 
 
 class Pruned(Exception):
@@ -35,7 +36,10 @@ STANDALONE = RunContext()
 
 @dataclass(frozen=True)
 class ActiveRun:
-    """What every step of a run may use: its configuration, its directory, the shared cache, tracker and display."""
+    """What every step of a run may use: its configuration, its directory, the shared cache, tracker and display.
+
+    ``world`` are the processes that train the run together.
+    """
 
     config: RunConfig
     directory: RunDirectory
@@ -43,6 +47,7 @@ class ActiveRun:
     display: Display
     cache: Cache
     context: RunContext = STANDALONE
+    world: World = field(default_factory=World)
 
     @property
     def keeps_weights(self) -> bool:

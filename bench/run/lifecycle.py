@@ -15,7 +15,7 @@ from bench.data import DataConfig, DataSet
 from bench.data import load as load_data
 from bench.data.tasks import with_tasks
 from bench.errors import UserError, nearest
-from bench.evaluate import evaluation_kind
+from bench.evaluate import Evaluation, evaluation_kind
 from bench.model.described import describe_hub
 from bench.model.precision import resolve_device
 from bench.negatives import check as check_negatives
@@ -25,7 +25,10 @@ from bench.record.record import Record, now
 from bench.record.store import RunDirectory
 from bench.run.context import STANDALONE, ActiveRun, Pruned, RunContext
 from bench.run.pipeline import carry_out, evaluation_of, prepare, start
+from bench.run.stages import train
 from bench.track import make_tracker
+from bench.track.base import NullTracker
+from bench.train.world import World
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,17 @@ def run(
     load: Callable[[DataConfig], DataSet] = load_data,
     context: RunContext = STANDALONE,
     wait: bool = True,
+    world: World | None = None,
 ) -> Outcome:
     """Carry out one run, resume an interrupted one, or skip a finished one.
 
     ``command`` is kept in the record as what repeats it; ``force`` runs a finished one again; ``load`` may
-    keep the data for the next run. A run that another process is at is waited for, and then skipped, resumed or
+    keep the data for the next run. ``world`` are the processes that train it together: the first one evaluates and
+    writes, the others only train. A run that another process is at is waited for, and then skipped, resumed or
     started; without ``wait`` it is a :class:`RunLocked`. Raises :class:`UserError` for all that the person can mend;
     once the encoder is loaded, the record then says ``failed``, and why.
     """
-    device = resolve_device(config.device)
+    device, world = resolve_device(config.device), world or World()
     with display or Display() as shown:
         with shown.task("data"):
             data = measured_on(load(config.data), config.eval.data, load)
@@ -62,18 +67,22 @@ def run(
         split = _final_split(data, config.eval.split)
         evaluation = evaluation_of(config, data, split, device)
         check_training(config, data)
+        if not world.first:
+            return _follow(config, data, evaluation, device, shown, world)
         with RunDirectory.open(config.root, config.run_id(data.fingerprint), wait) as directory:
             if directory.finished and not force:
+                world.broadcast(True)
                 directory.drop_checkpoints()  # a kill may have come between the record and this
                 return Outcome(directory.read_record(), directory.path, skipped=True)
             tracker = make_tracker(config.track, config.root)
-            active = ActiveRun(config, directory, tracker, shown, Cache(cache_dir()), context)
+            active = ActiveRun(config, directory, tracker, shown, Cache(cache_dir()), context, world)
             begun = start(config, command, data, split, evaluation)
             reset_peak_memory(str(device))
             with _explain_memory(config, device):
                 prepared = prepare(active, data, device)  # an encoder that is not there leaves everything as it is
             if force:
                 directory.clear()
+            world.broadcast(False)
             ok = False
             try:
                 _announce(active, begun, data)
@@ -89,7 +98,22 @@ def run(
                 raise
             finally:
                 tracker.finish(ok)
+            world.broadcast(None)
     return Outcome(record, directory.path)
+
+
+def _follow(
+    config: RunConfig, data: DataSet, evaluation: Evaluation, device: torch.device, display: Display, world: World
+) -> Outcome:
+    """Train a run as a rank that is not the first, and wait until the first one has written the record."""
+    directory = RunDirectory(config.root, config.run_id(data.fingerprint))
+    skipped = world.broadcast(False)
+    if not skipped:
+        run = ActiveRun(config, directory, NullTracker(), display, Cache(cache_dir()), world=world)
+        with _explain_memory(config, device):
+            train(run, prepare(run, data, device), evaluation)
+        world.broadcast(None)
+    return Outcome(directory.read_record(), directory.path, skipped)
 
 
 def measured_on(data: DataSet, names: str | None, load: Callable[[DataConfig], DataSet]) -> DataSet:

@@ -159,7 +159,7 @@ class _Stage:
             learner,
             Objective(self.strategy, examples, sampler, guide),
             self._settings(len(examples)),
-            Conditions(config.seed, prepared.precision, place),
+            Conditions(config.seed, prepared.precision, place, self.run.world),
             self._hooks(),
             self._plan(cost) if config.budget.declared else None,
         )

@@ -1,0 +1,88 @@
+"""``bench run devices=N``: one process a device. When one of them ends early, the others are ended too."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from time import sleep
+from typing import IO
+
+from bench.errors import UserError
+
+POLL_S = 0.2
+GRACE_S = 10.0  # for the others to end before they are killed
+
+
+def launch(words: Sequence[str], devices: int) -> int:
+    """Run ``bench run WORDS`` in ``devices`` processes that train together; the exit status of the first that fails.
+
+    The first process writes and speaks; what another one says on standard error is shown where it is the one that
+    fails. Raises :class:`UserError` when a process was killed.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "WORLD_SIZE": str(devices),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores // devices))),
+    }
+    with ExitStack() as files:
+        said = [files.enter_context(tempfile.TemporaryFile()) for _ in range(devices)]
+        return _watched(words, shared, said)
+
+
+def _watched(words: Sequence[str], shared: Mapping[str, str], said: Sequence[IO[bytes]]) -> int:
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-m", "bench", "run", *words],
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=None if rank == 0 else subprocess.DEVNULL,
+            stderr=None if rank == 0 else said[rank],
+        )
+        for rank in range(len(said))
+    ]
+    try:
+        return _watch(ranks, said)
+    finally:
+        _end(ranks)
+
+
+def _watch(ranks: Sequence[subprocess.Popen[bytes]], said: Sequence[IO[bytes]]) -> int:
+    while True:
+        states = [rank.poll() for rank in ranks]
+        failed = next((rank for rank, state in enumerate(states) if state), None)
+        if failed is None:
+            if all(state == 0 for state in states):
+                return 0
+            sleep(POLL_S)
+            continue
+        state = states[failed]
+        assert state is not None
+        if state < 0:
+            raise UserError(f"process {failed} of {len(ranks)} was killed (signal {-state}); the same command goes on")
+        if failed:
+            said[failed].seek(0)
+            sys.stderr.write(said[failed].read().decode(errors="replace"))
+        return state
+
+
+def _end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:
+    for rank in ranks:
+        if rank.poll() is None:
+            rank.terminate()
+    for rank in ranks:
+        try:
+            rank.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            rank.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        return int(place.getsockname()[1])
