@@ -65,18 +65,8 @@ class Corpus:
         has changed, and when it has no corpus.
         """
         record = run.read_record()
-
-        def data() -> DataSet:
-            found = measured_on(
-                load(_known(DataConfig, record.config["data"])), record.config["eval"].get("data"), load
-            )
-            if found.fingerprint != record.data["fingerprint"]:
-                raise UserError(
-                    f"{found.name} has changed since {run.run_id} was trained; give its corpus as --data DATA"
-                )
-            return found
-
-        return cls.of(run.path / FOLDER, data, record.data["fingerprint"], _index(record, most), embedder, display)
+        fingerprint, config = record.data["fingerprint"], _index(record, most)
+        return cls.of(run.path / FOLDER, lambda: data_of(record), fingerprint, config, embedder, display)
 
     @classmethod
     def of(
@@ -115,6 +105,14 @@ class Corpus:
     def by_id(self) -> Mapping[str, int]:
         """The place of each passage by its id."""
         return {name: place for place, name in enumerate(self.ids)}
+
+
+def data_of(record: Record) -> DataSet:
+    """The data that a run was measured on. Raises :class:`UserError` when it is not there any more or has changed."""
+    found = measured_on(load(_known(DataConfig, record.config["data"])), record.config["eval"].get("data"), load)
+    if found.fingerprint != record.data["fingerprint"]:
+        raise UserError(f"{found.name} has changed since {record.run_id} was trained; give its corpus as --data DATA")
+    return found
 
 
 def _known(kind: type[Any], recorded: Mapping[str, Any]) -> Any:
