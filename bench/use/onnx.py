@@ -166,15 +166,13 @@ def _is_of_head(node: Any) -> bool:
 @contextlib.contextmanager
 def _plain_attention(encoder: Encoder) -> Iterator[None]:
     """Attention as matrix products and a softmax, which every version of ONNX has."""
-    transformer, packs = encoder.transformer, encoder.packs
+    transformer = encoder.transformer
     before = transformer.config._attn_implementation
     transformer.set_attn_implementation("eager")
-    encoder.packs = False
     try:
         yield
     finally:
         transformer.set_attn_implementation(before)
-        encoder.packs = packs
 
 
 @contextlib.contextmanager
