@@ -49,7 +49,9 @@ def embed(
     role: Annotated[Role, typer.Option("--as", help="Read the texts as queries or as passages.")] = Role.passage,
     device: Device = "auto",
     precision: Precision = "fp32",
-    onnx: Annotated[Path | None, typer.Option(metavar="DIR", help="An export to ONNX instead of RUN.")] = None,
+    onnx: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="An export to ONNX instead of RUN; it runs on the CPU.")
+    ] = None,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Embed texts: one unit vector each, in order."""

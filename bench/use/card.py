@@ -132,7 +132,10 @@ def _reading(encoder: Encoder) -> str:
         (role, _code(reading.prefix) if reading.prefix else "none", f"{reading.tokens:,}")
         for role, reading in (("query", encoder.config.query), ("passage", encoder.config.passage))
     ]
-    return f"{_table(('text', 'prefix', 'most tokens'), rows)}\n\nPooling: `{encoder.pooling}`."
+    about = encoder.transformer.config.get_text_config()
+    layers = getattr(about, "num_hidden_layers", None)
+    model = _code(about.model_type) + (f" of {layers} layers" if layers else "")
+    return f"{_table(('text', 'prefix', 'most tokens'), rows)}\n\nModel: {model}. Pooling: {_code(encoder.pooling)}."
 
 
 def _trained(record: Record) -> str:
@@ -143,10 +146,8 @@ def _trained(record: Record) -> str:
         if kind in ("train_pairs", "passages") and count
     )
     hub, base = _hub(str(record.encoder["name"])), _code(str(record.encoder["name"]))
-    layers = record.encoder.get("layers")
     rows = [
         ("base model", base + (f" (`{hub}`)" if hub and hub != record.encoder["name"] else "")),
-        *([("layers kept", ", ".join(map(str, layers)))] if layers else []),
         ("data", f"{data['name']}{f': {counts}' if counts else ''}"),
         ("fingerprint of the data", _code(data["fingerprint"])),
         ("strategy", _code(record.strategy)),
@@ -154,7 +155,7 @@ def _trained(record: Record) -> str:
         ("training", _settings({key: train[key] for key in _TRAINING if key in train})),
         ("steps", _steps(record)),
         *([("budget", budget)] if (budget := _settings(record.config.get("budget", {}))) else []),
-        ("post-processing", _code(record.encoder.get("post", "none"))),
+        ("post-processing", _post(record.encoder)),
         ("seed", str(record.seed)),
     ]
     return f"## Training\n\n{_table(('', ''), rows)}"
@@ -164,6 +165,12 @@ def _steps(record: Record) -> str:
     steps, kept = record.selection.get("steps"), record.selection.get("step")
     told = "not recorded" if steps is None else f"{steps:,}"
     return told if kept in (None, steps) else f"{told}; the weights are those after step {kept:,}"
+
+
+def _post(encoder: Mapping[str, Any]) -> str:
+    post = str(encoder.get("post", "none"))
+    of_task = post != "none" and encoder.get("post_on") == "task"
+    return _code(post) + (" for the metrics of each task alone; it is not in this encoder" if of_task else "")
 
 
 def _measured(training: Training) -> str:

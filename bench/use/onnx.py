@@ -147,6 +147,7 @@ def quantise(directory: Path) -> None:
     del model.graph.value_info[:]  # shapes that quantisation would have to keep true
     head = [node.name for node in model.graph.node if _is_of_head(node)]
     with _silence():
+        (directory / f"{MODEL}.data").unlink(missing_ok=True)  # it is in memory
         quantize_dynamic(
             model,
             place,
