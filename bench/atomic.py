@@ -50,15 +50,16 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def atomic_directory(path: Path) -> Iterator[Path]:
+def atomic_directory(path: Path, otherwise: str = "") -> Iterator[Path]:
     """A directory to be filled that becomes ``path`` when the block ends well.
 
     Raises :class:`UserError` when there is a file, or a directory with anything in it, and when the disk refuses.
+    ``otherwise`` ends the message about such a directory, with what else may be done.
     """
     if path.exists() and not path.is_dir():
         raise UserError(f"{path} is a file; give another --out")
     if path.exists() and any(path.iterdir()):
-        raise UserError(f"{path} is not empty; give another --out, or use the data set there: data={path}")
+        raise UserError(f"{path} is not empty; give another --out{otherwise}")
     part = path.resolve().with_name(f".{path.resolve().name}.{uuid4().hex[:8]}.part")
     with explain_write_errors(path):
         part.mkdir(parents=True)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.commands import completion, embed, generate, index, search
+from bench.commands import completion, embed, export, generate, index, search
 from bench.commands.ending import reporting_errors
 from bench.commands.groups import RunsDir, data_app, new_app, records_app, settings
 
@@ -26,6 +26,7 @@ app.add_typer(records_app, name="records")
 app.add_typer(embed.app)
 app.add_typer(search.app)
 app.add_typer(index.app)
+app.add_typer(export.app)
 app.add_typer(generate.app)
 
 

@@ -17,18 +17,13 @@ from bench.errors import UserError
 
 if TYPE_CHECKING:
     from bench.data.dataset import Floats
-    from bench.use.embedder import Embedder
+    from bench.use.embedder import Embedder, TextEmbedder
+    from bench.use.onnx_embedder import OnnxEmbedder
 
 app = typer.Typer()
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN",
-        help="A run's id or directory, study:NAME (its best run), an encoder's directory, a preset, or a hub id.",
-        autocompletion=completion.runs,
-    ),
-]
+NAMED = "A run's id or directory, study:NAME (its best run), an encoder's directory, a preset, or a hub id."
+Model = Annotated[str, typer.Argument(metavar="RUN", help=NAMED, autocompletion=completion.runs)]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help="fp32, bf16, fp16 or auto; a shorter format is faster and less exact.")]
 SUFFIXES = (".npy", ".parquet", ".jsonl")
@@ -43,7 +38,10 @@ class Role(StrEnum):
 
 @app.command(epilog="Example: bench embed in_batch-docs-s1-8c84c7be --texts texts.txt --out vectors.npy --as passage")
 def embed(
-    model: Model,
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", help=f"{NAMED} Or give --onnx.", autocompletion=completion.runs),
+    ] = None,
     texts: Annotated[Path, typer.Option(metavar="FILE", help="Texts, one a line; - is standard input.")] = Path("-"),
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help=f"{', '.join(SUFFIXES)}; without it, JSON lines are printed.")
@@ -51,6 +49,9 @@ def embed(
     role: Annotated[Role, typer.Option("--as", help="Read the texts as queries or as passages.")] = Role.passage,
     device: Device = "auto",
     precision: Precision = "fp32",
+    onnx: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="An export to ONNX instead of RUN; it runs on the CPU.")
+    ] = None,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Embed texts: one unit vector each, in order."""
@@ -58,8 +59,11 @@ def embed(
 
     if out is not None and out.suffix not in SUFFIXES:
         raise UserError(f"--out {out}: the name must end in {', '.join(SUFFIXES)}")
+    if (model is None) == (onnx is None):
+        raise UserError("give either RUN or --onnx DIR")
     lines = read_lines(texts, "--texts")
-    vectors = _embedded(load(model, device, precision, runs_dir), lines, role)
+    embedder = load_onnx(onnx) if onnx is not None else load(str(model), device, precision, runs_dir)
+    vectors = _embedded(embedder, lines, role)
     if out is None:
         for line in _as_json(lines, vectors):
             print(line)
@@ -105,7 +109,14 @@ def load(model: str, device: str, precision: str, runs_dir: Path) -> Embedder:
     return Embedder.load(settings_of(model, runs_dir), device, precision)
 
 
-def _embedded(embedder: Embedder, texts: Sequence[str], role: Role) -> Floats:
+def load_onnx(directory: Path) -> OnnxEmbedder:
+    """The export in ``directory``, ready to embed."""
+    from bench.use.onnx_embedder import OnnxEmbedder
+
+    return OnnxEmbedder.load(directory)
+
+
+def _embedded(embedder: TextEmbedder, texts: Sequence[str], role: Role) -> Floats:
     from bench.progress import Display
 
     with Display() as display, display.task("embedding", len(texts)) as advance:

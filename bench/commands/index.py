@@ -53,7 +53,7 @@ def index(
     with MilvusStore.open(to, collection, create=True) as store, Display() as display:
         embedder = embed.load(model, device, PRECISION, runs_dir)
         corpus = Corpus.of_run(run, embedder, display, most=1)
-        data = data_of(run) if check and record.evaluation == RETRIEVAL.name else None
+        data = data_of(record) if check and record.evaluation == RETRIEVAL.name else None
         config = index_of(record, int(record.config["eval"]["retrieve"]))
         written = store.write(corpus, source_of(record, embedder.encoder), config, display)
         cut = f", {written.cut:,} texts cut to what Milvus takes" if written.cut else ""

@@ -45,7 +45,7 @@ def get(name: str, out: Path, source: Path | None = None, task: Task = unwatched
     if name not in SOURCES:
         raise UserError(f"no data set {name!r} can be got{nearest(name, SOURCES)}")
     public = SOURCES[name]
-    with atomic_directory(out) as part:
+    with atomic_directory(out, f", or use the data set there: data={out}") as part:
         if source is not None:
             files, missing = _files(name, public, source)
         else:

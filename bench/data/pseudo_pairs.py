@@ -109,7 +109,12 @@ def make(
     if not 0 < threshold <= 1:
         raise UserError(f"--threshold {threshold:g} is no similarity: it must be above 0 and at most 1")
     made, known = Made(), set[bytes]()
-    with atomic_directory(out) as part, ExitStack() as opened, task("documents", None) as advance:
+    otherwise = f", or use the data set there: data={out}"
+    with (
+        atomic_directory(out, otherwise) as part,
+        ExitStack() as opened,
+        task("documents", None) as advance,
+    ):
         with explain_write_errors(out):
             written = {n: opened.enter_context((part / f"{n}.tsv").open("wb")) for n in (*SPLITS, "corpus")}
         for document in _read(files, by_line, made):

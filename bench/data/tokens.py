@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -60,6 +60,19 @@ class Tokens:
     def take(self, rows: Ids) -> TokenIds:
         """The tokens of the given texts, end to end."""
         return self.ids[Ragged(self.offsets, np.arange(len(self.ids))).take(rows).values]
+
+    def batches(self, rows: Ids, most: int) -> Iterator[Ids]:
+        """Places in ``rows`` in batches of at most ``most`` tokens when padded; a longer text is a batch of its own.
+
+        The longest texts come first: too little memory shows at once.
+        """
+        lengths = self.lengths[rows]
+        order = np.argsort(-lengths, kind="stable")
+        begin = 0
+        while begin < len(order):
+            count = max(1, most // int(lengths[order[begin]]))
+            yield order[begin : begin + count]
+            begin += count
 
     def distinct(self, rows: Ids) -> tuple[Ids, Ids]:
         """Those of ``rows`` whose tokens no earlier one has, in order; [len(rows)] which of them each row equals."""

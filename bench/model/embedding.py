@@ -41,22 +41,16 @@ def encode(
     """
     rows = np.arange(len(tokens.lengths)) if rows is None else rows
     rows, place = tokens.distinct(rows)
-    lengths = tokens.lengths[rows]
     times = np.bincount(place, minlength=len(rows))
-    order = np.argsort(-lengths, kind="stable")  # longest first: too little memory shows at once
     vectors = np.empty((len(rows), encoder.dim), dtype=np.float32)
     budget = TOKENS_AT_ONCE.get(encoder.device.type, TOKENS_AT_ONCE["cuda"])
     training = encoder.training
     encoder.eval()
     try:
         with autocast(precision, encoder.device):
-            begin = 0
-            while begin < len(order):
-                count = max(1, budget // int(lengths[order[begin]]))
-                chunk = order[begin : begin + count]
+            for chunk in tokens.batches(rows, budget):
                 encoded = encoder(pack([(tokens, rows[chunk])]))
                 vectors[chunk] = (encoded.raw if raw else encoded.unit).cpu().numpy()
-                begin += len(chunk)
                 if progress is not None:
                     progress(int(times[chunk].sum()))
     finally:

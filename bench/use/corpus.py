@@ -69,7 +69,11 @@ class Corpus:
         """
         record = run.read_record()
         fingerprint, config = record.data["fingerprint"], index_of(record, most)
-        return cls.of(run.path / FOLDER, lambda: data_of(run), fingerprint, config, embedder, display)
+
+        def data() -> DataSet:
+            return data_of(record, "; give its corpus as --data DATA")
+
+        return cls.of(run.path / FOLDER, data, fingerprint, config, embedder, display)
 
     @classmethod
     def of(
@@ -105,12 +109,14 @@ class Corpus:
         return {name: place for place, name in enumerate(self.ids)}
 
 
-def data_of(run: RunDirectory) -> DataSet:
-    """The data that a run was trained on. Raises :class:`UserError` when it is not there, or not the same any more."""
-    record = run.read_record()
+def data_of(record: Record, otherwise: str = "") -> DataSet:
+    """The data that a run was measured on.
+
+    Raises :class:`UserError` when it is not there any more and when it has changed; ``otherwise`` ends that message.
+    """
     found = measured_on(load(known(DataConfig, record.config["data"])), record.config["eval"].get("data"), load)
     if found.fingerprint != record.data["fingerprint"]:
-        raise UserError(f"{found.name} has changed since {run.run_id} was trained; give its corpus as --data DATA")
+        raise UserError(f"{found.name} has changed since {record.run_id} was trained{otherwise}")
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
@@ -15,6 +16,16 @@ from bench.model.encoder import Encoder
 from bench.model.precision import resolve_device, resolve_precision
 from bench.model.presets import build
 from bench.use.texts import refuse_empty
+
+
+class TextEmbedder(Protocol):
+    """What embeds texts, whatever computes the vectors."""
+
+    def vectors(
+        self, texts: Sequence[str], role: str | None = None, progress: Callable[[int], None] | None = None
+    ) -> Floats:
+        """[n, d] unit vectors of the texts, in their order, read as ``query`` or ``passage``."""
+        ...
 
 
 @dataclass(frozen=True)
