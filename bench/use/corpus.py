@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,7 @@ from bench.search import Index, IndexConfig, build
 from bench.search import load as load_index
 from bench.use.embedder import Embedder
 
-REVISION = 1  # of what is kept
+REVISION = 2  # of what is kept
 FOLDER = "index"  # of a run
 Load = Callable[[], DataSet]
 
@@ -42,12 +42,20 @@ class Hit:
     score: float
 
 
+class Known(NamedTuple):
+    """A query of the data set: its id, the ids of the passages that are relevant to it, and whether it is a test's."""
+
+    id: str
+    relevant: Sequence[str]
+    tested: bool
+
+
 @dataclass(frozen=True)
 class Corpus:
     """An indexed corpus and the encoder that searches it.
 
     ``ids`` and ``texts`` are those of the passages, ``vectors`` [P, d] theirs. ``queries`` are the known queries of the
-    data set: their id and the ids of the passages that are relevant to them, by text.
+    data set by text.
     """
 
     embedder: Embedder
@@ -55,7 +63,7 @@ class Corpus:
     texts: Sequence[str]
     vectors: Floats
     index: Index
-    queries: Mapping[str, tuple[str, Sequence[str]]]
+    queries: Mapping[str, Known]
 
     @classmethod
     def of_run(cls, run: RunDirectory, embedder: Embedder, display: Display, most: int) -> Corpus:
@@ -102,7 +110,11 @@ class Corpus:
 
         Raises :class:`UserError` for an empty query.
         """
-        scores, places = self.index.search(self.embedder.vectors(texts, "query"), min(k, len(self.texts)))
+        return self.nearest(self.embedder.vectors(texts, "query"), k)
+
+    def nearest(self, vectors: Floats, k: int) -> list[list[Hit]]:
+        """The same for queries whose vectors [Q, d] are there."""
+        scores, places = self.index.search(vectors, min(k, len(self.texts)))
         return [
             [
                 Hit(rank, self.ids[place], self.texts[place], float(score))
@@ -143,19 +155,22 @@ def _make(folder: Path, data: DataSet, config: IndexConfig, embedder: Embedder, 
     for split in data.splits.values():
         for row, query in enumerate(split.queries.tolist()):
             asked[query] += [data.passage_name(p) for p in split.relevant[row].tolist() if p < count]
+    tested = set(data.splits["test"].queries.tolist()) if "test" in data.splits else set()
     queries = {
         "id": [data.query_name(q) for q in asked],
         "text": [data.queries[q] for q in asked],
         "relevant": list(asked.values()),
+        "tested": [q in tested for q in asked],
     }
     parquet.write_table(pa.table(queries), folder / "queries.parquet")
     return {"data": data.name, "passages": count, "engine": config.engine}
 
 
-def _read(entry: Entry, config: IndexConfig) -> tuple[Sequence[str], Sequence[str], Floats, Index, dict[str, Any]]:
+def _read(entry: Entry, config: IndexConfig) -> tuple[Sequence[str], Sequence[str], Floats, Index, dict[str, Known]]:
     passages = parquet.read_table(entry.path / "passages.parquet")
     known = parquet.read_table(entry.path / "queries.parquet").to_pydict()
     vectors = entry.array("vectors")
     index = load_index(entry.path / "graph", vectors, config)
-    queries = {text: (name, ids) for name, text, ids in zip(known["id"], known["text"], known["relevant"], strict=True)}
+    columns = (known[name] for name in ("id", "relevant", "tested"))
+    queries = dict(zip(known["text"], map(Known, *columns), strict=True))
     return passages["id"].to_pylist(), passages["text"].to_pylist(), vectors, index, queries
