@@ -6,18 +6,14 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import uvicorn
 
 from bench.errors import UserError
 from bench.use.serving.http import application
 from bench.use.serving.service import Service
-
-if TYPE_CHECKING:
-    import grpc
 
 DRAIN_S = 30  # seconds that requests in flight have when the server ends
 
@@ -47,29 +43,39 @@ def bound(host: str, port: int) -> socket.socket:
     return made
 
 
+Ready = Callable[[Server, str], None]
+
+
 def run(service: Service, place: socket.socket, grpc_port: int | None) -> None:
-    """Serve until SIGTERM or SIGINT, then answer what is in flight.
+    """:func:`serve` until SIGTERM or SIGINT, and say where."""
+
+    def ready(server: Server, address: str) -> None:
+        for name in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(name, server.end)
+        names = " and ".join(one.name for one in service.served)
+        print(f"{address} serves {names}; Ctrl-C ends it", file=sys.stderr, flush=True)
+
+    asyncio.run(serve(service, place, grpc_port, ready))
+
+
+async def serve(service: Service, place: socket.socket, grpc_port: int | None, ready: Ready) -> None:
+    """Serve until ``server.end``, then answer what is in flight. ``ready`` gets the server and where it listens.
 
     ``place`` is a bound socket. Raises :class:`UserError` when a port is taken.
     """
-    asyncio.run(_run(service, place, grpc_port))
-
-
-async def _run(service: Service, place: socket.socket, grpc_port: int | None) -> None:
     host, port = place.getsockname()[:2]
     written = f"[{host}]" if ":" in host else host
-    other: grpc.aio.Server | None = None
-    told = f"http://{written}:{port}"
+    try:
+        place.listen(2048)
+    except OSError as error:
+        raise _taken(host, port, error) from error
+    told, other = f"http://{written}:{port}", None
     if grpc_port is not None:
         from bench.use.serving import rpc
 
         other, grpc_port = rpc.server(service, f"{written}:{grpc_port}")
         await other.start()
         told += f" and gRPC at {written}:{grpc_port}"
-    try:
-        place.listen(2048)
-    except OSError as error:
-        raise _taken(host, port, error) from error
     config = uvicorn.Config(
         application(service),
         log_level="warning",
@@ -79,12 +85,8 @@ async def _run(service: Service, place: socket.socket, grpc_port: int | None) ->
         timeout_graceful_shutdown=DRAIN_S,
     )
     server = Server(config)
-    for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, server.end)
     working = [asyncio.create_task(batcher.run()) for batcher in service.batchers]
-    print(
-        f"{told} serves {' and '.join(one.name for one in service.served)}; Ctrl-C ends it", file=sys.stderr, flush=True
-    )
+    ready(server, told)
     await server.serve(sockets=[place])
     if other is not None:
         await other.stop(0 if server.force_exit else DRAIN_S)
