@@ -182,14 +182,15 @@ def test_figures_are_read_by_prometheus(server: Running) -> None:
 
 def test_every_route_is_described(server: Running) -> None:
     from bench.use.serving import openapi
+    from bench.use.serving.batcher import Limits
     from bench.use.serving.http import application
+    from bench.use.serving.metrics import Metrics
+    from bench.use.serving.service import Service
 
     told = httpx.get(f"{server.url}/openapi.json").json()
     assert told == openapi.document(told["info"]["version"])
-    service: Any = None
-    made = {
-        (route.path, method.lower()) for route in application(service).routes for method in route.methods - {"HEAD"}
-    }
+    routes: Any = application(Service([], [], Metrics(), Limits(), None)).routes
+    made = {(route.path, method.lower()) for route in routes for method in route.methods - {"HEAD"}}
     assert made == {(path, method) for path, methods in told["paths"].items() for method in methods}
     page = httpx.get(f"{server.url}/docs").text
     assert "POST /v1/embeddings" in page and not re.search(r"(src|href)=.?https?:", page)

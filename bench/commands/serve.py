@@ -62,9 +62,10 @@ def serve(
     from bench.use.serving.service import Service
 
     place = server.bound(host, port)
-    served = [_served(name, data, device, precision, runs_dir) for name in (model, other) if name is not None]
-    if len({one.name for one in served}) < len(served):
-        raise UserError(f"both runs are {served[0].name}")
+    models = {_name(one, runs_dir): one for one in (model, other) if one is not None}
+    if other is not None and len(models) == 1:
+        raise UserError(f"both runs are {next(iter(models))}")
+    served = [_served(name, one, data, device, precision, runs_dir) for name, one in models.items()]
     limits, metrics = Limits(max_concurrent_requests, max_client_batch_size, batch_tokens=max_batch_tokens), Metrics()
     if host not in LOCAL and api_key is None:
         print(f"whoever reaches {host} may ask; --api-key KEY asks for a key", file=sys.stderr)
@@ -83,7 +84,16 @@ def _require(rpc: bool) -> None:
         )
 
 
-def _served(model: str, data: str | None, device: str, precision: str, runs_dir: Path) -> Served:
+def _name(model: str, runs_dir: Path) -> str:
+    """The name under which ``model`` is served: the run's id, or its own without the directories above it."""
+    from bench.setting import place_named
+    from bench.use.weights import run_of
+
+    run = run_of(model, runs_dir)
+    return place_named(model).name if run is None else run.run_id
+
+
+def _served(name: str, model: str, data: str | None, device: str, precision: str, runs_dir: Path) -> Served:
     """The encoder that ``model`` names and its corpus, if there is one: without it, vectors alone are served."""
     from bench.commands.search import load
     from bench.setting import place_named
@@ -93,7 +103,6 @@ def _served(model: str, data: str | None, device: str, precision: str, runs_dir:
 
     run = run_of(model, runs_dir)
     record = None if run is None else run.read_record()
-    name = place_named(model).name if run is None else run.run_id
     corpus = None
     try:
         corpus = load(model, MOST_HITS, data, device, precision, runs_dir)
