@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from bench.use.embedder import Embedder  # noqa: E402
 from bench.use.weights import settings_of  # noqa: E402
 
 TEXTS = ["kaban lodor", "a long one: " + "mihux nufel " * 9, "kaban lodor", "pegim"]
-HAS_GRPC = all(map(__import__("importlib.util").util.find_spec, ("grpc", "grpc_tools")))
+HAS_GRPC = all(map(find_spec, ("grpc", "grpc_tools")))
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,16 @@ def test_the_client_of_openai_gets_vectors_in_both_formats(server: Running, embe
         client.embeddings.create(input=[[1, 2]], model="any")
 
 
+def test_many_clients_at_once_get_their_own_vectors(server: Running, embedder: Embedder) -> None:
+    asked = [[f"kaban {n}", "lodor " * (n % 7 + 1)] for n in range(48)]
+    roles = [("query", "passage", None)[n % 3] for n in range(48)]
+    bodies = [{"inputs": texts, "prompt_name": role} for texts, role in zip(asked, roles, strict=True)]
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda body: post(server, "/embed", body).json(), bodies))
+    for texts, role, rows in zip(asked, roles, found, strict=True):
+        np.testing.assert_allclose(rows, embedder.vectors(texts, role), atol=1e-5)
+
+
 def test_curl_gets_vectors(server: Running, embedder: Embedder) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
@@ -116,7 +128,7 @@ def test_search_finds_what_the_command_finds(
         capsys.readouterr()
         asked = ["--queries", "-", "-k", "4", "--runs-dir", str(runs), "--device", "cpu"]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("sys.stdin", type("Stdin", (), {"buffer": __import__("io").BytesIO(query.encode())}))
+            patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(query.encode())))
             assert bench("search", name, *asked) == 0
         expected = json.loads(capsys.readouterr().out)
         by_address = httpx.get(f"{server.url}/search", params={"query": query, "k": 4, "run": name}).json()
@@ -291,7 +303,7 @@ def wait_for(server: Any, line: str, value: float) -> None:
         pass
 
 
-def test_too_many_requests_are_answered_429(toy: tuple[Path, list[str]]) -> None:
+def test_too_many_requests_are_answered_429() -> None:
     with gated(requests=2) as server, ThreadPoolExecutor(12) as pool:
         held = [pool.submit(post, server, "/embed", {"inputs": f"text {n}"}) for n in range(2)]
         wait_for(server, "te_request_input_length_count", 2)
@@ -305,27 +317,19 @@ def test_too_many_requests_are_answered_429(toy: tuple[Path, list[str]]) -> None
         assert sorted(server.encoder.seen) == ["again", "text 0", "text 1"]
 
 
-def test_requests_that_wait_are_encoded_together(toy: tuple[Path, list[str]]) -> None:
+def test_requests_that_wait_are_encoded_together() -> None:
     with gated(batch_tokens=8) as server, ThreadPoolExecutor(8) as pool:
         first = pool.submit(post, server, "/embed", {"inputs": "one"})
         wait_for(server, "te_batch_next_size_count", 1)
-        others = [pool.submit(post, server, "/embed", {"inputs": ["a b", f"{n} c"]}) for n in range(4)]
+        asked = [["a b", f"{'x' * n} c"] for n in range(1, 5)]
+        others = [pool.submit(post, server, "/embed", {"inputs": texts}) for texts in asked]
         wait_for(server, "te_queue_size", 4)
         server.encoder.gate.set()
-        for n, other in enumerate(others):
-            expected = Embedded.unit(["a b", f"{n} c"])
-            np.testing.assert_allclose(other.result().json(), expected, atol=1e-6)
+        for texts, other in zip(asked, others, strict=True):
+            for text, row in zip(texts, other.result().json(), strict=True):
+                assert row == pytest.approx([x / (len(text) ** 2 + 25) ** 0.5 for x in (len(text), 3, 4)])
         assert first.result().status_code == 200
         assert server.encoder.batches == [1, 4, 4], "a batch has at most 8 tokens, 4 of each request"
-
-
-class Embedded:
-    """The vectors of the gated encoder, by their definition."""
-
-    @staticmethod
-    def unit(texts: list[str]) -> list[list[float]]:
-        rows = [[float(len(text)), 3.0, 4.0] for text in texts]
-        return [[value / sum(v * v for v in row) ** 0.5 for value in row] for row in rows]
 
 
 def test_the_texts_of_a_client_that_left_are_not_encoded() -> None:

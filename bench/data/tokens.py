@@ -85,7 +85,7 @@ def tokenize(
     reader = Reader.of(tokenizer, max_tokens, prefix)
     if cache is None:
         return reader.read(texts)
-    key = _key(texts, reader)
+    key = _key(texts, reader, _own_copy(tokenizer).to_str())
 
     def make(place: Path) -> dict[str, object]:
         logger.info("tokenising %d texts", len(texts))
@@ -116,7 +116,7 @@ def _own_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
 
 @dataclass(frozen=True)
 class Reader:
-    """How texts become tokens, kept for many calls of one thread: making one copies the whole vocabulary.
+    """How texts become tokens, kept for many calls, also of several threads: making one copies the whole vocabulary.
 
     ``unknown`` is the id of what the vocabulary lacks, ``nothing`` that of no text, ``prompt`` the number of tokens of
     the prefix.
@@ -136,11 +136,12 @@ class Reader:
         backend = _own_copy(tokenizer)
         at_least("max_tokens", max_tokens, backend.num_special_tokens_to_add(False) + 1)
         side, (unknown, nothing) = tokenizer.truncation_side, _stand_ins(tokenizer, backend)
-        return cls(backend, max_tokens, prefix, side, unknown, nothing, _prompt_length(tokenizer, backend, prefix))
+        prompt = _prompt_length(tokenizer, backend, prefix)
+        backend.enable_truncation(max_tokens, direction=side)  # once, as no thread may change what another uses
+        return cls(backend, max_tokens, prefix, side, unknown, nothing, prompt)
 
     def read(self, texts: Sequence[str]) -> Tokens:
         """The tokens of the texts."""
-        self.backend.enable_truncation(self.max_tokens, direction=self.side)
         truncated: list[bool] = []
         lengths: list[int] = []
         unknown: list[int] = []
@@ -176,11 +177,11 @@ def _prompt_length(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer, prefi
     return len(ids) - bool(ids and ids[-1] in tokenizer.all_special_ids)
 
 
-def _key(texts: Sequence[str], reader: Reader) -> str:
-    """A hash of everything that the tokens depend on."""
+def _key(texts: Sequence[str], reader: Reader, vocabulary: str) -> str:
+    """A hash of everything that the tokens depend on; ``vocabulary`` is the whole tokenizer before it cuts."""
     settings = [REVISION, reader.max_tokens, reader.side, reader.unknown, reader.nothing, len(reader.prefix)]
     told = " ".join(map(str, [*settings, reader.prefix]))
-    digest = hashlib.sha256(f"{told}{reader.backend.to_str()}".encode())
+    digest = hashlib.sha256(f"{told}{vocabulary}".encode())
     digest.update(np.fromiter(map(len, texts), dtype="<i8", count=len(texts)).tobytes())
     for start in range(0, len(texts), CHUNK):
         digest.update("".join(texts[start : start + CHUNK]).encode())

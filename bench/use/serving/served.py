@@ -18,7 +18,7 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 class Encodes(Protocol):
     """Anything that turns texts into vectors, such as :class:`bench.use.embedder.Embedder`.
 
-    Only one thread calls :meth:`vectors`, and only one calls :meth:`tokens`, which may be another.
+    One thread calls :meth:`vectors`, while another one may call :meth:`tokens`.
     """
 
     def vectors(self, texts: Sequence[str], role: str | None = None, *, raw: bool = False) -> Floats:
