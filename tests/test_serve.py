@@ -448,18 +448,20 @@ def test_grpc_refuses_as_http_does(stubs: Any) -> None:
         assert code(right) == grpc.StatusCode.INTERNAL
 
 
-def test_a_taken_port_is_told_in_one_line(toy: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("option", ["--port", "--grpc-port"])
+def test_a_taken_port_is_told_in_one_line(
+    toy: tuple[Path, list[str]], option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if option == "--grpc-port" and not HAS_GRPC:
+        pytest.skip("grpcio is not installed (the optional part grpc)")
     runs, names = toy
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert bench("serve", names[0], "--runs-dir", str(runs), "--port", str(port)) == 2
+        assert bench("serve", names[0], "--runs-dir", str(runs), "--port", "0", option, str(port)) == 2
     told = capsys.readouterr().err
-    assert (
-        told
-        == f"bench: cannot listen at 127.0.0.1, port {port}: Address already in use; give another --host or --port\n"
-    )
+    assert told == f"bench: cannot listen at 127.0.0.1, port {port}: Address already in use; choose another\n"
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,8 @@ def serve(
     from bench.use.serving.service import Service
 
     place = server.bound(host, port)
+    if grpc_port is not None:
+        server.bound(host, grpc_port).close()  # told now, and not after the encoder is loaded
     models = {_name(one, runs_dir): one for one in (model, other) if one is not None}
     if other is not None and len(models) == 1:
         raise UserError(f"both runs are {next(iter(models))}")

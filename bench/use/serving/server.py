@@ -97,4 +97,4 @@ async def serve(service: Service, place: socket.socket, grpc_port: int | None, r
 
 
 def _taken(host: str, port: int, error: OSError) -> UserError:
-    return UserError(f"cannot listen at {host}, port {port}: {error.strerror or error}; give another --host or --port")
+    return UserError(f"cannot listen at {host}, port {port}: {error.strerror or error}; choose another")
