@@ -35,7 +35,6 @@ class Wanted:
     """Texts to be encoded and how: as ``role``; with vectors of unit length, and the first ``dimensions`` values."""
 
     texts: tuple[str, ...]
-    single: bool
     role: str | None
     truncate: bool = True
     normalize: bool = True
@@ -44,10 +43,8 @@ class Wanted:
     @classmethod
     def of(cls, fields: Fields, most: int, dim: int, key: str = "inputs") -> Wanted:
         """``fields`` of TEI, or with ``key="input"`` of OpenAI; ``most`` texts are allowed, of ``dim`` values."""
-        found = fields.get(key)
         return cls(
-            texts_of(found, key, most),
-            isinstance(found, str),
+            texts_of(fields.get(key), key, most),
             role_of(fields),
             _flag(fields, "truncate", True),
             _flag(fields, "normalize", True),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
@@ -52,66 +52,78 @@ def messages() -> dict[str, Any]:
     return {name: message_factory.GetMessageClass(found) for name, found in file.message_types_by_name.items()}
 
 
-def server(service: Service, address: str) -> tuple[grpc.aio.Server, int]:
-    """A server at ``HOST:PORT`` that is not started yet, and its port (that of ``HOST:0`` is chosen).
+class Calls:
+    """What is answered to each call; errors are those of HTTP as gRPC's codes."""
 
-    Raises :class:`UserError` when the port is taken.
-    """
-    kinds = messages()
+    def __init__(self, service: Service) -> None:
+        self._service, self._kinds = service, messages()
 
-    async def embed(request: Any) -> Any:
+    def handlers(self) -> tuple[Any, ...]:
+        """gRPC's handlers of all services."""
+        one, stream = grpc.unary_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler
+        methods = {
+            "Embed": {
+                "Embed": self._method(one, self.embed, "EmbedRequest", "EmbedResponse"),
+                "EmbedStream": self._method(stream, self.embed_stream, "EmbedRequest", "EmbedResponse"),
+            },
+            "Info": {"Info": self._method(one, self.info, "InfoRequest", "InfoResponse")},
+        }
+        return tuple(grpc.method_handlers_generic_handler(f"tei.v1.{name}", of) for name, of in methods.items())
+
+    async def embed(self, request: Any, context: Any) -> Any:
+        return await self._answer(self._embedded, request, context)
+
+    async def embed_stream(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
+        async for request in requests:
+            yield await self.embed(request, context)
+
+    async def info(self, request: Any, context: Any) -> Any:
+        return await self._answer(self._told, request, context)
+
+    def _method(self, kind: Any, behaviour: Any, request: str, response: str) -> Any:
+        read, write = self._kinds[request].FromString, self._kinds[response].SerializeToString
+        return kind(behaviour, request_deserializer=read, response_serializer=write)
+
+    async def _embedded(self, request: Any) -> Any:
         start = perf_counter_ns()
         texts = texts_of(request.inputs, "inputs", 1)
-        vectors, tokens = await service.vectors(Wanted(texts, True, None, request.truncate, request.normalize))
-        told = kinds["Metadata"](
+        vectors, tokens = await self._service.vectors(Wanted(texts, None, request.truncate, request.normalize))
+        told = self._kinds["Metadata"](
             compute_chars=len(request.inputs), compute_tokens=tokens, total_time_ns=perf_counter_ns() - start
         )
-        return kinds["EmbedResponse"](embeddings=vectors[0].tolist(), metadata=told)
+        return self._kinds["EmbedResponse"](embeddings=vectors[0].tolist(), metadata=told)
 
-    async def info(_: Any) -> Any:
-        return kinds["InfoResponse"](**{key: value for key, value in service.info().items() if key in INFO})
+    async def _told(self, _: Any) -> Any:
+        info = self._service.info()
+        return self._kinds["InfoResponse"](**{name: info[name] for name in INFO})
 
-    async def one(request: Any, context: Any, answer: Any = embed) -> Any:
-        service.metrics.count("te_request_count", 'method="grpc"')
+    async def _answer(self, work: Callable[[Any], Awaitable[Any]], request: Any, context: Any) -> Any:
+        metrics = self._service.metrics
+        metrics.count("te_request_count", 'method="grpc"')
         try:
-            if not service.allows(dict(context.invocation_metadata()).get("authorization")):
+            if not self._service.allows(dict(context.invocation_metadata()).get("authorization")):
                 raise Refused(UNAUTHORIZED, "Unauthorized", "send the key as authorization: Bearer KEY")
-            found = await answer(request)
-            service.metrics.count("te_request_success", 'method="grpc"')
+            found = await work(request)
+            metrics.count("te_request_success", 'method="grpc"')
             return found
         except Refused as refused:
             error = refused
         except Exception:
             log.exception("a call failed")
             error = Refused(INTERNAL, "Internal", "the server failed; its log says why")
-        service.metrics.count("te_request_failure", f'err="{error.kind}"')
+        metrics.count("te_request_failure", f'err="{error.kind}"')
         return await context.abort(CODES.get(error.status, grpc.StatusCode.INVALID_ARGUMENT), error.reason)
 
-    async def many(requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
-        async for request in requests:
-            yield await one(request, context)
 
-    async def asked_info(request: Any, context: Any) -> Any:
-        return await one(request, context, info)
+def server(service: Service, address: str) -> tuple[grpc.aio.Server, int]:
+    """A server at ``HOST:PORT`` that is not started yet, and its port (that of ``HOST:0`` is chosen).
 
-    def method(kind: Any, behaviour: Any, request: str, response: str) -> Any:
-        return kind(
-            behaviour,
-            request_deserializer=kinds[request].FromString,
-            response_serializer=kinds[response].SerializeToString,
-        )
-
-    methods = {
-        "tei.v1.Embed": {
-            "Embed": method(grpc.unary_unary_rpc_method_handler, one, "EmbedRequest", "EmbedResponse"),
-            "EmbedStream": method(grpc.stream_stream_rpc_method_handler, many, "EmbedRequest", "EmbedResponse"),
-        },
-        "tei.v1.Info": {"Info": method(grpc.unary_unary_rpc_method_handler, asked_info, "InfoRequest", "InfoResponse")},
-    }
+    Raises :class:`UserError` when the port is taken.
+    """
     options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", service.limits.payload)]
     made = grpc.aio.server(options=options)
-    made.add_generic_rpc_handlers(tuple(grpc.method_handlers_generic_handler(name, of) for name, of in methods.items()))
+    made.add_generic_rpc_handlers(Calls(service).handlers())
     try:
         return made, made.add_insecure_port(address)
     except RuntimeError:
-        raise UserError(f"cannot listen at {address}; give another --grpc-port") from None
+        raise UserError(f"cannot listen at {address}; choose another") from None
