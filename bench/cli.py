@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.commands import completion, embed, export, generate, index, search
+from bench.commands import completion, embed, export, generate, index, search, serve
 from bench.commands.ending import reporting_errors
 from bench.commands.groups import RunsDir, data_app, new_app, records_app, settings
 
@@ -28,6 +28,7 @@ app.add_typer(search.app)
 app.add_typer(index.app)
 app.add_typer(export.app)
 app.add_typer(generate.app)
+app.add_typer(serve.app)
 
 
 Filters = Annotated[list[str] | None, settings("Which runs, by any setting; a comma list allows several values.")]

@@ -73,7 +73,7 @@ def test_the_cache_is_read_and_gives_the_same(
 ) -> None:
     plain = tokenize(texts, tokenizer, 8)
     first = tokenize(texts, tokenizer, 8, cache=Cache(tmp_path))
-    monkeypatch.setattr(store, "_encode", lambda *args: pytest.fail("tokenised again"))
+    monkeypatch.setattr(store.Reader, "read", lambda *args: pytest.fail("tokenised again"))
     second = tokenize(texts, tokenizer, 8, cache=Cache(tmp_path))
     assert same(plain, first) and same(plain, second)
     assert isinstance(second.ids, np.memmap)

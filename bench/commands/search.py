@@ -169,7 +169,8 @@ def _show(corpus: Corpus | StoredCorpus, query: str, k: int) -> None:
     (hits,) = corpus.search([query], k)
     took = 1000 * (perf_counter() - start)
     width = shutil.get_terminal_size((100, 24)).columns
-    relevant = set(corpus.queries.get(query, ("", ()))[1])
+    known = corpus.queries.get(query)
+    relevant = set(known.relevant) if known else set()
     names = max((len(hit.id) for hit in hits), default=0)
     for hit in hits:
         head = f"{hit.rank:>3}  {hit.score:.3f}  {'*' if hit.id in relevant else ' '} {hit.id:<{names}}  "
@@ -188,7 +189,8 @@ def _lines(
     for start in range(0, len(queries), AT_ONCE):
         some = queries[start : start + AT_ONCE]
         for number, (query, hits) in enumerate(zip(some, corpus.search(some, k), strict=True), start + first):
-            yield from told(corpus.queries.get(query, (str(number), ()))[0], query, hits)
+            known = corpus.queries.get(query)
+            yield from told(known.id if known else str(number), query, hits)
 
 
 def _json(name: str, query: str, hits: Sequence[Hit]) -> Iterable[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,24 +95,21 @@ def tokenize(
     tokenizer and the settings, and read from there the next time, mapped into memory. Raises :class:`UserError` when
     the tokenizer has no fast backend or ``max_tokens`` leaves no room for a text.
     """
-    backend = _own_copy(tokenizer)
-    at_least("max_tokens", max_tokens, backend.num_special_tokens_to_add(False) + 1)
-    cut = _Cut(backend, max_tokens, prefix, tokenizer.truncation_side, *_stand_ins(tokenizer, backend))
-    prompt = _prompt_length(tokenizer, backend, prefix)
+    reader = Reader.of(tokenizer, max_tokens, prefix)
     if cache is None:
-        return replace(_encode(texts, cut), prompt=prompt)
-    key = _key(texts, cut)
+        return reader.read(texts)
+    key = _key(texts, reader, _own_copy(tokenizer).to_str())
 
     def make(place: Path) -> dict[str, object]:
         logger.info("tokenising %d texts", len(texts))
-        made = _encode(texts, cut)
+        made = reader.read(texts)
         for name in _KEPT:
             np.save(place / f"{name}.npy", getattr(made, name))
         return {}
 
     found = cache.entry(f"tokens-{key}", make)
     ids, offsets, truncated, unknown = (found.array(name) for name in _KEPT)
-    return Tokens(ids, offsets, truncated, unknown, prompt)
+    return Tokens(ids, offsets, truncated, unknown, reader.prompt)
 
 
 def _own_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
@@ -131,8 +128,12 @@ def _own_copy(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
 
 
 @dataclass(frozen=True)
-class _Cut:
-    """How texts become tokens. ``unknown`` is the id of what the vocabulary lacks, ``nothing`` that of no text."""
+class Reader:
+    """How texts become tokens, kept for many calls, also of several threads: making one copies the whole vocabulary.
+
+    ``unknown`` is the id of what the vocabulary lacks, ``nothing`` that of no text, ``prompt`` the number of tokens of
+    the prefix.
+    """
 
     backend: Tokenizer
     max_tokens: int
@@ -140,10 +141,40 @@ class _Cut:
     side: str
     unknown: int | None
     nothing: int
+    prompt: int
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerBase, max_tokens: int, prefix: str = "") -> Reader:
+        """See :func:`tokenize`."""
+        backend = _own_copy(tokenizer)
+        at_least("max_tokens", max_tokens, backend.num_special_tokens_to_add(False) + 1)
+        side, (unknown, nothing) = tokenizer.truncation_side, _stand_ins(tokenizer, backend)
+        prompt = _prompt_length(tokenizer, backend, prefix)
+        backend.enable_truncation(max_tokens, direction=side)  # once, as no thread may change what another uses
+        return cls(backend, max_tokens, prefix, side, unknown, nothing, prompt)
+
+    def read(self, texts: Sequence[str]) -> Tokens:
+        """The tokens of the texts."""
+        truncated: list[bool] = []
+        lengths: list[int] = []
+        unknown: list[int] = []
+        chunks: list[TokenIds] = []
+        for start in range(0, len(texts), CHUNK):
+            chunk = [self.prefix + text for text in texts[start : start + CHUNK]]
+            encodings = self.backend.encode_batch_fast(chunk)
+            truncated.extend(bool(encoding.overflowing) for encoding in encodings)
+            rows = [encoding.ids or [self.nothing] for encoding in encodings]
+            lengths.extend(map(len, rows))
+            unknown.extend(0 if self.unknown is None else row.count(self.unknown) for row in rows)
+            chunks.append(np.array(list(chain.from_iterable(rows)), dtype=np.int32))
+        offsets = np.zeros(len(texts) + 1, dtype=np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        ids = np.concatenate(chunks) if chunks else np.empty(0, np.int32)
+        return Tokens(ids, offsets, np.array(truncated, dtype=np.bool_), np.array(unknown, dtype=np.int32), self.prompt)
 
 
 def _stand_ins(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer) -> tuple[int | None, int]:
-    """The ids of :class:`_Cut`. A byte-level vocabulary lacks nothing, whatever its tokenizer names as unknown."""
+    """The ids of :class:`Reader`. A byte-level vocabulary lacks nothing, whatever its tokenizer names as unknown."""
     model = backend.model
     if hasattr(model, "unk_token"):
         unknown = None if model.unk_token is None else backend.token_to_id(model.unk_token)
@@ -159,31 +190,12 @@ def _prompt_length(tokenizer: PreTrainedTokenizerBase, backend: Tokenizer, prefi
     return len(ids) - bool(ids and ids[-1] in tokenizer.all_special_ids)
 
 
-def _key(texts: Sequence[str], cut: _Cut) -> str:
-    """A hash of everything that the tokens depend on."""
-    settings = f"{REVISION} {cut.max_tokens} {cut.side} {cut.unknown} {cut.nothing} {len(cut.prefix)} {cut.prefix}"
-    digest = hashlib.sha256(f"{settings}{cut.backend.to_str()}".encode())
+def _key(texts: Sequence[str], reader: Reader, vocabulary: str) -> str:
+    """A hash of everything that the tokens depend on; ``vocabulary`` is the whole tokenizer before it cuts."""
+    settings = [REVISION, reader.max_tokens, reader.side, reader.unknown, reader.nothing, len(reader.prefix)]
+    told = " ".join(map(str, [*settings, reader.prefix]))
+    digest = hashlib.sha256(f"{told}{vocabulary}".encode())
     digest.update(np.fromiter(map(len, texts), dtype="<i8", count=len(texts)).tobytes())
     for start in range(0, len(texts), CHUNK):
         digest.update("".join(texts[start : start + CHUNK]).encode())
     return digest.hexdigest()[:32]
-
-
-def _encode(texts: Sequence[str], cut: _Cut) -> Tokens:
-    cut.backend.enable_truncation(cut.max_tokens, direction=cut.side)
-    truncated: list[bool] = []
-    lengths: list[int] = []
-    unknown: list[int] = []
-    chunks: list[TokenIds] = []
-    for start in range(0, len(texts), CHUNK):
-        chunk = [cut.prefix + text for text in texts[start : start + CHUNK]]
-        encodings = cut.backend.encode_batch_fast(chunk)
-        truncated.extend(bool(encoding.overflowing) for encoding in encodings)
-        rows = [encoding.ids or [cut.nothing] for encoding in encodings]
-        lengths.extend(map(len, rows))
-        unknown.extend(0 if cut.unknown is None else row.count(cut.unknown) for row in rows)
-        chunks.append(np.array(list(chain.from_iterable(rows)), dtype=np.int32))
-    offsets = np.zeros(len(texts) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    ids = np.concatenate(chunks) if chunks else np.empty(0, np.int32)
-    return Tokens(ids, offsets, np.array(truncated, dtype=np.bool_), np.array(unknown, dtype=np.int32))

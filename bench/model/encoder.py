@@ -21,6 +21,7 @@ from bench.model.pooling import pool
 from bench.record.serialize import canonical
 
 ROUND = 128  # tokens of a packed batch are a multiple of it
+FEW = 16  # the same where less than that is encoded, as for one query
 _POSITIONS = ("position_embeddings", "wpe", "embed_positions", "position_embedding")
 _NO_VECTORS = ("_name_or_path", "architectures", "dtype", "output_hidden_states", "transformers_version", "use_cache")
 
@@ -171,7 +172,7 @@ class Encoder(nn.Module):
     def _packed_states(self, packed: Packed) -> tuple[Tensor, ...]:
         # Batches of a few different sizes: see attention.plan. The rows added belong to no text.
         count = len(packed.ids)
-        added = (0, -count % ROUND)
+        added = (0, -count % (ROUND if self.training or count > ROUND else FEW))
         positions = torch.from_numpy(packed.positions) + self._first_position
         out = self.transformer(
             inputs_embeds=self._inputs(F.pad(packed.ids, added, value=int(packed.ids[-1])))[None],

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -28,11 +28,9 @@ from bench.search import Index, IndexConfig, build
 from bench.search import load as load_index
 from bench.use.embedder import Embedder
 
-REVISION = 1  # of what is kept
+REVISION = 2  # of what is kept
 FOLDER = "index"  # of a run
 Load = Callable[[], DataSet]
-Queries = Mapping[str, tuple[str, Sequence[str]]]
-"""Known queries by text: their id, and the ids of the passages that are relevant to them."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +43,24 @@ class Hit:
     score: float
 
 
+class Known(NamedTuple):
+    """A query of the data set: its id, the ids of the passages that are relevant to it, and whether it is a test's."""
+
+    id: str
+    relevant: Sequence[str]
+    tested: bool
+
+
+Queries = Mapping[str, Known]
+"""The known queries of a data set by their text."""
+
+
 @dataclass(frozen=True)
 class Corpus:
     """An indexed corpus and the encoder that searches it.
 
     ``ids`` and ``texts`` are those of the passages, ``vectors`` [P, d] theirs. ``queries`` are the known queries of the
-    data set: their id and the ids of the passages that are relevant to them, by text.
+    data set by text.
     """
 
     embedder: Embedder
@@ -94,7 +104,11 @@ class Corpus:
 
         Raises :class:`UserError` for an empty query.
         """
-        scores, places = self.index.search(self.embedder.vectors(texts, "query"), min(k, len(self.texts)))
+        return self.nearest(self.embedder.vectors(texts, "query"), k)
+
+    def nearest(self, vectors: Floats, k: int) -> list[list[Hit]]:
+        """The same for queries whose vectors [Q, d] are there."""
+        scores, places = self.index.search(vectors, min(k, len(self.texts)))
         return [
             [
                 Hit(rank, self.ids[place], self.texts[place], float(score))
@@ -176,10 +190,12 @@ def _make(folder: Path, data: DataSet, config: IndexConfig, embedder: Embedder, 
     for split in data.splits.values():
         for row, query in enumerate(split.queries.tolist()):
             asked[query] += [data.passage_name(p) for p in split.relevant[row].tolist() if p < count]
+    tested = set(data.splits["test"].queries.tolist()) if "test" in data.splits else set()
     queries = {
         "id": [data.query_name(q) for q in asked],
         "text": [data.queries[q] for q in asked],
         "relevant": list(asked.values()),
+        "tested": [q in tested for q in asked],
     }
     parquet.write_table(pa.table(queries), folder / "queries.parquet")
     return {"data": data.name, "passages": count, "engine": config.engine}
@@ -194,4 +210,5 @@ def _read(entry: Entry, config: IndexConfig) -> tuple[Sequence[str], Sequence[st
 
 def _queries(entry: Entry) -> Queries:
     found = parquet.read_table(entry.path / "queries.parquet").to_pydict()
-    return {text: (name, ids) for name, text, ids in zip(found["id"], found["text"], found["relevant"], strict=True)}
+    columns = (found[name] for name in ("id", "relevant", "tested"))
+    return dict(zip(found["text"], map(Known, *columns), strict=True))

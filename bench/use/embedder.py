@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
 
 from bench.data.dataset import Floats
-from bench.data.tokens import Tokens, tokenize
+from bench.data.tokens import Reader, Tokens
 from bench.model.config import EncoderConfig
 from bench.model.embedding import encode
 from bench.model.encoder import Encoder
@@ -49,19 +50,32 @@ class Embedder:
         encoder.check_lengths()
         return cls(encoder, resolve_precision(precision, place))
 
+    @cached_property
+    def _readers(self) -> dict[str | None, Reader]:
+        return {}
+
     def tokens(self, texts: Sequence[str], role: str | None = None) -> Tokens:
         """The texts as tokens, with prefix and length of ``query`` or ``passage``; without a role, no prefix."""
         readings = {"query": self.encoder.config.query, "passage": self.encoder.config.passage}
         longest = max(reading.tokens for reading in readings.values()) if role is None else readings[role].tokens
-        return tokenize(list(texts), self.encoder.tokenizer, longest, "" if role is None else readings[role].prefix)
+        kept = self._readers
+        if role not in kept:
+            kept[role] = Reader.of(self.encoder.tokenizer, longest, "" if role is None else readings[role].prefix)
+        return kept[role].read(texts)
 
     def vectors(
-        self, texts: Sequence[str], role: str | None = None, progress: Callable[[int], None] | None = None
+        self,
+        texts: Sequence[str],
+        role: str | None = None,
+        progress: Callable[[int], None] | None = None,
+        raw: bool = False,
     ) -> Floats:
-        """[n, d] unit vectors of the texts, in their order. ``progress`` gets the number of texts of each batch.
+        """[n, d] unit vectors of the texts, in their order; ``raw``: before normalisation.
+
+        ``progress`` gets the number of texts of each batch.
 
         In float32 the vector of a text is the same within 1e-5, whatever other texts are beside it; equal texts have
         equal vectors. Raises :class:`UserError` for an empty text.
         """
         refuse_empty(texts, "texts")
-        return encode(self.encoder, self.tokens(texts, role), self.precision, progress=progress)
+        return encode(self.encoder, self.tokens(texts, role), self.precision, progress=progress, raw=raw)
