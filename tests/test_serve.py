@@ -464,6 +464,26 @@ def test_a_taken_port_is_told_in_one_line(
     assert told == f"bench: cannot listen at 127.0.0.1, port {port}: Address already in use; choose another\n"
 
 
+def test_the_server_runs_on_an_export_to_onnx(
+    toy: tuple[Path, list[str]], embedder: Embedder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package)
+    runs, names = toy
+    for name in names:
+        words = [name, "--to", "onnx", "--out", str(tmp_path / name), "--runs-dir", str(runs)]
+        assert bench("export", *words) == 0
+    with running(names[0], "--onnx", str(tmp_path / names[0]), "--runs-dir", str(runs)) as started:
+        found = post(started, "/embed", {"inputs": TEXTS, "prompt_name": "query"}).json()
+        np.testing.assert_allclose(found, embedder.vectors(TEXTS, "query"), atol=1e-4)
+        refused = post(started, "/embed", {"inputs": TEXTS, "normalize": False})
+        assert refused.status_code == 422 and "unit length only" in refused.json()["error"]
+        assert len(post(started, "/search", {"query": TEXTS[0], "k": 3}).json()["hits"]) == 3
+    capsys.readouterr()
+    assert bench("serve", *names, "--onnx", str(tmp_path / names[0]), "--runs-dir", str(runs)) == 2
+    assert "--onnx is the export of one run" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -41,6 +41,9 @@ def serve(
     max_batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch; 1 encodes each request alone.")] = 16_384,
     device: embed.Device = "auto",
     precision: embed.Precision = "fp32",
+    onnx: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run's export to ONNX, which then embeds; on the CPU.")
+    ] = None,
     runs_dir: RunsDir = Path("runs"),
 ) -> None:
     """Serve vectors (as text-embeddings-inference and OpenAI do), hits of the run's corpus, and a page."""
@@ -55,6 +58,8 @@ def serve(
         at_least(name, given, 1)
     if api_key is not None and not api_key.strip():
         raise UserError("--api-key is empty")
+    if onnx is not None and other is not None:
+        raise UserError("--onnx is the export of one run; serve the other one alone")
     _require(grpc_port is not None)
     from bench.use.serving import server
     from bench.use.serving.batcher import Batcher, Limits
@@ -68,6 +73,8 @@ def serve(
     if other is not None and len(models) == 1:
         raise UserError(f"both runs are {next(iter(models))}")
     served = [_served(name, one, data, device, precision, runs_dir) for name, one in models.items()]
+    if onnx is not None:
+        served = [served[0].by_onnx(embed.load_onnx(onnx))]
     limits, metrics = Limits(max_concurrent_requests, max_client_batch_size, batch_tokens=max_batch_tokens), Metrics()
     if host not in LOCAL and api_key is None:
         print(f"whoever reaches {host} may ask; --api-key KEY asks for a key", file=sys.stderr)

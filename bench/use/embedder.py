@@ -20,12 +20,22 @@ from bench.use.texts import refuse_empty
 
 
 class TextEmbedder(Protocol):
-    """What embeds texts, whatever computes the vectors."""
+    """What embeds texts, whatever computes the vectors. One thread may call :meth:`vectors`, another :meth:`tokens`."""
 
     def vectors(
-        self, texts: Sequence[str], role: str | None = None, progress: Callable[[int], None] | None = None
+        self,
+        texts: Sequence[str],
+        role: str | None = None,
+        progress: Callable[[int], None] | None = None,
+        raw: bool = False,
     ) -> Floats:
-        """[n, d] unit vectors of the texts, in their order, read as ``query`` or ``passage``."""
+        """[n, d] unit vectors of the texts, in their order, read as ``query`` or ``passage``; ``raw``: before
+        normalisation.
+        """
+        ...
+
+    def tokens(self, texts: Sequence[str], role: str | None = None) -> Tokens:
+        """The texts as tokens, with the prefix of the role and cut to its length."""
         ...
 
 

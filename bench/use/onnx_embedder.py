@@ -106,15 +106,21 @@ class OnnxEmbedder:
         return tokenize(list(texts), self.tokenizer, reading.tokens, reading.prefix)
 
     def vectors(
-        self, texts: Sequence[str], role: str | None = None, progress: Callable[[int], None] | None = None
+        self,
+        texts: Sequence[str],
+        role: str | None = None,
+        progress: Callable[[int], None] | None = None,
+        raw: bool = False,
     ) -> Floats:
         """[n, d] unit vectors of the texts, in their order. ``progress`` gets the number of texts of each batch.
 
         Texts of similar length are computed together, and equal texts have equal vectors. A model with weights of eight
         bits rounds the values of a batch by the largest of them, so there the vector of a text depends a little on its
-        batch. Raises :class:`UserError` for an empty text.
+        batch. Raises :class:`UserError` for an empty text, and for ``raw``: the model ends with normalisation.
         """
         refuse_empty(texts, "texts")
+        if raw:
+            raise UserError("an export to ONNX has vectors of unit length only")
         tokens = self.tokens(texts, role)
         rows, place = tokens.distinct(np.arange(len(texts)))
         times = np.bincount(place, minlength=len(rows))

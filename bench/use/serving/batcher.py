@@ -17,9 +17,9 @@ from typing import TypeVar
 
 from bench.data.dataset import Floats
 from bench.data.tokens import Tokens
+from bench.use.embedder import TextEmbedder
 from bench.use.serving.metrics import Metrics
 from bench.use.serving.refused import FAILED, INVALID, OVERLOADED, Refused, too_large
-from bench.use.serving.served import Encodes
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -58,7 +58,7 @@ class Batcher:
     left, is dropped unless its batch is being encoded.
     """
 
-    def __init__(self, encoder: Encodes, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, encoder: TextEmbedder, limits: Limits, metrics: Metrics) -> None:
         self.limits = limits
         self.failing = False  # the last batch could not be encoded
         self.held = 0  # requests in work

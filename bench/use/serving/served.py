@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any
 
-from bench.data.dataset import Floats
-from bench.data.tokens import Tokens
+from bench.errors import UserError
 from bench.model.config import Reading
 from bench.use.corpus import Corpus
-from bench.use.embedder import Embedder
+from bench.use.embedder import Embedder, TextEmbedder
+from bench.use.onnx_embedder import OnnxEmbedder
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-
-
-class Encodes(Protocol):
-    """Anything that turns texts into vectors, such as :class:`bench.use.embedder.Embedder`.
-
-    One thread calls :meth:`vectors`, while another one may call :meth:`tokens`.
-    """
-
-    def vectors(self, texts: Sequence[str], role: str | None = None, *, raw: bool = False) -> Floats:
-        """[n, d] unit vectors of the texts as ``query`` or ``passage``; ``raw``: before normalisation."""
-
-    def tokens(self, texts: Sequence[str], role: str | None = None) -> Tokens:
-        """The texts as tokens, cut to the length of the role."""
 
 
 @dataclass(frozen=True)
 class Served:
     """An encoder under a name.
 
-    ``strategy`` and ``data`` are the run's, None for an encoder that is no run. ``dim`` is the length of its vectors,
-    ``tokenizer`` that of ``transformers``, ``dtype`` the number format that it computes in.
+    ``tokenizer`` is that of ``transformers``, ``dim`` the length of its vectors, ``dtype`` the number format that it
+    computes in. ``strategy`` and ``data`` are the run's, None for an encoder that is no run. ``raw`` says whether it
+    also gives vectors before normalisation.
     """
 
     name: str
-    encoder: Encodes
+    encoder: TextEmbedder
     tokenizer: Any
     dim: int
     dtype: str
@@ -47,6 +34,7 @@ class Served:
     strategy: str | None = None
     data: str | None = None
     corpus: Corpus | None = None
+    raw: bool = True
 
     @classmethod
     def of(cls, name: str, embedder: Embedder, corpus: Corpus | None, strategy: str | None, data: str | None) -> Served:
@@ -66,6 +54,19 @@ class Served:
             data,
             corpus,
         )
+
+    def by_onnx(self, embedder: OnnxEmbedder) -> Served:
+        """The same run, whose texts are embedded by its export to ONNX.
+
+        Raises :class:`UserError` for an export of vectors of another size, or that reads texts in another way.
+        """
+        about = embedder.about
+        if (about.dim, about.query, about.passage) != (self.dim, self.query, self.passage):
+            raise UserError(
+                f"--onnx is an export of another encoder than {self.name}: `bench export {self.name} --to onnx`"
+            )
+        dtype = "int8" if about.int8 else "float32"
+        return replace(self, encoder=embedder, tokenizer=embedder.tokenizer, dtype=dtype, raw=False)
 
     @property
     def longest(self) -> int:

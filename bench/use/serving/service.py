@@ -42,6 +42,8 @@ class Service:
 
     async def vectors(self, wanted: Wanted) -> tuple[Floats, int]:
         """[n, d] the vectors of ``wanted``, and the number of its tokens."""
+        if not (wanted.normalize or self.served[0].raw):
+            raise invalid("normalize must be true: the export to ONNX has vectors of unit length only")
         vectors, tokens = await self.batchers[0].encode(
             wanted.texts, wanted.role, not wanted.normalize, wanted.truncate
         )
