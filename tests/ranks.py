@@ -10,22 +10,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from bench.train.processes import OfAll
 from bench.train.world import World
 
 T = TypeVar("T")
-
-
-class _Counted(torch.autograd.Function):
-    """What comes back through a collective whose ranks all compute the same loss: the gradient, once for each."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor, ranks: int) -> Tensor:
-        ctx.ranks = ranks
-        return tensor.view_as(tensor)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad * ctx.ranks, None
 
 
 class Meeting:
@@ -52,7 +40,7 @@ class Rank(World):
     def gather(self, tensor: Tensor) -> list[Tensor]:
         parts: list[Tensor] = self.meeting.exchange(self.rank, tensor.detach().clone())
         if tensor.requires_grad:
-            parts[self.rank] = _Counted.apply(tensor, self.size)  # type: ignore[no-untyped-call]
+            parts[self.rank] = OfAll.apply(tensor, self.size)  # type: ignore[no-untyped-call]
         return parts
 
     def sum(self, tensor: Tensor) -> Tensor:

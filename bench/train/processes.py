@@ -20,7 +20,7 @@ T = TypeVar("T")
 PATIENCE = timedelta(days=2)
 
 
-class _OfAll(torch.autograd.Function):
+class OfAll(torch.autograd.Function):
     """A rank's own part of what was gathered: as all ranks compute the same loss, its gradient comes once for each."""
 
     @staticmethod
@@ -52,7 +52,7 @@ class Processes(World):
         dist.all_gather(found, padded)
         parts = [part[: int(c)].to(tensor.device) for part, c in zip(found, counts, strict=True)]
         if tensor.requires_grad:
-            parts[self.rank] = _OfAll.apply(tensor, self.size)  # type: ignore[no-untyped-call]
+            parts[self.rank] = OfAll.apply(tensor, self.size)  # type: ignore[no-untyped-call]
         return parts
 
     def sum(self, tensor: Tensor) -> Tensor:
