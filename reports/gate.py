@@ -135,8 +135,10 @@ def _checked(repeated: Sequence[tuple[Documented, StrategyRow]]) -> Table | None
 
 
 def _run(row: StrategyRow) -> str:
-    """The row's label; of an encoder as it is, that nothing was trained."""
-    return "untrained" if row.group.records[0].selection.get("steps") == 0 else row.group.label
+    """The row's label; of an encoder as it is, that nothing was trained, in place of the strategy."""
+    strategy, *settings = row.group.label.split(" ")
+    trained = row.group.records[0].selection.get("steps") != 0
+    return " ".join([strategy if trained else "untrained", *settings])
 
 
 def _caveats(entries: Sequence[Documented]) -> tuple[str, ...]:
