@@ -86,9 +86,9 @@ def parts(
     """One part for each group of comparable records; parts with the most tested rows come first.
 
     ``studies`` are the commands of the final runs of each study. Those runs make parts of their own, titled with the
-    study, so that tuned rows are not compared with published settings. A study whose runs differ in encoder, evaluation
-    or budget is one part, since that is its question. Where not every run of a group has ``metric``, the group is
-    compared by the first metric that all have, and a note says so. Raises :class:`UserError` when no run has
+    study, so that tuned rows are not compared with published settings. A study whose runs differ in data, encoder,
+    evaluation or budget is one part, since that is its question. Where not every run of a group has ``metric``, the
+    group is compared by the first metric that all have, and a note says so. Raises :class:`UserError` when no run has
     ``metric``. Without ``metric`` each group is compared by the headline of its kind of evaluation.
     """
     records = list(records)
@@ -123,8 +123,7 @@ def _groups(records: Sequence[Record], studies: Mapping[str, Collection[str]]) -
     wide: list[Told] = []
     whole: set[str] = set()
     for name, commands in studies.items():
-        made = group((r for r in records if r.command in commands), lambda r: str(r.data["fingerprint"]))
-        for same in (same for same in made.values() if len(comparable(same)) > 1):
+        for same in (same for same in _of_one_state(records, commands) if len(comparable(same)) > 1):
             wide.append((name, same))
             whole |= {record.run_id for record in same}
     asked = {command: _plain(name) for name, commands in studies.items() for command in commands}
@@ -135,6 +134,14 @@ def _groups(records: Sequence[Record], studies: Mapping[str, Collection[str]]) -
         [(_told(same, asked), same) for same in alike],
         [(f"study {name if often[_plain(name)] > 1 else _plain(name)}", same) for name, same in wide],
     )
+
+
+def _of_one_state(records: Iterable[Record], commands: Collection[str]) -> list[list[Record]]:
+    """The runs of a study; where one of its commands was run on the data in several states, those of each state."""
+    made = [record for record in records if record.command in commands]
+    states = group(made, lambda record: str(record.data["fingerprint"]))
+    per_command = {(record.command, str(record.data["fingerprint"])) for record in made}
+    return list(states.values()) if len(per_command) > len({command for command, _ in per_command}) else [made]
 
 
 def _plain(study: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,3 +124,6 @@ def test_the_study_compares_them_at_equal_texts(tmp_path: Path) -> None:
     (result,) = tmp_path.glob("runs/studies/*/study.json")
     rows = json.loads(result.read_text())["comparison"]["rows"]
     assert sorted(row["label"] for row in rows) == [f"in_batch generated_per_query={n}" for n in (0, 1, 3)]
+    assert bench("report", "--runs-dir", str(tmp_path / "runs"), "--out", str(tmp_path / "report")) == 0
+    parts = re.findall(r"^## (.*study.*)$", (tmp_path / "report" / "report.md").read_text(), re.MULTILINE)
+    assert parts == ["data, test: scratch (study generated_queries)"]

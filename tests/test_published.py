@@ -42,11 +42,16 @@ def test_every_command_of_the_published_pages_is_among_them() -> None:
                 assert " ".join(map(shlex.quote, single)) in known, command
 
 
-def test_the_page_is_what_the_published_records_say(tmp_path: Path) -> None:
-    assert bench("report", "--runs-dir", str(RESULTS / "records"), "--out", str(tmp_path)) == 0
-    assert (tmp_path / "report.md").read_text(encoding="utf-8") == (RESULTS / "report.md").read_text(encoding="utf-8")
+PAGES = [".", "similarity", "similarity/pooling"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_is_what_the_published_records_say(page: str, tmp_path: Path) -> None:
+    place = RESULTS / page
+    assert bench("report", "--runs-dir", str(place / "records"), "--out", str(tmp_path)) == 0
+    assert (tmp_path / "report.md").read_text(encoding="utf-8") == (place / "report.md").read_text(encoding="utf-8")
     drawn = {path.name for path in (tmp_path / "figures").glob("*.png")}
-    assert drawn == {path.name for path in (RESULTS / "figures").glob("*.png")} != set()
+    assert drawn == {path.name for path in (place / "figures").glob("*.png")} != set()
 
 
 def test_no_published_figure_has_the_markup_of_mathematics() -> None:
@@ -55,9 +60,9 @@ def test_no_published_figure_has_the_markup_of_mathematics() -> None:
     assert not [path for path in drawn if "mathdefault" in path.read_text(encoding="utf-8")]
 
 
-@pytest.mark.parametrize("pack", ["records", "similarity/records"])
-def test_every_published_record_has_the_id_of_its_command(pack: str) -> None:
-    records = read(RESULTS / pack).records
+@pytest.mark.parametrize("page", PAGES)
+def test_every_published_record_has_the_id_of_its_command(page: str) -> None:
+    records = read(RESULTS / page / "records").records
     assert records
     for record in records:
         (words,) = expand(shlex.split(record.command)[2:])
