@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from time import sleep
+from time import monotonic, sleep
 from typing import IO
 
 from bench.errors import UserError
@@ -53,22 +53,31 @@ def _watched(words: Sequence[str], shared: Mapping[str, str], said: Sequence[IO[
 
 
 def _watch(ranks: Sequence[subprocess.Popen[bytes]], said: Sequence[IO[bytes]]) -> int:
+    from bench.train.processes import LEFT_ALONE
+
+    alone_since: float | None = None
     while True:
         states = [rank.poll() for rank in ranks]
-        failed = next((rank for rank, state in enumerate(states) if state), None)
-        if failed is None:
-            if all(state == 0 for state in states):
-                return 0
-            sleep(POLL_S)
-            continue
-        state = states[failed]
-        assert state is not None
-        if state < 0:
-            raise UserError(f"process {failed} of {len(ranks)} was killed (signal {-state}); the same command goes on")
-        if failed:
-            said[failed].seek(0)
-            sys.stderr.write(said[failed].read().decode(errors="replace"))
-        return state
+        if all(state == 0 for state in states):
+            return 0
+        failed = next((rank for rank, state in enumerate(states) if state not in (None, 0, LEFT_ALONE)), None)
+        if failed is not None:
+            return _told(failed, states[failed] or 0, said)
+        if LEFT_ALONE in states:  # soon the one that left is seen to have ended
+            alone_since = alone_since or monotonic()
+            if monotonic() - alone_since > GRACE_S:
+                raise UserError("the processes of the run lost each other; the same command goes on")
+        sleep(POLL_S)
+
+
+def _told(failed: int, state: int, said: Sequence[IO[bytes]]) -> int:
+    """Say why a process failed, where it has not said so itself; its exit status."""
+    if state < 0:
+        raise UserError(f"process {failed} of {len(said)} was killed (signal {-state}); the same command goes on")
+    if failed:
+        said[failed].seek(0)
+        sys.stderr.write(said[failed].read().decode(errors="replace"))
+    return state
 
 
 def _end(ranks: Sequence[subprocess.Popen[bytes]]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from bench.train.world import World
 
 T = TypeVar("T")
+LEFT_ALONE = 76
+"""The exit status of a process that another one has left; why it did so is the other one's to say."""
 
 # A rank waits for the first one while it mines or evaluates. One that dies is noticed by who started it.
 PATIENCE = timedelta(days=2)
@@ -40,16 +43,26 @@ class Processes(World):
         self.rank, self.size = dist.get_rank(), dist.get_world_size()
         self.device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
 
+    @contextmanager
+    def _meeting(self) -> Iterator[None]:
+        """Raise ``SystemExit`` with :data:`LEFT_ALONE` where another process is gone."""
+        try:
+            yield
+        except RuntimeError as error:  # of gloo; NCCL's is one, too
+            raise SystemExit(LEFT_ALONE) from error
+
     def gather(self, tensor: Tensor) -> list[Tensor]:
         own = tensor.detach().to(self.device)
         count = torch.tensor([len(own)], device=self.device)
         counts = [torch.empty_like(count) for _ in range(self.size)]
-        dist.all_gather(counts, count)
+        with self._meeting():
+            dist.all_gather(counts, count)
         longest = max(int(c) for c in counts)
         padded = own.new_zeros((longest, *own.shape[1:]))
         padded[: len(own)] = own
         found = [torch.empty_like(padded) for _ in range(self.size)]
-        dist.all_gather(found, padded)
+        with self._meeting():
+            dist.all_gather(found, padded)
         parts = [part[: int(c)].to(tensor.device) for part, c in zip(found, counts, strict=True)]
         if tensor.requires_grad:
             parts[self.rank] = OfAll.apply(tensor, self.size)  # type: ignore[no-untyped-call]
@@ -57,12 +70,14 @@ class Processes(World):
 
     def sum(self, tensor: Tensor) -> Tensor:
         total = tensor.detach().to(self.device, copy=True)
-        dist.all_reduce(total)
+        with self._meeting():
+            dist.all_reduce(total)
         return total.to(tensor.device)
 
     def broadcast(self, value: T) -> T:
         box: list[Any] = [value]
-        dist.broadcast_object_list(box, device=self.device)
+        with self._meeting():
+            dist.broadcast_object_list(box, device=self.device)
         found: T = box[0]
         return found
 

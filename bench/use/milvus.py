@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.data.dataset import Floats, Ids
-from bench.errors import UserError, install, shown
+from bench.errors import UserError, shown
 from bench.progress import Display
 from bench.search import IndexConfig
-from bench.setting import place_named
 from bench.use.corpus import Corpus, Hit
+from bench.use.milvus_client import SERVERS, in_one_line, package, uri_of
 
-FILE, SERVERS = "milvus://", ("http://", "https://")
 MOST_BYTES = 65_535  # of a VARCHAR of Milvus
 BATCH = 500  # rows of a message, which a server takes up to 64 MB of
 QUERIES = 32  # of a message; its answer has their texts
@@ -69,9 +67,9 @@ class MilvusStore:
         A server gets the token of the environment variable ``MILVUS_TOKEN``. Raises :class:`UserError` for an address
         of another form, a missing package, a file that is not there, and a server that does not answer in seconds.
         """
-        uri = _uri(address)
+        uri = uri_of(address)
         file = None if uri.startswith(SERVERS) else Path(uri)
-        milvus = _package(lite=file is not None)
+        milvus = package(lite=file is not None)
         if file is not None and create:
             file.parent.mkdir(parents=True, exist_ok=True)
         elif file is not None and not file.exists():
@@ -81,7 +79,7 @@ class MilvusStore:
             client = milvus.MilvusClient(uri=uri, token=token, timeout=CONNECT_S)
         except (milvus.MilvusException, ValueError) as error:  # the latter of a port that is no number
             hint = "" if file is None else "; another process may have it open, or it is no file of milvus-lite"
-            raise UserError(f"{address}: {_line(error)}{hint}") from error
+            raise UserError(f"{address}: {in_one_line(error)}{hint}") from error
         try:
             yield cls(client, address, name, file)
         finally:
@@ -249,35 +247,7 @@ class MilvusStore:
         try:
             yield
         except (MilvusException, RpcError) as error:
-            raise UserError(f"{self.place}: {_line(error)}") from error
-
-
-def _uri(address: str) -> str:
-    """What the client calls an address."""
-    if address.startswith(SERVERS):
-        return address
-    file = address.removeprefix(FILE)
-    if file == address or not Path(file).name.removesuffix(".db") or not file.endswith(".db"):
-        raise UserError(
-            f"{shown(address)} is no store: give milvus://NAME.db for a file or http://HOST:19530 for a server"
-        )
-    return str(place_named(file))
-
-
-def _package(lite: bool) -> Any:
-    """pymilvus, which then logs nothing: the error that it raises says the same."""
-    try:
-        import pymilvus
-
-        if lite:
-            import milvus_lite  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"a store of Milvus needs the packages pymilvus and milvus-lite: {install('milvus')}"
-        ) from error
-    for name in ("pymilvus", "milvus_lite", "grpc"):  # the last: of calls that milvus-lite does not have
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    return pymilvus
+            raise UserError(f"{self.place}: {in_one_line(error)}") from error
 
 
 def _clear(file: Path, name: str) -> None:
@@ -303,10 +273,3 @@ def _cut(text: str) -> str:
     if len(text) <= MOST_BYTES // 4:
         return text
     return text.encode()[:MOST_BYTES].decode(errors="ignore")
-
-
-def _line(error: BaseException) -> str:
-    """What Milvus says, in one line."""
-    details = getattr(error, "details", None)  # of gRPC
-    told = details() if callable(details) else getattr(error, "message", None)
-    return " ".join(str(told or error).split())
