@@ -291,7 +291,7 @@ def test_embed_by_the_export_is_embed_by_the_run(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nowhere", "--out", "{out}"], "encoder=nowhere"),
+        (["nowhere", "--out", "{out}"], "no preset and no directory called"),
         (["{run}", "--out", "{full}"], "is not empty; give another --out"),
         (["{run}", "--out", "{full}/file"], "is a file; give another --out"),
         (["{run}", "--int8", "--out", "{out}"], "--int8 is of --to onnx"),
@@ -361,7 +361,7 @@ def test_an_export_that_differs_is_refused(
 def test_a_directory_that_is_no_export_is_named(tmp_path: Path) -> None:
     from bench.use.onnx_embedder import OnnxEmbedder
 
-    with pytest.raises(UserError, match=r"is no export: negbench\.json is missing"):
+    with pytest.raises(UserError, match=r"is no export to ONNX: negbench\.json is missing"):
         OnnxEmbedder.load(tmp_path)
     (tmp_path / "negbench.json").write_text("{}")
     with pytest.raises(UserError, match=r"negbench\.json cannot be read"):

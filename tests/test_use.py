@@ -137,6 +137,17 @@ def test_the_second_search_neither_loads_the_data_nor_embeds_the_corpus(
     monkeypatch.setattr("bench.use.corpus._make", never)
     assert use(runs, "search", run.name, "kaban") == 0
     assert capsys.readouterr().out == first
+    assert use(runs, "search", run.name, "kaban", "-k", "1000") == 0, "an index serves any number of hits"
+    assert len(capsys.readouterr().out.splitlines()) == 60
+
+
+def test_an_empty_line_of_standard_input_is_told(
+    runs: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("kaban\n\nlodor\n"))
+    assert use(runs, "search", run.name, "-k", "1") == 2
+    told = capsys.readouterr()
+    assert "standard input: line 2 is empty" in told.err and len(told.out.splitlines()) == 1
 
 
 def test_another_corpus_is_searched_with_data(
@@ -165,10 +176,11 @@ def test_the_best_run_of_a_study_is_found_by_its_name(runs: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("command", "words", "message"),
     [
-        ("embed", ["nowhere", "--texts", "{texts}"], "encoder=nowhere"),
+        ("embed", ["nowhere", "--texts", "{texts}"], "no preset and no directory called"),
         ("embed", ["{run}", "--out", "v.csv"], r"--out v.csv: the name must end in .npy, .parquet, .jsonl"),
         ("embed", ["{run}", "--texts", "missing.txt"], "--texts missing.txt: No such file or directory"),
         ("score", ["{run}", "--pairs", "{texts}"], "line 1 is no pair of two texts with a TAB"),
+        ("embed", ["{run}", "--texts", "{texts}", "--precision", "fp99"], "precision='fp99' is not one of"),
         ("score", ["{run}", "--as", "query"], "--as query: give two of query and passage"),
         ("search", ["{run}", "kaban", "--queries", "x"], "either a query or --queries"),
         ("search", ["{run}", " "], "the query: line 1 is empty"),

@@ -155,7 +155,9 @@ def _converse(corpus: Corpus | StoredCorpus, k: int, format: Format) -> None:
         print(f"{len(corpus):,} passages; type a query, or Ctrl-D to end", file=sys.stderr)
     for number, line in enumerate(sys.stdin, start=1):
         if not line.strip():
-            continue
+            if asking:
+                continue
+            raise UserError(f"standard input: line {number} is empty")
         if asking:
             _show(corpus, line.strip(), k)
         else:

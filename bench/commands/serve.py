@@ -108,8 +108,9 @@ def _served(name: str, model: str, data: str | None, device: str, precision: str
     from bench.setting import place_named
     from bench.use.serving.requests import MOST_HITS
     from bench.use.serving.served import Served
-    from bench.use.weights import run_of
+    from bench.use.weights import run_of, settings_of
 
+    settings_of(model, runs_dir)  # without an encoder there is nothing to serve
     run = run_of(model, runs_dir)
     record = None if run is None else run.read_record()
     corpus = None

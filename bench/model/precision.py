@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from bench.errors import UserError
+from bench.errors import UserError, choice
 
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 
@@ -27,7 +27,11 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """``bf16`` where matrix products in it are fast (Hopper-like GPUs, AVX512-BF16 and AMX CPUs), else ``fp32``."""
+    """``bf16`` where matrix products in it are fast (Hopper-like GPUs, AVX512-BF16 and AMX CPUs), else ``fp32``.
+
+    A ``name`` other than ``auto`` is taken. Raises :class:`UserError` for one that is no number format.
+    """
+    choice("precision", name, PRECISIONS)
     if name != "auto":
         return name
     if device.type == "cuda":

@@ -89,9 +89,12 @@ class Corpus:
     def of(
         cls, place: Path, data: Load, fingerprint: str, config: IndexConfig, embedder: Embedder, display: Display
     ) -> Corpus:
-        """The corpus of ``data``, which is loaded only where no index of it lies in ``place``."""
+        """The corpus of ``data``, which is loaded only where no index of it lies in ``place``.
+
+        An index serves any ``ef``, which belongs to a search.
+        """
         facts = _facts(embedder.encoder, embedder.precision, fingerprint)
-        name = f"index-{_hash([*facts, {**asdict(config), 'threads': 0}])}"
+        name = f"index-{_hash([*facts, {**asdict(config), 'threads': 0, 'ef': 0}])}"
         entry = Cache(place, required=True).entry(name, lambda folder: _make(folder, data(), config, embedder, display))
         return cls(embedder, *_read(entry, config))
 

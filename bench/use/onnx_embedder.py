@@ -45,12 +45,16 @@ class About:
     def read(cls, directory: Path) -> About:
         """Raises :class:`UserError` for a directory that is no export."""
         path = directory / ABOUT
+        if not directory.is_dir():
+            raise UserError(f"{directory}: there is no such directory; make one with `bench export RUN --to onnx`")
         try:
             told = json.loads(path.read_text(encoding="utf-8"))
             query, passage = (Reading(**told.pop(role)) for role in ("query", "passage"))
             return cls(query, passage, **told)
         except FileNotFoundError:
-            raise UserError(f"{directory} is no export: {ABOUT} is missing; make one with `bench export`") from None
+            raise UserError(
+                f"{directory} is no export to ONNX: {ABOUT} is missing; make one with `bench export --to onnx`"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} cannot be read ({error}); export the encoder again") from error
 

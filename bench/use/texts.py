@@ -17,16 +17,17 @@ def read_lines(path: Path, what: str) -> list[str]:
     Order and repetitions stay. Raises :class:`UserError` for a file that cannot be read, without a line, or with an
     empty one, which is named.
     """
+    where = "standard input" if path == STDIN else f"{what} {path}"
     try:
         content = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
         lines = content.decode("utf-8-sig").replace("\r\n", "\n").removesuffix("\n").split("\n")
     except OSError as error:
-        raise UserError(f"{what} {path}: {error.strerror or error}") from error
+        raise UserError(f"{where}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{what} {path}: not UTF-8 (byte {error.start + 1}); save it as UTF-8") from error
+        raise UserError(f"{where}: not UTF-8 (byte {error.start + 1}); save it as UTF-8") from error
     if lines == [""]:
-        raise UserError(f"{what} {path}: there is no text in it")
-    refuse_empty(lines, f"{what} {path}")
+        raise UserError(f"{where}: there is no text in it")
+    refuse_empty(lines, where)
     return lines
 
 

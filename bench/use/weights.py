@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from glob import escape
 from pathlib import Path
 
-from bench.errors import UserError
+from bench.errors import UserError, nearest, shown
 from bench.model.config import EncoderConfig
-from bench.model.described import read
+from bench.model.described import PRESETS, read
 from bench.record.files import files_at
 from bench.record.ledger import read as read_ledger
 from bench.record.store import RunDirectory
@@ -38,7 +39,14 @@ def settings_of(encoder: str | Path | EncoderConfig, runs_dir: Path | None = Non
         told = read(place)  # a use of an encoder is not bound to the lengths of experiments
         longest = None if told.own else told.max_tokens
         return EncoderConfig(str(place), max_query_tokens=longest, max_passage_tokens=longest)
-    return EncoderConfig(str(encoder))
+    name = str(encoder)
+    if runs_dir is not None and "/" not in name and name not in PRESETS:
+        alike = (path.parent.name for path in runs_dir.glob(f"{escape(name[:4])}*/record.json"))
+        raise UserError(
+            f"there is no run in {runs_dir}, no preset and no directory called {shown(name)}"
+            f"{nearest(name, [*PRESETS, *alike])}"
+        )
+    return EncoderConfig(name)
 
 
 def run_of(name: str | Path, runs_dir: Path | None = None) -> RunDirectory | None:
