@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bench.data.dataset import Floats
     from bench.use.embedder import Embedder, TextEmbedder
     from bench.use.onnx_embedder import OnnxEmbedder
+    from bench.use.weights import Named
 
 app = typer.Typer()
 
@@ -99,7 +100,7 @@ def score(
         print(f"{cosine:.6f}")
 
 
-def load(model: str, device: str, precision: str, runs_dir: Path) -> Embedder:
+def load(model: Named, device: str, precision: str, runs_dir: Path) -> Embedder:
     """The encoder that ``model`` names, ready to embed."""
     from bench.commands.output import show_logs
     from bench.use.embedder import Embedder

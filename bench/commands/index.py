@@ -51,7 +51,7 @@ def index(
         raise UserError(f"{model} is no run, so it has no corpus; give a run's id or directory")
     record = run.read_record()
     with MilvusStore.open(to, collection, create=True) as store, Display() as display:
-        embedder = embed.load(model, device, PRECISION, runs_dir)
+        embedder = embed.load(run, device, PRECISION, runs_dir)
         corpus = Corpus.of_run(run, embedder, display, most=1)
         data = data_of(record) if check and record.evaluation == RETRIEVAL.name else None
         config = index_of(record, int(record.config["eval"]["retrieve"]))

@@ -57,8 +57,8 @@ def _with_devices(overrides: Sequence[str], started: int) -> tuple[Sequence[str]
     """
     from bench.config.overrides import expand, resolve
 
-    if started > 1 and not any(word.startswith("devices=") for word in overrides):
-        overrides = [*overrides, f"devices={started}"]
+    if not any(word.startswith("devices=") for word in overrides):
+        return (overrides, 1) if started == 1 else ([*overrides, f"devices={started}"], started)
     wanted = {resolve(words).devices for words in expand(overrides)}
     if len(wanted) > 1:
         raise UserError(f"devices={','.join(map(str, sorted(wanted)))} is a sweep; give one number of processes")

@@ -23,6 +23,7 @@ from bench.errors import UserError, at_least
 if TYPE_CHECKING:
     from bench.use.corpus import Corpus, Hit
     from bench.use.stored import StoredCorpus
+    from bench.use.weights import Named
 
 app = typer.Typer()
 AT_ONCE = 256  # queries
@@ -81,7 +82,7 @@ def search(
             _answer(corpus, asked, query, k, format, out)
 
 
-def load(model: str, k: int, data: str | None, device: str, precision: str, runs_dir: Path) -> Corpus:
+def load(model: Named, k: int, data: str | None, device: str, precision: str, runs_dir: Path) -> Corpus:
     """The corpus that ``model`` searches: that of the run, or of ``data``."""
     from bench.cache import cache_dir
     from bench.data.load import DataConfig
@@ -92,7 +93,7 @@ def load(model: str, k: int, data: str | None, device: str, precision: str, runs
     from bench.use.weights import run_of
 
     run = run_of(model, runs_dir)
-    embedder = embed.load(model, device, precision, runs_dir)
+    embedder = embed.load(run or model, device, precision, runs_dir)
     with Display() as display:
         if data is not None:
             found = load_data(DataConfig(data))
@@ -119,7 +120,7 @@ def stored(
         raise UserError(f"{model} is no run; a store has the corpus of one")
     record = run.read_record()
     with MilvusStore.open(address, collection) as store:
-        embedder = embed.load(model, device, precision, runs_dir)
+        embedder = embed.load(run or model, device, precision, runs_dir)
         store.require(source_of(record, embedder.encoder))
         yield StoredCorpus(embedder, store, index_of(record, 1).ef, matching, known_queries(run))
 

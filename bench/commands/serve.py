@@ -14,6 +14,7 @@ from bench.errors import UserError, at_least, at_most, install
 
 if TYPE_CHECKING:
     from bench.use.serving.served import Served
+    from bench.use.weights import Named
 
 app = typer.Typer()
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -69,7 +70,7 @@ def serve(
     place = server.bound(host, port)
     if grpc_port is not None:
         server.bound(host, grpc_port).close()  # told now, and not after the encoder is loaded
-    models = {_name(one, runs_dir): one for one in (model, other) if one is not None}
+    models = dict(_named(one, runs_dir) for one in (model, other) if one is not None)
     if other is not None and len(models) == 1:
         raise UserError(f"both runs are {next(iter(models))}")
     served = [_served(name, one, data, device, precision, runs_dir) for name, one in models.items()]
@@ -93,16 +94,19 @@ def _require(rpc: bool) -> None:
         )
 
 
-def _name(model: str, runs_dir: Path) -> str:
-    """The name under which ``model`` is served: the run's id, or its own without the directories above it."""
+def _named(model: str, runs_dir: Path) -> tuple[str, Named]:
+    """The name under which ``model`` is served, and the run if it names one, or itself.
+
+    The name is the run's id, or that of ``model`` without the directories above it.
+    """
     from bench.setting import place_named
     from bench.use.weights import run_of
 
     run = run_of(model, runs_dir)
-    return place_named(model).name if run is None else run.run_id
+    return (place_named(model).name, model) if run is None else (run.run_id, run)
 
 
-def _served(name: str, model: str, data: str | None, device: str, precision: str, runs_dir: Path) -> Served:
+def _served(name: str, model: Named, data: str | None, device: str, precision: str, runs_dir: Path) -> Served:
     """The encoder that ``model`` names and its corpus, if there is one: without it, vectors alone are served."""
     from bench.commands.search import load
     from bench.setting import place_named

@@ -102,12 +102,14 @@ class Retrieval(Evaluation):
         found = evaluate(
             queries, passages, self.split, self.parts, self.config, self.index, self.device, self.seed, self.final
         )
-        found.items.insert(1, "query_id", [self.data.query_name(query) for query in found.items["query"]])
+        if self.final:
+            found.items.insert(1, "query_id", [self.data.query_name(query) for query in found.items["query"]])
         for prefix in ("", "exact/"):
             if f"{prefix}passages" in found.items:
                 places = [self.corpus[ids] for ids in found.items[f"{prefix}passages"]]
                 found.items[f"{prefix}passages"] = places
-                found.items[f"{prefix}passage_ids"] = [[*map(self.data.passage_name, p)] for p in places]
+                if self.final:  # only the final items are written
+                    found.items[f"{prefix}passage_ids"] = [[*map(self.data.passage_name, p)] for p in places]
         return replace(found, hardest=hardest_queries(self.data, self.name, found.items, WORST) if self.final else ())
 
     def worst_table(self, measured: Measured) -> pd.DataFrame:

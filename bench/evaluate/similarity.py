@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.data.dataset import DataSet, Floats, TextPairs
+from bench.data.dataset import DataSet, Floats, Ids, TextPairs
 from bench.errors import UserError
 from bench.evaluate import correlation
 from bench.evaluate.base import Evaluation, Measured, Rows
@@ -90,9 +90,9 @@ class Similarity(Evaluation):
         total, start_of = sum(map(len, self.tasks.values())), 0
         tables, of_task = [], {}
         for task, pairs in self.tasks.items():
-            own = queries[start_of : start_of + len(pairs.texts)]
-            start_of += len(own)
-            cosine = _cosine(own, pairs)
+            texts = pairs.texts
+            cosine = _cosine(queries[start_of : start_of + len(texts)], texts, pairs)
+            start_of += len(texts)
             values = {n: 100 * f(cosine, pairs.label.astype(np.float64)) for n, f in CORRELATIONS.items()}
             of_task[task] = {name: float(value.mean()) for name, value in values.items()}
             if not np.isfinite(list(of_task[task].values())).all():
@@ -137,7 +137,7 @@ class Similarity(Evaluation):
         """There are no further files."""
 
 
-def _cosine(vectors: Floats, pairs: TextPairs) -> correlation.Values:
-    """[n] cosine of the two texts of each pair; ``vectors`` are those of ``pairs.texts``."""
-    left, right = (vectors[np.searchsorted(pairs.texts, side)] for side in (pairs.left, pairs.right))
+def _cosine(vectors: Floats, texts: Ids, pairs: TextPairs) -> correlation.Values:
+    """[n] cosine of the two texts of each pair; ``vectors`` are those of ``texts``, which are ``pairs.texts``."""
+    left, right = (vectors[np.searchsorted(texts, side)] for side in (pairs.left, pairs.right))
     return np.asarray(np.einsum("nd,nd->n", left, right, dtype=np.float64))

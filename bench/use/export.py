@@ -49,7 +49,7 @@ class Original:
     def load(cls, name: str, runs_dir: Path) -> Original:
         """Raises :class:`UserError` for what names no encoder."""
         run = run_of(name, runs_dir)
-        embedder = Embedder.load(settings_of(name, runs_dir), "cpu", "fp32")
+        embedder = Embedder.load(settings_of(run or name, runs_dir), "cpu", "fp32")
         if run is None:
             return cls(name, embedder)
         try:

@@ -16,9 +16,10 @@ from bench.record.study import read_result
 from bench.setting import place_named
 
 STUDY = "study:"
+Named = str | Path | RunDirectory
 
 
-def settings_of(encoder: str | Path | EncoderConfig, runs_dir: Path | None = None) -> EncoderConfig:
+def settings_of(encoder: Named | EncoderConfig, runs_dir: Path | None = None) -> EncoderConfig:
     """The settings that belong to an encoder's weights.
 
     ``encoder`` is what :func:`run_of` finds a run by, any encoder's directory, a preset or a hub id. Raises
@@ -34,6 +35,7 @@ def settings_of(encoder: str | Path | EncoderConfig, runs_dir: Path | None = Non
         known = {f.name for f in fields(EncoderConfig)} & recorded.keys()
         # The layers were chosen when the weights were saved.
         return EncoderConfig(**{**{name: recorded[name] for name in known}, "name": str(run.model), "layers": None})
+    assert not isinstance(encoder, RunDirectory)
     place = place_named(encoder)
     if place.is_dir():
         told = read(place)  # a use of an encoder is not bound to the lengths of experiments
@@ -49,12 +51,15 @@ def settings_of(encoder: str | Path | EncoderConfig, runs_dir: Path | None = Non
     return EncoderConfig(name)
 
 
-def run_of(name: str | Path, runs_dir: Path | None = None) -> RunDirectory | None:
+def run_of(name: Named, runs_dir: Path | None = None) -> RunDirectory | None:
     """The run that ``name`` names, if it names one: its directory or ``model/`` in it, its id in ``runs_dir``, or
-    ``study:NAME``, the best run of a study there, by the name or the directory of the study.
+    ``study:NAME``, the best run of a study there, by the name or the directory of the study. A run that was found
+    already is itself.
 
     Raises :class:`UserError` for a study that is not there, or of which no run kept its weights.
     """
+    if isinstance(name, RunDirectory):
+        return name
     if str(name).startswith(STUDY):
         return _best_of(str(name).removeprefix(STUDY), runs_dir or Path("runs"))
     place = place_named(name)
