@@ -5,7 +5,8 @@
 
 Both sides train the same encoder on the same pairs with the same loss (MNR, scale 20), batch, lengths and
 precision for one epoch, then encode the same texts, tokenising included, and search the same small corpus
-exactly. The two sides take turns, each in a fresh process; medians and their ratio are printed.
+exactly. The two sides take turns, each in a fresh process; medians and their ratio are printed. With --busy each
+round is run a second time beside a process that takes a core, and a second table says what is left.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -168,6 +171,7 @@ def main() -> None:
     parser.add_argument("--corpus", type=int, default=10000)
     parser.add_argument("--encode-batch", type=int, default=32, help="the peer's batch when encoding")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--busy", action="store_true", help="also beside a busy process")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scratch", default="runs/benchmark")
@@ -177,17 +181,42 @@ def main() -> None:
         print(json.dumps((ours if args.side == "ours" else peer)(args, Work(args))))
         return
     Path(args.scratch).mkdir(parents=True, exist_ok=True)
-    found: dict[str, list[dict[str, float]]] = {"ours": [], "peer": []}
+    found: dict[tuple[str, str], list[dict[str, float]]] = {}
     for number in range(args.rounds):
-        for side, results in found.items():
-            command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
-            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            results.append(json.loads(done.stdout.strip().splitlines()[-1]))
-            print(f"round {number + 1} {side}: {results[-1]}", file=sys.stderr)
-    print(f"{'median of ' + str(args.rounds):<18}{'ours':>10}{'peer':>10}{'ratio':>8}   ({args.precision})")
-    for name in found["ours"][0]:
-        mine, theirs = (statistics.median(r[name] for r in found[side]) for side in ("ours", "peer"))
-        print(f"{name:<18}{mine:>10.1f}{theirs:>10.1f}{mine / theirs:>8.2f}")
+        for beside in ("idle", "busy") if args.busy else ("idle",):
+            for side in ("ours", "peer"):
+                with busy() if beside == "busy" else nullcontext():
+                    command = [sys.executable, __file__, *sys.argv[1:], "--side", side]
+                    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+                result = json.loads(done.stdout.strip().splitlines()[-1])
+                found.setdefault((side, beside), []).append(result)
+                print(f"round {number + 1} {beside} {side}: {result}", file=sys.stderr)
+    median = {
+        key: {name: statistics.median(r[name] for r in results) for name in results[0]}
+        for key, results in found.items()
+    }
+    for beside in ("idle", "busy") if args.busy else ("idle",):
+        head = f"{beside}, median of {args.rounds}"
+        print(f"{head:<20}{'ours':>10}{'peer':>10}{'ratio':>8}   ({args.precision})")
+        for name, mine in median["ours", beside].items():
+            theirs = median["peer", beside][name]
+            print(f"{name:<20}{mine:>10.1f}{theirs:>10.1f}{mine / theirs:>8.2f}")
+    if args.busy:
+        print(f"{'busy / idle':<20}{'ours':>10}{'peer':>10}")
+        for name in ("pairs_per_s", "texts_per_s"):
+            left = (median[side, "busy"][name] / median[side, "idle"][name] for side in ("ours", "peer"))
+            print(f"{name:<20}" + "".join(f"{share:>10.2f}" for share in left))
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """A process that takes a core within the block."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 if __name__ == "__main__":

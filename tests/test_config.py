@@ -351,7 +351,7 @@ def test_sources_say_what_is_from_the_command_line() -> None:
     rows = {key: (got, origin) for key, got, origin in sources(resolve(words), words)}
     config = resolve(words)
     leaves = sum(len(fields(value(config, part))) for part in PARTS)
-    assert len(rows) == leaves + 1 + 6  # the strategy's name; seed, device, devices, runs_dir, track, keep
+    assert len(rows) == leaves + 1 + 7  # the strategy's name; seed, device, threads, devices, runs_dir, track, keep
     given = {key for key, (_, origin) in rows.items() if origin == "command line"}
     assert given == {"data.name", "strategy.margin", "seed"}
     assert rows["data.name"][0] == "x"

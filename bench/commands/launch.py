@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from time import monotonic, sleep
 from typing import IO
 
+from bench import cores
 from bench.errors import UserError
 
 POLL_S = 0.2
@@ -24,12 +25,11 @@ def launch(words: Sequence[str], devices: int) -> int:
     The first process writes and speaks; what another one says on standard error is shown where it is the one that
     fails. Raises :class:`UserError` when a process was killed.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     shared = {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_free_port()),
         "WORLD_SIZE": str(devices),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores // devices))),
+        "OMP_NUM_THREADS": str(max(1, cores.available() // devices)),
     }
     with ExitStack() as files:
         said = [files.enter_context(tempfile.TemporaryFile()) for _ in range(devices)]

@@ -30,8 +30,9 @@ class RunConfig:
     """The configuration of one run: a strategy, and one part for each package that uses it.
 
     ``keep`` says which runs leave their weights behind: ``best`` every run but those that a study only tries or
-    compares, ``all`` each, ``none`` no run. ``devices`` is the number of processes, one a device, that train together.
-    Raises :class:`UserError` where two settings contradict each other.
+    compares, ``all`` each, ``none`` no run. ``threads`` compute on a CPU, 0 being one for each core that the process
+    may use. ``devices`` is the number of processes, one a device, that train together. Raises :class:`UserError` where
+    two settings contradict each other.
     """
 
     strategy: Strategy
@@ -44,6 +45,7 @@ class RunConfig:
     eval: EvalConfig = field(default_factory=EvalConfig)
     seed: int = 0
     device: Name = "auto"
+    threads: int = 0
     devices: int = 1
     runs_dir: str = "runs"
     track: Name = "auto"
@@ -54,6 +56,8 @@ class RunConfig:
         choice("keep", self.keep, KEEP)
         at_least("seed", self.seed, 0)
         at_least("devices", self.devices, 1)
+        at_least("threads", self.threads, 0)
+        at_most("threads", self.threads, 1024)
         if self.seed >= 2**63:
             raise UserError(f"seed={self.seed} must be below 2**63")
         self._check_numbers()

@@ -6,14 +6,17 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from time import perf_counter
 
 import numpy as np
 import torch
 
+from bench import cores
 from bench.cache import Cache
 from bench.data.dataset import Floats, Ids
 from bench.data.tokens import Tokens
+from bench.model.cpu.workers import share_out
 from bench.model.encoder import Encoder
 from bench.model.packing import pack
 from bench.model.precision import autocast
@@ -36,23 +39,29 @@ def encode(
     """[n, d] unit vectors of the texts ``rows`` of ``tokens`` (all, by default), in that order; ``raw``: before
     normalisation.
 
-    Texts of equal tokens are encoded once, so their vectors are equal to the last bit. Dropout is off during encoding
-    and restored afterwards. ``progress`` gets the number of texts of each chunk.
+    On a CPU the chunks are shared out among threads. Texts of equal tokens are encoded once, so their vectors are equal
+    to the last bit. Dropout is off during encoding and restored afterwards. ``progress`` gets the number of texts of
+    each chunk, from one thread at a time.
     """
     rows = np.arange(len(tokens.lengths)) if rows is None else rows
     rows, place = tokens.distinct(rows)
     times = np.bincount(place, minlength=len(rows))
     vectors = np.empty((len(rows), encoder.dim), dtype=np.float32)
     budget = TOKENS_AT_ONCE.get(encoder.device.type, TOKENS_AT_ONCE["cuda"])
+    alone = Lock()
+
+    def fill(chunk: Ids) -> None:
+        with autocast(precision, encoder.device):
+            encoded = encoder(pack([(tokens, rows[chunk])]))
+        vectors[chunk] = (encoded.raw if raw else encoded.unit).cpu().numpy()
+        if progress is not None:
+            with alone:
+                progress(int(times[chunk].sum()))
+
     training = encoder.training
     encoder.eval()
     try:
-        with autocast(precision, encoder.device):
-            for chunk in tokens.batches(rows, budget):
-                encoded = encoder(pack([(tokens, rows[chunk])]))
-                vectors[chunk] = (encoded.raw if raw else encoded.unit).cpu().numpy()
-                if progress is not None:
-                    progress(int(times[chunk].sum()))
+        share_out(fill, list(tokens.batches(rows, budget)), cores.count() if encoder.packs else 1)
     finally:
         encoder.train(training)
     return vectors if len(place) == len(rows) else vectors[place]

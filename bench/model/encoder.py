@@ -50,7 +50,8 @@ class Encoder(nn.Module):
 
     :func:`bench.model.trial.prepare` decides by trial how texts are laid out. ``packs``: without padding. ``narrows``:
     the word embeddings may be looked up outside the model, in a smaller table. A model that does not allow the first is
-    padded; one that does not allow the second gets token ids.
+    padded; one that does not allow the second gets token ids. ``splits``: several threads may train it at once, for its
+    dropout is all of this package's.
     """
 
     def __init__(
@@ -80,7 +81,7 @@ class Encoder(nn.Module):
         self.truncate_dim = truncate_dim if truncate_dim is not None and truncate_dim < self.dim else None
         self.dim = self.truncate_dim or self.dim
         self.skip_prompt = skip_prompt
-        self.packs, self.narrows = False, True
+        self.packs, self.narrows, self.splits = False, True, False
         self._places: Tensor | None = None
 
     @property
@@ -103,7 +104,7 @@ class Encoder(nn.Module):
         chain = nn.Sequential(*(self.projection or ()), layer)
         config = replace(self.config, layers=None, pooling=self.pooling)
         made = Encoder(self.transformer, self.tokenizer, config, chain, skip_prompt=self.skip_prompt)
-        made.config, made.packs, made.narrows = self.config, self.packs, self.narrows
+        made.config, made.packs, made.narrows, made.splits = self.config, self.packs, self.narrows, self.splits
         return made.train(self.training)
 
     def _settle_pooler(self) -> tuple[nn.Module, ...]:

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from bench.data.tokens import Tokens
 
+LEAST = 256  # tokens that a worker of its own is worth
+
 
 @dataclass(frozen=True)
 class Packed:
@@ -126,3 +128,14 @@ def by_length(
         chunks.append(order[begin:end])
         begin = end
     return chunks
+
+
+def equal_parts(
+    parts: Sequence[tuple[Tokens, NDArray[np.int64]]], chunk: NDArray[np.int64], count: int
+) -> list[NDArray[np.int64]]:
+    """Cut a chunk of :func:`by_length` into at most ``count`` parts of about equal tokens, ``LEAST`` at least."""
+    lengths = np.concatenate([tokens.lengths[rows] for tokens, rows in parts])[chunk]
+    ends = np.cumsum(lengths)
+    count = int(min(count, max(1, ends[-1] // LEAST)))
+    cuts = np.searchsorted(ends - lengths / 2, ends[-1] * np.arange(1, count) / count)
+    return [part for part in np.split(chunk, cuts) if len(part)]

@@ -17,6 +17,7 @@ from transformers import AttentionInterface
 
 from bench.errors import UserError
 from bench.model.cpu import attention
+from bench.model.cpu.dropout import masks_from
 from bench.model.cpu.modules import keep_memory, quicken
 from bench.model.encoder import Encoder
 from bench.model.narrowing import rows_of
@@ -44,7 +45,7 @@ def prepare(encoder: Encoder, device: torch.device) -> Encoder:
     try:
         with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
             _Trial.of(encoder.eval()).settle()
-            encoder.train()(_probe(encoder))
+            encoder.splits = _draws_nothing(encoder.train()) and encoder.packs
     except (UserError, torch.OutOfMemoryError):
         raise
     except _Unfit as error:
@@ -58,6 +59,14 @@ def prepare(encoder: Encoder, device: torch.device) -> Encoder:
     finally:
         encoder.train(training)
     return encoder
+
+
+def _draws_nothing(encoder: Encoder) -> bool:
+    """Whether a pass of training leaves torch's generator alone, which all threads share."""
+    before = torch.get_rng_state()
+    with masks_from(0):
+        encoder(_probe(encoder))
+    return torch.equal(before, torch.get_rng_state())
 
 
 def check_targets(encoder: Encoder) -> None:

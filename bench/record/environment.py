@@ -16,6 +16,8 @@ try:
 except ImportError:  # Windows has no such module
     resource = None  # type: ignore[assignment]
 
+from bench import cores
+
 PACKAGES = (
     "torch",
     "transformers",
@@ -41,7 +43,7 @@ def environment(device: str) -> dict[str, Any]:
         "torch": torch.__version__,
         "device": name,
         "cpu": cpu_model(),
-        "threads": torch.get_num_threads(),
+        "threads": cores.count(),
         "platform": platform.platform(),
         "git": git_commit(CHECKOUT),
         "packages": {package: found for package in PACKAGES if (found := _version(package))},

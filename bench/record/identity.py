@@ -14,6 +14,7 @@ SAME_RESULT = (
     "runs_dir",
     "track",
     "keep",
+    "threads",
     "data.name",
     "data.path",
     "data.skip_broken",
@@ -26,7 +27,7 @@ SAME_RESULT = (
     "mining.judge",
 )
 """Keys of the configuration that do not change a result: where it is written, who watches, whether its weights
-are kept, how often it is saved, how many threads search, how much memory mining has and who judges it. What the
+are kept, how many threads compute, how often it is saved, how much memory mining has and who judges it. What the
 data is called, and how it is read, is left out because its fingerprint stands for it."""
 
 SAME_METRICS = (*SAME_RESULT, "eval.untrained", "eval.recall_file")

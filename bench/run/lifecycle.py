@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from bench import cores
 from bench.cache import Cache, cache_dir
 from bench.config.run import RunConfig
 from bench.data import DataConfig, DataSet
@@ -60,6 +61,7 @@ def run(
     once the encoder is loaded, the record then says ``failed``, and why.
     """
     device, world = resolve_device(config.device), world or World()
+    cores.use(config.threads)
     with display or Display() as shown:
         with shown.task("data"):
             data = measured_on(load(config.data), config.eval.data, load)

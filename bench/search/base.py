@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from bench import cores
 from bench.data.dataset import Floats, Ids
 from bench.errors import UserError, at_least, at_most, choice, install
 from bench.setting import Name
@@ -45,10 +46,10 @@ class IndexConfig:
 
     ``engine`` is a name of :func:`registered`. ``m`` links a node (twice as many on the lowest level),
     ``ef_construction`` and ``ef`` candidates held while building and while searching; exact search has no use for
-    these three. ``threads`` search; 0 is all cores, of which faiss and exact search take as many as OMP_NUM_THREADS
-    allows. They do not change what is found. ``build_threads`` build the graph, by default one: equal vectors and an
-    equal seed then build the same graph. With more (0 is all cores) the graph depends on the order in which the threads
-    get there, and a recall may differ by a few queries between two builds.
+    these three. ``threads`` search; 0 is as many as :func:`bench.cores.count`. They do not change what is found.
+    ``build_threads`` build the graph, by default one: equal vectors and an equal seed then build the same graph. With
+    more (0 is as many as search) the graph depends on the order in which the threads get there, and a recall may differ
+    by a few queries between two builds.
 
     Raises :class:`UserError` for an engine that is not known and for numbers out of range.
     """
@@ -75,8 +76,13 @@ class IndexConfig:
 
     @property
     def builders(self) -> int:
-        """Threads that build the graph; 0 is all cores."""
-        return 1 if self.build_threads is None else self.build_threads
+        """The number of threads that build the graph."""
+        return 1 if self.build_threads is None else self.build_threads or cores.count()
+
+    @property
+    def searchers(self) -> int:
+        """The number of threads that search."""
+        return self.threads or cores.count()
 
     @property
     def most(self) -> int:
@@ -208,12 +214,10 @@ def too_few(config: IndexConfig, k: int) -> UserError:
 
 @contextmanager
 def limited(threads: int, get: Callable[[], int], put: Callable[[int], None]) -> Iterator[None]:
-    """A library's number of threads set to ``threads`` by ``put`` and restored afterwards; 0 leaves it alone."""
+    """A library's number of threads set to ``threads`` by ``put`` and restored afterwards."""
     before = get()
-    if threads:
-        put(threads)
+    put(threads)
     try:
         yield
     finally:
-        if threads:
-            put(before)
+        put(before)

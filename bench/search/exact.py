@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench import cores
 from bench.data.dataset import Floats, Ids
 from bench.search.base import IndexConfig, best_first, check_k, checked, limited, register
 
@@ -23,7 +24,7 @@ BY_FAISS = 4096  # queries a block; it holds no more than their results
 class ExactIndex:
     """All inner products with ``vectors`` ``[P, d]`` in float32, on the CPU or a CUDA ``device``.
 
-    ``threads`` are those of the CPU; 0 leaves the library's number, all cores unless OMP_NUM_THREADS says fewer.
+    ``threads`` are those of the CPU; 0 is as many as :func:`bench.cores.count`.
 
     A search needs memory for the vectors on the device and ``memory_mb`` MiB of scores (those of one query at
     least), some three times as much where many scores are equal; with faiss, which keeps none, some 50 MiB.
@@ -55,7 +56,7 @@ class ExactIndex:
     def _by_faiss(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         faiss = _faiss()
         size = len(self.vectors)
-        with limited(self.threads, faiss.omp_get_max_threads, faiss.omp_set_num_threads):
+        with limited(self.threads or cores.count(), faiss.omp_get_max_threads, faiss.omp_set_num_threads):
             scores, ids = faiss.knn(queries, self.vectors, min(k + 1, size), metric=faiss.METRIC_INNER_PRODUCT)
         if k < size:  # of equals it takes any
             tied = np.flatnonzero(scores[:, k - 1] == scores[:, k])
@@ -68,7 +69,7 @@ class ExactIndex:
     def _by_torch(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         import torch
 
-        with _full_precision(), limited(self.threads, torch.get_num_threads, torch.set_num_threads):
+        with _full_precision(), limited(self.threads or cores.count(), torch.get_num_threads, torch.set_num_threads):
             products = torch.from_numpy(queries).to(self.device) @ self._tensor.T
             columns = top(products, k)
         return products.gather(1, columns).cpu().numpy(), columns.cpu().numpy()

@@ -46,7 +46,7 @@ class FaissIndex:
         """See :class:`bench.search.Index`; also raises :class:`UserError` when ``ef`` is under ``k``."""
         check_k(k, self._size)
         self._config.check(k)
-        with _threads(self._config.threads):
+        with _threads(self._config.searchers):
             scores, ids = self._graph.search(checked(queries, "query"), k)
         if (ids < 0).any():  # faiss fills up with -1
             raise too_few(self._config, k)

@@ -22,12 +22,12 @@ class HnswIndex:
         import hnswlib
 
         vectors = checked(vectors, "passage")
-        self._size, self._config, self._threads = len(vectors), config, config.threads or -1
+        self._size, self._config, self._threads = len(vectors), config, config.searchers
         self._graph = hnswlib.Index(space="ip", dim=vectors.shape[1])
         self._graph.init_index(
             max_elements=self._size, M=config.m, ef_construction=config.ef_construction, random_seed=seed
         )
-        self._graph.add_items(vectors, np.arange(self._size), num_threads=config.builders or -1)
+        self._graph.add_items(vectors, np.arange(self._size), num_threads=config.builders)
         self._graph.set_ef(config.ef)
 
     def save(self, path: Path) -> None:
@@ -40,7 +40,7 @@ class HnswIndex:
         import hnswlib
 
         self = cls.__new__(cls)
-        self._size, self._config, self._threads = len(vectors), config, config.threads or -1
+        self._size, self._config, self._threads = len(vectors), config, config.searchers
         self._graph = hnswlib.Index(space="ip", dim=vectors.shape[1])
         self._graph.load_index(str(path), max_elements=self._size)
         self._graph.set_ef(config.ef)

@@ -55,7 +55,7 @@ class UsearchIndex:
         check_k(k, self._size)
         self._config.check(k)
         queries = checked(queries, "query")
-        found = self._graph.search(queries, k, threads=self._config.threads)
+        found = self._graph.search(queries, k, threads=self._config.searchers)
         shape = len(queries), k
         if found.keys.size < len(queries) * k or (np.asarray(getattr(found, "counts", k)) < k).any():
             raise too_few(self._config, k)

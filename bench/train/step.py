@@ -2,23 +2,30 @@
 
 With ``micro_batch`` the texts are encoded twice, in chunks, and only one chunk's activations are in memory at a
 time (GradCache, Gao et al. 2021). The first pass gives the vectors, the loss gives their gradients, and the second
-pass backpropagates those into the weights. The second pass restores the random state, which repeats the dropout, so
-the gradient is that of the whole batch.
+pass backpropagates those into the weights. Its dropout is that of the first pass, so the gradient is that of the whole
+batch.
+
+On a CPU each chunk is split into as many parts as there are workers, and each part has a thread of its own. Gradients
+are added in the order of the parts, so equal numbers of workers give equal bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from bench import cores
 from bench.data.dataset import Ids
+from bench.model.cpu.dropout import masks_from
+from bench.model.cpu.workers import share_out
 from bench.model.encoder import Encoded
-from bench.model.packing import by_length, pack
+from bench.model.packing import by_length, equal_parts, pack
 from bench.model.precision import autocast
 from bench.negatives import Drawn, NegativeSampler, View
 from bench.train.batch import Surroundings
@@ -29,7 +36,17 @@ from bench.train.telemetry import AnyBatch, observe
 from bench.train.world import World
 from strategies import Loss, Strategy
 
-Chunks = list[NDArray[np.int64]]
+
+@dataclass(frozen=True)
+class _Part:
+    """Texts that one worker encodes together, and what their dropout follows from."""
+
+    texts: NDArray[np.int64]
+    seed: int
+
+
+Waves = list[list[_Part]]
+"""Parts that are worked on at the same time, one wave after the other."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +76,10 @@ class Stepper:
         self.queue = PassageQueue(wanted.queue, wanted.warmup)
         self.around = Surroundings(self.world, self.queue, objective.view, learner.head)
         self.texts_encoded = 0
+        # Checkpointed activations are computed again with the dropout of torch's own generator.
+        recomputes = any(getattr(module, "gradient_checkpointing", False) for module in learner.encoder.modules())
+        self.splits = learner.encoder.splits and not recomputes
+        self.workers = cores.count() if self.splits else 1
 
     def backward(
         self, rows: Ids, drawn: Drawn | None, step: int = 0, scale: float = 1.0, cached: bool | None = None
@@ -79,69 +100,98 @@ class Stepper:
             return batch, check_loss(self.objective.strategy, self.objective.strategy.loss(batch))
 
         size = self.micro_batch or max(1, request.texts)
-        chunks = by_length(request.parts, size, slack=None if self.learner.encoder.packs else 1.5)
-        if cached is None:
-            cached = self.micro_batch is not None
-        self.texts_encoded += int(self.world.sum(torch.tensor(request.texts * (2 if cached else 1))))
-        done = (self._cached if cached else self._whole)(request.parts, chunks, loss_of, scale)
+        encoder = self.learner.encoder
+        chunks = by_length(request.parts, size, slack=None if encoder.packs else 1.5)
+        waves = [
+            [_Part(texts, seed + n) for n, texts in enumerate(equal_parts(request.parts, chunk, self.workers))]
+            for chunk, seed in zip(chunks, torch.randint(2**62, (len(chunks),)).tolist(), strict=True)
+        ]
+        again = self.micro_batch is not None if cached is None else cached
+        self.texts_encoded += int(self.world.sum(torch.tensor(request.texts * (2 if again else 1))))
+        done = self._backward(request.parts, waves, loss_of, scale, again)
         self.world.average_gradients(self.learner.parameters())
         return done
 
-    def _encode(self, parts: Parts, chunk: NDArray[np.int64]) -> Encoded:
-        encoded: Encoded = self.learner(pack(parts, chunk))
-        return encoded
-
-    def _whole(
-        self, parts: Parts, chunks: Chunks, loss_of: Callable[[Encoded], tuple[AnyBatch, Loss]], scale: float
+    def _backward(
+        self, texts: Parts, waves: Waves, loss_of: Callable[[Encoded], tuple[AnyBatch, Loss]], scale: float, again: bool
     ) -> tuple[AnyBatch, Loss]:
-        with autocast(self.precision, self.learner.device):
-            encoded = [self._encode(parts, chunk) for chunk in chunks]
-        batch, loss = loss_of(self._in_order(encoded, chunks))
-        torch.autograd.backward(loss.value * scale)
-        return batch, loss
+        """Encode all parts, compute the loss of their vectors, and backpropagate part by part.
 
-    def _cached(
-        self, parts: Parts, chunks: Chunks, loss_of: Callable[[Encoded], tuple[AnyBatch, Loss]], scale: float
-    ) -> tuple[AnyBatch, Loss]:
-        device = self.learner.device
-        states, encoded = [], []
-        with torch.no_grad(), autocast(self.precision, device):
-            for chunk in chunks:
-                states.append(random_state(device))
-                encoded.append(self._encode(parts, chunk))
-        after = random_state(device)
-        leaves = self._in_order(encoded, chunks)
-        for leaf in _parts_of(leaves):
+        ``again`` keeps no activations and encodes a second time. The gradients of a wave's parts are added in order.
+        """
+        with torch.set_grad_enabled(not again):
+            encoded = [share_out(lambda part: self._encode(texts, part), wave, self.workers) for wave in waves]
+        leaves = self._in_order([e for wave in encoded for e in wave], [part.texts for wave in waves for part in wave])
+        for leaf in _values_of(leaves):
             leaf.requires_grad_()
         batch, loss = loss_of(leaves)
         torch.autograd.backward(loss.value * scale)
-        with autocast(self.precision, device):
-            for chunk, state in zip(chunks, states, strict=True):
-                set_random_state(state, device)
-                again, rows = self._encode(parts, chunk), torch.from_numpy(chunk).to(device)
-                pulled = zip(_parts_of(again), _parts_of(leaves), strict=True)
-                found = [(values, leaf.grad[rows]) for values, leaf in pulled if leaf.grad is not None]
-                torch.autograd.backward([v for v, _ in found], [g for _, g in found])
-        set_random_state(after, device)
+        weights = [p for p in self.learner.parameters() if p.requires_grad]
+        for wave, kept in zip(waves, encoded, strict=True):
+
+            def gradients(one: tuple[_Part, Encoded]) -> Sequence[Tensor | None]:
+                part, before = one
+                values = _values_of(self._encode(texts, part) if again else before)
+                rows = torch.from_numpy(part.texts).to(self.learner.device)
+                return _pulled(values, [leaf.grad for leaf in _values_of(leaves)], rows, weights)
+
+            for found in share_out(gradients, list(zip(wave, kept, strict=True)), self.workers):
+                _add(weights, found)
+            kept.clear()
         return batch, loss
 
-    def _in_order(self, encoded: list[Encoded], chunks: Chunks) -> Encoded:
-        """The chunks' vectors in the order of the texts; of no text, as on a rank without examples, none."""
+    def _encode(self, texts: Parts, part: _Part) -> Encoded:
+        """The vectors of a part; the same dropout each time."""
+        with autocast(self.precision, self.learner.device), self._dropout(part.seed):
+            encoded: Encoded = self.learner(pack(texts, part.texts))
+        return encoded
+
+    @contextmanager
+    def _dropout(self, seed: int) -> Iterator[None]:
+        """Dropout within the block follows from ``seed``; the random state is as before afterwards."""
+        if self.splits:
+            with masks_from(seed):
+                yield
+        else:
+            device = self.learner.device
+            with torch.random.fork_rng([device] if device.type == "cuda" else []):
+                torch.manual_seed(seed)
+                yield
+
+    def _in_order(self, encoded: list[Encoded], texts: list[NDArray[np.int64]]) -> Encoded:
+        """The parts' vectors in the order of the texts, without their graph; of no text, as on a rank without examples,
+        none."""
         device = self.learner.device
-        if not chunks:
-            nothing = torch.zeros(0, self.learner.encoder.dim, device=device, requires_grad=True)
+        if not texts:
+            nothing = torch.zeros(0, self.learner.encoder.dim, device=device)
             return Encoded(nothing, nothing.clone(), terms=None if self.learner.language is None else nothing[:, 0])
-        order = np.concatenate(chunks)
+        order = np.concatenate(texts)
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
         rows = torch.from_numpy(place).to(device)
-        unit, raw, *terms = (torch.cat(parts)[rows] for parts in zip(*map(_parts_of, encoded), strict=True))
+        unit, raw, *terms = (torch.cat(parts).detach()[rows] for parts in zip(*map(_values_of, encoded), strict=True))
         return Encoded(unit, raw, terms=terms[0] if terms else None)
 
 
-def _parts_of(encoded: Encoded) -> list[Tensor]:
+def _values_of(encoded: Encoded) -> list[Tensor]:
     """What a loss may use of n texts, each with a row a text."""
     return [part for part in (encoded.unit, encoded.raw, encoded.terms) if part is not None]
+
+
+def _pulled(
+    values: list[Tensor], gradients: list[Tensor | None], rows: Tensor, weights: list[nn.Parameter]
+) -> Sequence[Tensor | None]:
+    """The gradients of the weights, from the rows of those of the values; None where one has none."""
+    found = [(value, grad[rows]) for value, grad in zip(values, gradients, strict=True) if grad is not None]
+    outputs, grads = [value for value, _ in found], [grad for _, grad in found]
+    return torch.autograd.grad(outputs, weights, grads, allow_unused=True)
+
+
+def _add(weights: list[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
+    """Add gradients to those that the weights have."""
+    for weight, grad in zip(weights, gradients, strict=True):
+        if grad is not None:
+            weight.grad = grad if weight.grad is None else weight.grad.add_(grad)
 
 
 def check_loss(strategy: Strategy, loss: object) -> Loss:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench.data.dataset import Ids
 from bench.data.sampler import batch_rows, steps_per_epoch
 from bench.errors import UserError
+from bench.model.cpu.workers import one_thread
 from bench.model.narrowing import Narrowed, narrowed
+from bench.negatives import Drawn
 from bench.train import checkpoint
 from bench.train.budget import Plan
 from bench.train.config import TrainConfig
@@ -24,8 +27,9 @@ from bench.train.learner import Learner
 from bench.train.optimizer import adamw, lr_at
 from bench.train.state import Progress, State, Window
 from bench.train.step import Objective, Stepper
-from bench.train.telemetry import measure
+from bench.train.telemetry import AnyBatch, measure
 from bench.train.world import World
+from strategies import Loss
 
 log = logging.getLogger(__name__)
 
@@ -142,18 +146,9 @@ class Trainer:
                 group["lr"] = lr
             rows = batch_rows(len(self.objective.examples), config.batch_size, seed, done.step)
             drawn = sampler.draw(rows, done.step)
-            scale = float(scaler.scale(torch.ones((), device=learner.device)))
-            batch, loss = stepper.backward(rows, drawn, done.step, scale)
-            self._stop_unless_finite("loss", loss.value, done.step + 1)
-            scaler.unscale_(optimizer)
-            norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), config.clip or torch.inf)
-            if not scaler.is_enabled():  # which meets such gradients now and then, and skips their step
-                self._stop_unless_finite("gradient", norm, done.step + 1)
-            scaler.step(optimizer)
-            before_update = scaler.get_scale()
-            scaler.update()
-            optimizer.zero_grad()
-            if scaler.get_scale() >= before_update:  # else the step was skipped
+            with one_thread() if stepper.workers > 1 else nullcontext():
+                batch, loss, norm, skipped = self._step(stepper, state, rows, drawn)
+            if not skipped:
                 table.unused_decay *= 1 - lr * config.weight_decay
             done.step += 1
             done.pairs += len(rows)
@@ -171,6 +166,24 @@ class Trainer:
                 self._save(state)
             before, since = done.seconds, perf_counter()
         return done
+
+    def _step(
+        self, stepper: Stepper, state: State, rows: Ids, drawn: Drawn | None
+    ) -> tuple[AnyBatch, Loss, torch.Tensor, bool]:
+        """One update of the weights: the batch, its loss, the gradient's norm, and whether the update was skipped."""
+        learner, scaler, optimizer, step = state.learner, state.scaler, state.optimizer, state.progress.step
+        scale = float(scaler.scale(torch.ones((), device=learner.device)))
+        batch, loss = stepper.backward(rows, drawn, step, scale)
+        self._stop_unless_finite("loss", loss.value, step + 1)
+        scaler.unscale_(optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), self.config.clip or torch.inf)
+        if not scaler.is_enabled():  # which meets such gradients now and then, and skips their step
+            self._stop_unless_finite("gradient", norm, step + 1)
+        scaler.step(optimizer)
+        before = scaler.get_scale()
+        scaler.update()
+        optimizer.zero_grad()
+        return batch, loss, norm, scaler.get_scale() < before
 
     @property
     def _last(self) -> Path:

@@ -78,10 +78,7 @@ class PackedAttention(torch.autograd.Function):
         saved = []
         for group in groups:
             qg, kg, vg = (_padded(x, group) for x in (q, k, v))
-            scores = torch.bmm(qg, kg.transpose(1, 2)).mul_(scale)
-            if group.seen is not None:
-                scores.masked_fill_(~group.seen, torch.finfo(scores.dtype).min)
-            probability = torch.softmax(scores, dim=-1)
+            probability = _probability(qg, kg, group, scale)
             keep = keep_mask(probability.shape, drop, probability.dtype) if drop else None
             kept = probability if keep is None else probability * keep
             _unpadded(torch.bmm(kept, vg), group, out)
@@ -105,6 +102,16 @@ class PackedAttention(torch.autograd.Function):
             _unpadded(torch.bmm(ds, kg), group, dq)
             _unpadded(torch.bmm(ds.transpose(1, 2), qg), group, dk)
         return dq, dk, dv, None, None, None
+
+
+def _probability(query: Tensor, key: Tensor, group: Group, scale: float) -> Tensor:
+    """[n*h, L, L] the softmax, computed in float32: in bf16 it takes twice as long where L is no multiple of 32."""
+    hidden = query.new_zeros(())
+    if group.seen is not None:
+        hidden = query.new_zeros(group.seen.shape).masked_fill_(~group.seen, torch.finfo(query.dtype).min)
+    room = hidden.expand(len(query), group.length, group.length)
+    scores = torch.baddbmm(room, query, key.transpose(1, 2), alpha=scale)
+    return torch.softmax(scores.to(torch.promote_types(scores.dtype, torch.float32)), dim=-1).to(query.dtype)
 
 
 def _padded(rows: Tensor, group: Group) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
@@ -10,15 +12,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+_own = threading.local()
+
+
+@contextmanager
+def masks_from(seed: int) -> Iterator[None]:
+    """Masks that this thread draws within the block follow from ``seed``, as after ``torch.manual_seed(seed)``, and
+    torch's own generator is left alone."""
+    _own.generator = torch.Generator().manual_seed(seed)
+    try:
+        yield
+    finally:
+        _own.generator = None
+
 
 def keep_mask(shape: Sequence[int], p: float, dtype: torch.dtype) -> Tensor:
     """Factors for dropout: 0 with probability ``p``, rounded to 1/256, else what keeps the mean.
 
-    One random byte decides one element. The bytes come from NumPy's SFC64, seeded with one draw of torch's
-    generator, so torch's random state alone decides the mask.
+    One random byte decides one element. The bytes come from NumPy's SFC64, seeded with one draw of torch's generator or
+    of that of :func:`masks_from`, so a random state alone decides the mask.
     """
     size = prod(shape)
-    seed = int(torch.randint(2**62, ()))
+    seed = int(torch.randint(2**62, (), generator=getattr(_own, "generator", None)))
     words = np.random.Generator(np.random.SFC64(seed)).integers(0, 2**64, size=(size + 7) // 8, dtype=np.uint64)
     dropped = min(round(p * 256), 255)
     keep = torch.from_numpy(words.view(np.uint8)[:size]) >= dropped

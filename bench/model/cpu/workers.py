@@ -1,0 +1,68 @@
+"""Work shared out among threads, each on one core with operations of one thread.
+
+Threads inside an operation meet at its end. Where another program takes a core, each small operation then waits for it.
+Threads that have texts of their own meet once.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+
+def share_out(task: Callable[[A], T], items: Sequence[A], workers: int) -> list[T]:
+    """``task`` of each item, in the order of the items; a worker that is free takes the next one.
+
+    The calling thread is one of the workers. The others take over whether gradients are kept, and nothing else that
+    torch keeps by thread: a task enters autocast itself. The first error is raised, once no task runs any more.
+    """
+    workers = min(workers, len(items))
+    if workers <= 1:
+        return [task(item) for item in items]
+    todo, lock = iter(enumerate(items)), threading.Lock()
+    found: dict[int, T] = {}
+    errors: list[BaseException] = []
+    grad = torch.is_grad_enabled()
+
+    def work() -> None:
+        with torch.set_grad_enabled(grad):
+            while not errors:
+                with lock:
+                    place, item = next(todo, (-1, None))
+                if place < 0:
+                    return
+                try:
+                    found[place] = task(item)  # type: ignore[arg-type]
+                except BaseException as error:
+                    errors.append(error)
+
+    with one_thread():
+        others = [threading.Thread(target=work, name=f"worker-{n}") for n in range(1, workers)]
+        for other in others:
+            other.start()
+        try:
+            work()
+        finally:
+            for other in others:
+                other.join()
+    if errors:
+        raise errors[0]
+    return [found[place] for place in range(len(items))]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Operations of torch run in one thread within the block, in this thread and in those started there."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
