@@ -157,7 +157,7 @@ def study(
     seeds: Annotated[int | None, typer.Option(help="Number of seeds of each trial, counted from 1.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which no further trial starts.")] = None,
     storage: Annotated[
-        str | None, typer.Option(metavar="URL", help="A database that several machines share; by default a file.")
+        str | None, typer.Option(metavar="URL", help="A database or journal:///FILE that machines share.")
     ] = None,
     sampler: Annotated[str, typer.Option(help="What proposes settings: tpe or random.")] = "tpe",
     out: Annotated[Path | None, typer.Option(help="Also write the table and the figure into this directory.")] = None,

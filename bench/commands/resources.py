@@ -43,13 +43,14 @@ class Resources:
 
     @classmethod
     def of(cls, given: Sequence[str]) -> Resources:
-        """From words like ``partition=gpu,time=60``; a comma separates only where a key follows.
+        """From words like ``partition=gpu,time=60``; a comma separates only where ``KEY=`` follows.
 
-        Raises :class:`UserError` for a word that is none, one that is given twice, and a value of another kind.
+        A word without ``=`` is an option of sbatch that takes no value, such as ``exclusive``. Raises
+        :class:`UserError` for a word that is none, one that is given twice, and a value of another kind.
         """
         found: dict[str, Any] = {}
         more: dict[str, str | bool] = {}
-        for word in (word for several in given for word in re.split(r",(?=[a-z][a-z0-9_-]*(?:=|,|$))", several)):
+        for word in (word for several in given for word in re.split(r",(?=[a-z][a-z0-9_-]*=)", several)):
             key, assigned, value = word.partition("=")
             key = key.replace("_", "-")
             if not _WORD.fullmatch(key) or (assigned and not value) or not value.isprintable():

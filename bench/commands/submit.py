@@ -8,7 +8,9 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from functools import lru_cache
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,7 +115,8 @@ def _submit(words: Sequence[str], run: RunDirectory, launcher: Launcher, resourc
     with explain_write_errors(place):
         place.mkdir(parents=True, exist_ok=True)
     try:
-        submitted = _executor(launcher, place, resources, run.run_id).submit(RunJob(tuple(words), str(Path.cwd())))
+        with redirect_stderr(StringIO()):  # sbatch's words are told below
+            submitted = _executor(launcher, place, resources, run.run_id).submit(RunJob(tuple(words), str(Path.cwd())))
     except (FailedJobError, FailedSubmissionError, ValueError, RuntimeError) as error:
         said = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
         raise UserError(f"{run.run_id} was not submitted: {next((w for w in said if 'error' in w), said[0])}") from None
