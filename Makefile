@@ -45,7 +45,7 @@ $(VENV)/installed: $(VENV)/installed-demo
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(INSTALL) --constraint constraints.txt --editable ".[cpu,offline,usearch,milvus,onnx,peers,serve,grpc,dev]"
+	$(INSTALL) --constraint constraints.txt --editable ".[cpu,offline,usearch,milvus,onnx,peers,serve,grpc,slurm,dev]"
 	touch $@
 
 lint: dev

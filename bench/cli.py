@@ -6,13 +6,14 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from bench.commands import completion, embed, export, generate, index, search, serve
 from bench.commands.ending import reporting_errors
 from bench.commands.groups import RunsDir, data_app, new_app, records_app, settings
+from bench.errors import UserError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -74,11 +75,30 @@ def run(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Run finished runs again.")] = False,
+    launcher: Annotated[
+        Literal["slurm", "local"] | None,
+        typer.Option(help="Submit each run as a job, to Slurm or to this machine, and return.", show_default=False),
+    ] = None,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE,...",
+            help="Of each job: time (minutes), gpus, cpus, memory, requeues, and any option of sbatch.",
+        ),
+    ] = None,
 ) -> None:
     """Train and evaluate: one run, or one for each combination of comma sweeps. Finished runs are skipped."""
     from bench.commands import run as command
 
-    if again is not None:
+    if slurm and launcher is None:
+        raise UserError("--slurm is what jobs ask for; give --launcher slurm with it")
+    if launcher is not None:
+        if again is not None or print_config:
+            raise UserError("--launcher submits runs; give it without --again and --print-config")
+        from bench.commands.submit import submit_all
+
+        submit_all(overrides or [], launcher, slurm or [], force)
+    elif again is not None:
         if not command.repeat(again, overrides or []):
             raise typer.Exit(1)
     elif print_config:
@@ -137,7 +157,7 @@ def study(
     seeds: Annotated[int | None, typer.Option(help="Number of seeds of each trial, counted from 1.")] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds after which no further trial starts.")] = None,
     storage: Annotated[
-        str | None, typer.Option(metavar="URL", help="A database that several machines share; by default a file.")
+        str | None, typer.Option(metavar="URL", help="A database or journal:///FILE that machines share.")
     ] = None,
     sampler: Annotated[str, typer.Option(help="What proposes settings: tpe or random.")] = "tpe",
     out: Annotated[Path | None, typer.Option(help="Also write the table and the figure into this directory.")] = None,
@@ -206,15 +226,22 @@ class Listed(StrEnum):
 
     STRATEGIES = "strategies"
     STUDIES = "studies"
+    RUNS = "runs"
 
 
 @app.command("list", epilog="Example: bench list strategies")
 def list_registered(
     what: Annotated[Listed, typer.Argument(help="What to list.")] = Listed.STRATEGIES,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/strategies.md.")] = False,
+    runs_dir: RunsDir = Path("runs"),
 ) -> None:
-    """List the strategies (what each does, its negatives, its knobs with ranges and sources) or the studies."""
-    if what is Listed.STUDIES:
+    """List the strategies (what each does, its negatives, its knobs with ranges and sources), the studies, or the runs
+    and what has become of the jobs of a cluster."""
+    if what is Listed.RUNS:
+        from bench.commands.runs import list_runs
+
+        list_runs(runs_dir)
+    elif what is Listed.STUDIES:
         from bench.commands.study import list_studies
 
         list_studies()

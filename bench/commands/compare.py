@@ -40,6 +40,10 @@ def compare(
         print(f"left out: {more} more; bench report lists them", file=sys.stderr)
     if ledger.searched:
         print(f"left out: {len(ledger.searched)} trials of studies' searches", file=sys.stderr)
+    if ledger.awaited:
+        print(
+            f"left out: {ledger.awaited} runs that are jobs on their way; bench list runs shows them", file=sys.stderr
+        )
     chosen = select(ledger.records, words)
     if failed := len(fitting(ledger.failed, *words)):
         print(f"left out: {failed} failed runs; bench report lists them", file=sys.stderr)

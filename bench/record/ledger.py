@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.errors import UserError
 from bench.record.files import RecordFiles, files_at
+from bench.record.jobs import JOBS, Job, State, jobs_in, states
 from bench.record.record import Record, RecordError
 
 SEARCHED = "searched.txt"  # in a study's directory: the ids of the runs that it makes to search, a line each
@@ -16,13 +17,20 @@ SEARCHED = "searched.txt"  # in a study's directory: the ids of the runs that it
 class Ledger:
     """Finished runs in order of their id, and what was left out: damaged files with the reason, and failed runs.
 
-    ``searched`` are finished runs that were trials of a study, which no comparison includes.
+    ``searched`` are finished runs that were trials of a study, which no comparison includes. ``submitted`` are the
+    cluster's jobs of runs that have not ended: pending, running, or gone without a record.
     """
 
     records: list[Record]
     skipped: list[tuple[Path, str]]
     searched: list[Record]
     failed: list[Record]
+    submitted: list[tuple[Job, State]] = field(default_factory=list)
+
+    @property
+    def awaited(self) -> int:
+        """How many runs are pending or running as jobs of a cluster."""
+        return sum(state in ("pending", "running") for _, state in self.submitted)
 
 
 def read(runs_dir: Path) -> Ledger:
@@ -58,7 +66,25 @@ def read(runs_dir: Path) -> Ledger:
             ledger.skipped.append((path, f"has no {lost}"))
         else:
             (ledger.searched if record.run_id in searched else ledger.records).append(record)
+    _add_submitted(ledger, runs_dir)
     return ledger
+
+
+def _add_submitted(ledger: Ledger, runs_dir: Path) -> None:
+    """Add the jobs of unfinished runs; a failed run whose job is on its way again is no longer a failed one."""
+    done = {record.run_id for record in (*ledger.records, *ledger.searched)}
+    try:
+        jobs = [job for job in jobs_in(runs_dir) if job.run_id not in done]
+    except UserError as error:
+        ledger.skipped.append((runs_dir / JOBS, str(error)))
+        return
+    found = states(runs_dir, jobs)
+    failed = {record.run_id for record in ledger.failed}
+    ledger.submitted.extend(
+        (job, found[job.run_id]) for job in jobs if job.run_id not in failed or found[job.run_id] != "ended"
+    )
+    again = {job.run_id for job, state in ledger.submitted if state != "unknown"}
+    ledger.failed[:] = [record for record in ledger.failed if record.run_id not in again]
 
 
 def _lost(record: Record) -> str | None:

@@ -118,6 +118,18 @@ def _follow(
     return Outcome(directory.read_record(), directory.path, skipped)
 
 
+def directory_of(config: RunConfig, load: Callable[[DataConfig], DataSet] = load_data) -> RunDirectory:
+    """Where a run is, or will be, once its data was read and its settings were found to fit; nothing is written.
+
+    The device that it will train on need not be there. Raises :class:`UserError` as :func:`run` does.
+    """
+    data = measured_on(load(config.data), config.eval.data, load)
+    describe_hub(config.encoder.name)
+    _final_split(data, config.eval.split)
+    check_training(config, data)
+    return RunDirectory(config.root, config.run_id(data.fingerprint))
+
+
 def measured_on(data: DataSet, names: str | None, load: Callable[[DataConfig], DataSet]) -> DataSet:
     """``data`` with the tasks of the data sets that ``eval.data`` names, if any."""
     if names is None:

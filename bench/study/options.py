@@ -13,7 +13,7 @@ SAMPLERS = ("tpe", "random")
 @dataclass(frozen=True)
 class Options:
     """``trials`` of each strategy and ``seeds`` of each trial are the study's own when None; ``timeout`` is in seconds,
-    after which no trial is begun; ``storage`` is an Optuna database's URL; ``sampler`` proposes.
+    after which no trial is begun; ``storage`` is the URL of an Optuna database or journal; ``sampler`` proposes.
     """
 
     trials: int | None = None

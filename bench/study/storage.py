@@ -1,4 +1,4 @@
-"""Storage of trials: a file beside the records, or a database that several machines share."""
+"""Storage of trials: a file beside the records, or a database or journal that several machines share."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from bench.atomic import explain_write_errors
 from bench.errors import UserError, install, without_secrets
+from bench.study.journal import SCHEME, open_journal
 
 HEARTBEAT_S = 10
 ATTEMPTS = 5
@@ -58,7 +59,7 @@ def _mend(path: Path) -> None:
 
 
 def open_storage(url: str | None, directory: Path) -> BaseStorage:
-    """The storage at ``url``, or the file ``trials.log`` in ``directory``.
+    """The storage at ``url`` (a database, or ``journal://`` and a file), or the file ``trials.log`` in ``directory``.
 
     In a database, heartbeats show which workers are alive, and the trials of a dead one are repeated. Raises
     :class:`UserError` when it cannot be opened.
@@ -73,8 +74,13 @@ def open_storage(url: str | None, directory: Path) -> BaseStorage:
             with FileLock(directory / ".lock"):
                 _mend(path)
             return JournalStorage(JournalFileBackend(str(path), lock))
+    if url.startswith(SCHEME):
+        return open_journal(url)
     if "://" not in url:
-        raise UserError("storage= is not the URL of a database, such as postgresql+psycopg://USER:PASSWORD@HOST/NAME")
+        raise UserError(
+            "storage= is not the URL of a database, such as postgresql+psycopg://USER:PASSWORD@HOST/NAME, "
+            "or of a file that machines share, journal:///DIRECTORY/FILE.log"
+        )
     warnings.filterwarnings("ignore", "Heartbeat of storage is supposed to be used with")  # ours beats beside `ask`
     tried = 0
     while True:
