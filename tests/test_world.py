@@ -19,8 +19,9 @@ from bench.data.dataset import Ragged, Split
 from bench.data.pairs import Pairs
 from bench.train import checkpoint
 from bench.train.batch import Embedded, Surroundings, to_batch
+from bench.train.learner import Learner
 from bench.train.queue import PassageQueue
-from bench.train.step import Stepper
+from bench.train.step import Objective, Stepper
 from bench.train.world import World
 from strategies import registered
 
@@ -129,15 +130,19 @@ def test_gradients_of_ranks_are_that_of_one_device(name: str, rows: int, cached:
 
     trainings = ready(3, name, micro_batch=5 if cached else None)
 
-    def gradients(world: World) -> dict[str, Tensor]:
-        training = trainings.pop()
+    def begun(training: Training) -> tuple[Learner, Objective]:
         stage = training.strategy.stages()[-1]
         objective = training.objective(stage, training.directory)
         if objective.sampler.due(0):
             objective.sampler.refresh(0)
-        learner = training.learner(stage)
+        return training.learner(stage), objective
+
+    waiting = [begun(training) for training in trainings]  # new weights are drawn from what all threads share
+
+    def gradients(world: World) -> dict[str, Tensor]:
+        learner, objective = waiting.pop()
         examples = np.arange(rows)
-        Stepper(learner, objective, "fp32", training.micro_batch, world).backward(
+        Stepper(learner, objective, "fp32", trainings[0].micro_batch, world).backward(
             examples, objective.sampler.draw(examples, 0)
         )
         return {key: p.grad.clone() for key, p in learner.named_parameters() if p.grad is not None}
