@@ -79,7 +79,9 @@ class Stepper:
             return batch, check_loss(self.objective.strategy, self.objective.strategy.loss(batch))
 
         size = self.micro_batch or max(1, request.texts)
-        chunks = by_length(request.parts, size, slack=None if self.learner.encoder.packs else 1.5)
+        with autocast(self.precision, self.learner.device):
+            packs = self.learner.encoder.packs_now(any(tokens.sources is not None for tokens, _ in request.parts))
+        chunks = by_length(request.parts, size, slack=None if packs else 1.5)
         if cached is None:
             cached = self.micro_batch is not None
         self.texts_encoded += int(self.world.sum(torch.tensor(request.texts * (2 if cached else 1))))
