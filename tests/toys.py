@@ -103,7 +103,9 @@ PAIRS = Pairs(TRAIN)
 ROWS = np.arange(len(PAIRS))
 
 
-def toy_encoder(data: DataSet, *, dropout: float = 0.1, seed: int = 0, **config: object) -> Encoder:
+def toy_encoder(
+    data: DataSet, *, dropout: float = 0.1, seed: int = 0, device: torch.device = CPU, **config: object
+) -> Encoder:
     """A two-layer BERT of 32 dimensions with a vocabulary learnt from the toy data."""
     tokenizer = word_piece(list(dict.fromkeys([*data.queries, *data.passages])), 300)
     bert = BertConfig(
@@ -118,7 +120,7 @@ def toy_encoder(data: DataSet, *, dropout: float = 0.1, seed: int = 0, **config:
     )
     settings = EncoderConfig(name="toy", max_query_tokens=16, max_passage_tokens=16, **config)
     torch.manual_seed(seed)
-    return prepare(Encoder(BertModel(bert), tokenizer, settings), CPU)
+    return prepare(Encoder(BertModel(bert), tokenizer, settings), device)
 
 
 @dataclass
@@ -135,10 +137,11 @@ class Training:
     eval_every: int | None = 0
     lr: float = 1e-3
     precision: str = "fp32"
+    device: torch.device = CPU
 
     def __post_init__(self) -> None:
         self.data = toy_data()
-        self.encoder = toy_encoder(self.data, dropout=self.dropout)
+        self.encoder = toy_encoder(self.data, dropout=self.dropout, device=self.device)
         self.encoder.train()
         self.queries, self.passages = (
             tokenize(texts, self.encoder.tokenizer, 16) for texts in (self.data.queries, self.data.passages)
@@ -153,7 +156,7 @@ class Training:
 
     @cached_property
     def another(self) -> Encoder:
-        return toy_encoder(self.data, dropout=0.0, seed=1)
+        return toy_encoder(self.data, dropout=0.0, seed=1, device=self.device)
 
     @property
     def examples(self) -> PairExamples:

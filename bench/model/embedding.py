@@ -61,7 +61,11 @@ def encode(
     training = encoder.training
     encoder.eval()
     try:
-        share_out(fill, list(tokens.batches(rows, budget)), cores.count() if encoder.packs else 1)
+        share_out(
+            fill,
+            list(tokens.batches(rows, budget)),
+            cores.count() if encoder.packs and encoder.device.type == "cpu" else 1,
+        )
     finally:
         encoder.train(training)
     return vectors if len(place) == len(rows) else vectors[place]

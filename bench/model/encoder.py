@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from bench.errors import Impossible, UserError
 from bench.model.config import EncoderConfig
 from bench.model.cpu import attention
+from bench.model.cuda.attention import Varlen
 from bench.model.head import DROPOUT, Dense, new_projection, width_of
 from bench.model.packing import Packed
 from bench.model.pooling import pool
@@ -48,10 +49,10 @@ class Encoder(nn.Module):
     the hidden states. ``projection`` may be any chain of layers (:mod:`bench.model.head`), and ``truncate_dim`` keeps
     the first values of its result. With ``skip_prompt`` the prefix is read but not pooled.
 
-    :func:`bench.model.trial.prepare` decides by trial how texts are laid out. ``packs``: without padding. ``narrows``:
-    the word embeddings may be looked up outside the model, in a smaller table. A model that does not allow the first is
-    padded; one that does not allow the second gets token ids. ``splits``: several threads may train it at once, for its
-    dropout is all of this package's.
+    :func:`bench.model.trial.prepare` decides by trial how texts are laid out. ``packs``: without padding, on a GPU by
+    the kernel of ``varlen`` where that serves. ``narrows``: the word embeddings may be looked up outside the model, in
+    a smaller table. A model that does not allow the first is padded; one that does not allow the second gets token ids.
+    ``splits``: several threads of the CPU may train it at once, for its dropout is all of this package's.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Encoder(nn.Module):
         self.dim = self.truncate_dim or self.dim
         self.skip_prompt = skip_prompt
         self.packs, self.narrows, self.splits = False, True, False
+        self.varlen: Varlen | None = None
         self._places: Tensor | None = None
 
     @property
@@ -105,6 +107,7 @@ class Encoder(nn.Module):
         config = replace(self.config, layers=None, pooling=self.pooling)
         made = Encoder(self.transformer, self.tokenizer, config, chain, skip_prompt=self.skip_prompt)
         made.config, made.packs, made.narrows, made.splits = self.config, self.packs, self.narrows, self.splits
+        made.varlen = self.varlen
         return made.train(self.training)
 
     def _settle_pooler(self) -> tuple[nn.Module, ...]:
@@ -149,7 +152,13 @@ class Encoder(nn.Module):
 
     def states(self, packed: Packed) -> tuple[Tensor, ...]:
         """([T, hidden] of the last layer,) or (first, last) as the pooling needs."""
-        return self._packed_states(packed) if self.packs else self._padded_states(packed)
+        return (
+            self._packed_states(packed) if self.packs_now(packed.sources is not None) else self._padded_states(packed)
+        )
+
+    def packs_now(self, targets: bool = False) -> bool:
+        """Whether texts, or those with ``targets``, are laid out without padding in the present mode and autocast."""
+        return self.packs and (self.varlen is None or self.varlen.serves(self.device, self.training, targets))
 
     @property
     def word_embeddings(self) -> nn.Embedding:
@@ -175,10 +184,15 @@ class Encoder(nn.Module):
         count = len(packed.ids)
         added = (0, -count % (ROUND if self.training or count > ROUND else FEW))
         positions = torch.from_numpy(packed.positions) + self._first_position
+        planned: object
+        if self.varlen is None:
+            planned = attention.plan(packed, self.transformer.config.num_attention_heads)
+        else:
+            planned = self.varlen.plan(packed, added[1], self.device)
         out = self.transformer(
             inputs_embeds=self._inputs(F.pad(packed.ids, added, value=int(packed.ids[-1])))[None],
-            position_ids=F.pad(positions, added, value=self._first_position)[None],
-            packing=attention.plan(packed, self.transformer.config.num_attention_heads),
+            position_ids=F.pad(positions, added, value=self._first_position)[None].to(self.device),
+            packing=planned,
             output_hidden_states=self.pooling == "first_last_mean",
             **self._segments(F.pad(torch.from_numpy(packed.in_target), added)[None], packed),
         )

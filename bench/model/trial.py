@@ -13,27 +13,33 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AttentionInterface
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
 
 from bench.errors import UserError
 from bench.model.cpu import attention
 from bench.model.cpu.dropout import masks_from
 from bench.model.cpu.modules import keep_memory, quicken
+from bench.model.cuda import attention as varlen
 from bench.model.encoder import Encoder
 from bench.model.narrowing import rows_of
 from bench.model.packing import Packed
+from bench.model.precision import autocast
 
 log = logging.getLogger(__name__)
 
 AttentionInterface.register(attention.NAME, attention.packed_attention)
+AttentionInterface.register(varlen.NAME, varlen.varlen_attention)
+AttentionMaskInterface.register(varlen.NAME, sdpa_mask)  # of padded batches
 
 LENGTHS = (3, 4, 9, 9)
 TOLERANCE = 1e-4  # of the states of a token, brought to unit length
 
 
-def prepare(encoder: Encoder, device: torch.device) -> Encoder:
+def prepare(encoder: Encoder, device: torch.device, kernel: varlen.Kernel | None = None) -> Encoder:
     """Move ``encoder`` to ``device`` and choose the fastest layout that gives correct vectors for its model.
 
+    Texts are packed by ``kernel``, by default that of torch for the device; on a CPU without one by plain products.
     Raises :class:`UserError` for a model that cannot be used: in one line, with its type and the reason; for a causal
     one that was not asked for it is a :class:`CausalModel`. Random state and training mode are left as they are.
     """
@@ -44,8 +50,8 @@ def prepare(encoder: Encoder, device: torch.device) -> Encoder:
         quicken(encoder)
     try:
         with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-            _Trial.of(encoder.eval()).settle()
-            encoder.splits = _draws_nothing(encoder.train()) and encoder.packs
+            _Trial.of(encoder.eval(), kernel or varlen.torch_kernel(device)).settle()
+            encoder.splits = _draws_nothing(encoder.train()) and encoder.packs and encoder.varlen is None
     except (UserError, torch.OutOfMemoryError):
         raise
     except _Unfit as error:
@@ -112,14 +118,16 @@ class _Unfit(Exception):
 @dataclass(frozen=True)
 class _Trial:
     encoder: Encoder
+    kernel: varlen.Kernel | None
     probe: Packed
     plain: Tensor
 
     @classmethod
-    def of(cls, encoder: Encoder) -> _Trial:
+    def of(cls, encoder: Encoder, kernel: varlen.Kernel | None) -> _Trial:
         """The trial of an encoder, with the states of its texts the plain way: padded, by token id."""
         _check_table(encoder)
         encoder.packs = encoder.narrows = False
+        encoder.varlen = None
         probe = _probe(encoder)
         try:
             plain = _states(encoder, probe)
@@ -129,7 +137,7 @@ class _Trial:
             pooler = encoder.spare_pooler[0].to(encoder.device).requires_grad_(False)  # called whether used or not
             encoder.transformer.pooler, encoder.spare_pooler = pooler, ()
             plain = _states(encoder, probe)
-        return cls(encoder, probe, plain)
+        return cls(encoder, kernel, probe, plain)
 
     def settle(self) -> None:
         """Refuse what cannot be used, and choose the layout of the rest."""
@@ -140,10 +148,11 @@ class _Trial:
             raise _Unfit("the vector of a text depends on the other texts of its batch, even padded")
         self._check_causal()
         encoder.narrows = self._may_be_narrowed()
-        encoder.packs = encoder.narrows and encoder.device.type == "cpu" and self._may_be_packed()
+        possible = encoder.device.type == "cpu" or self.kernel is not None
+        encoder.packs = encoder.narrows and possible and self._may_be_packed()
         if not encoder.narrows:
             log.info("this model looks up word embeddings in a way of its own; it trains with its whole table")
-        elif encoder.device.type == "cpu" and not encoder.packs:
+        elif possible and not encoder.packs:
             log.info("this model does not support packed texts; they are padded instead")
 
     def _is_each_text_alone(self) -> bool:
@@ -192,14 +201,54 @@ class _Trial:
         original = transformer.config._attn_implementation
         encoder.packs = True
         try:
-            transformer.set_attn_implementation(attention.NAME)
-            same = _same(_states(encoder, self.probe), self.plain)
+            if self.kernel is None:
+                transformer.set_attn_implementation(attention.NAME)
+                fits = _same(_states(encoder, self.probe), self.plain)
+            else:
+                fits = original == "sdpa" and self._fits_kernel(self.kernel)
+        except torch.OutOfMemoryError:
+            raise
         except Exception as error:
             log.debug("packing is not possible: %s", error)
-            same = False
-        if not same:
+            fits = False
+        if not fits:
+            encoder.varlen = None
             transformer.set_attn_implementation(original)
-        return same
+        return fits
+
+    def _fits_kernel(self, kernel: varlen.Kernel) -> bool:
+        """Whether the model may be packed by ``kernel`` in any number format.
+
+        The layout is tried apart from the number format, which may be too coarse to tell a wrong one: in float32 with
+        the reference kernel. ``kernel`` itself is compared with that for the shapes of the model's heads, then used.
+        """
+        encoder, device = self.encoder, self.encoder.device
+        encoder.transformer.set_attn_implementation(varlen.NAME)
+        with varlen.shapes_seen() as (reference, shapes):
+            encoder.varlen = varlen.Varlen(reference, frozenset([torch.float32]), trains=True)
+            if not _same(_states(encoder, self.probe), self.plain):
+                return False
+        try:
+            _states(encoder.train(), self.probe)
+            trains = True
+        except varlen.Dropping:
+            trains = False
+        finally:
+            encoder.eval()
+        dtypes = {d for d in varlen.DTYPES if all(varlen.agrees(kernel, *shape, d, device) for shape in shapes)}
+        encoder.varlen = varlen.Varlen(kernel, frozenset(dtypes), trains)
+        dtypes = {dtype for dtype in dtypes if self._as_near_as_padded(dtype)}
+        encoder.varlen = varlen.Varlen(kernel, frozenset(dtypes), trains)
+        return bool(dtypes)
+
+    def _as_near_as_padded(self, dtype: torch.dtype) -> bool:
+        """Whether packed states in ``dtype`` are at most twice as far from those in float32 as padded ones are."""
+        encoder, names, far = self.encoder, {torch.bfloat16: "bf16", torch.float16: "fp16"}, {}
+        for packs in (False, True):
+            encoder.packs = packs
+            with autocast(names.get(dtype, "fp32"), encoder.device):
+                far[packs] = float((_states(encoder, self.probe) - self.plain).abs().max())
+        return far[True] <= 2 * far[False] + TOLERANCE
 
 
 def _probe(encoder: Encoder) -> Packed:

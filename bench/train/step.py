@@ -100,8 +100,9 @@ class Stepper:
             return batch, check_loss(self.objective.strategy, self.objective.strategy.loss(batch))
 
         size = self.micro_batch or max(1, request.texts)
-        encoder = self.learner.encoder
-        chunks = by_length(request.parts, size, slack=None if encoder.packs else 1.5)
+        with autocast(self.precision, self.learner.device):
+            packs = self.learner.encoder.packs_now(any(tokens.sources is not None for tokens, _ in request.parts))
+        chunks = by_length(request.parts, size, slack=None if packs else 1.5)
         waves = [
             [_Part(texts, seed + n) for n, texts in enumerate(equal_parts(request.parts, chunk, self.workers))]
             for chunk, seed in zip(chunks, torch.randint(2**62, (len(chunks),)).tolist(), strict=True)
