@@ -55,9 +55,9 @@ def run(
     """Carry out one run, resume an interrupted one, or skip a finished one.
 
     ``command`` is kept in the record as what repeats it; ``force`` runs a finished one again; ``load`` may keep the
-    data for the next run. ``world`` are the processes that train it together: the first one evaluates and writes. A
-    run that another process is at is waited for; without ``wait`` it is a :class:`RunLocked`. Raises :class:`UserError` for all
-    that the person can mend; once the encoder is loaded, the record then says ``failed``, and why.
+    data for the next run. All of ``world`` train; the first rank alone evaluates and writes. A run that another process
+    is at is waited for; without ``wait`` it is a :class:`RunLocked`. Raises :class:`UserError` for all that the person
+    can mend; once the encoder is loaded, the record then says ``failed``, and why.
     """
     device, world = resolve_device(config.device), world or World()
     cores.use(config.threads)
