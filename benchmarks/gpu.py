@@ -25,7 +25,8 @@ from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
-from gpu_parts import PARTS, Row
+from gpu_case import Row
+from gpu_parts import PARTS
 
 from bench.atomic import write_atomic
 from bench.record.environment import environment

@@ -19,6 +19,7 @@ from bench.model.cuda.attention import Varlen
 from bench.model.head import DROPOUT, Dense, new_projection, width_of
 from bench.model.packing import Packed
 from bench.model.pooling import pool
+from bench.model.precision import current_dtype
 from bench.record.serialize import canonical
 
 ROUND = 128  # tokens of a packed batch are a multiple of it
@@ -223,8 +224,7 @@ class Encoder(nn.Module):
 
         Numbers and not truth values, which some implementations of attention would add as 0 and 1.
         """
-        kind = self.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        dtype = current_dtype(self.device)
         mask = torch.zeros(seen.shape, dtype=dtype, device=self.device)
         return mask.masked_fill_(~seen.to(self.device), torch.finfo(dtype).min)[:, None]
 

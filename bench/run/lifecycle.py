@@ -64,8 +64,7 @@ def run(
     with display or Display() as shown:
         with shown.task("data"):
             data = measured_on(load(config.data), config.eval.data, load)
-        describe_hub(config.encoder.name)
-        split = _final_split(data, config.eval.split)
+        split = _settled(config, data)
         evaluation = evaluation_of(config, data, split, device)
         check_training(config, data)
         if not world.first:
@@ -123,10 +122,15 @@ def directory_of(config: RunConfig, load: Callable[[DataConfig], DataSet] = load
     The device that it will train on need not be there. Raises :class:`UserError` as :func:`run` does.
     """
     data = measured_on(load(config.data), config.eval.data, load)
-    describe_hub(config.encoder.name)
-    _final_split(data, config.eval.split)
+    _settled(config, data)
     check_training(config, data)
     return RunDirectory(config.root, config.run_id(data.fingerprint))
+
+
+def _settled(config: RunConfig, data: DataSet) -> str:
+    """Know what the encoder's hub says of it, on which a run's id depends; the split that is reported."""
+    describe_hub(config.encoder.name)
+    return _final_split(data, config.eval.split)
 
 
 def measured_on(data: DataSet, names: str | None, load: Callable[[DataConfig], DataSet]) -> DataSet:

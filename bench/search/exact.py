@@ -32,7 +32,7 @@ class ExactIndex:
 
     def __init__(self, vectors: Floats, device: str = "cpu", memory_mb: int = MEMORY_MB, threads: int = 0) -> None:
         self.vectors, self.device, self.memory_mb = checked(vectors, "passage"), device, memory_mb
-        self.threads = threads
+        self.threads = threads or cores.count()
 
     def save(self, path: Path) -> None:
         """There is no graph to write."""
@@ -56,7 +56,7 @@ class ExactIndex:
     def _by_faiss(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         faiss = _faiss()
         size = len(self.vectors)
-        with limited(self.threads or cores.count(), faiss.omp_get_max_threads, faiss.omp_set_num_threads):
+        with limited(self.threads, faiss.omp_get_max_threads, faiss.omp_set_num_threads):
             scores, ids = faiss.knn(queries, self.vectors, min(k + 1, size), metric=faiss.METRIC_INNER_PRODUCT)
         if k < size:  # of equals it takes any
             tied = np.flatnonzero(scores[:, k - 1] == scores[:, k])
@@ -69,7 +69,7 @@ class ExactIndex:
     def _by_torch(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         import torch
 
-        with _full_precision(), limited(self.threads or cores.count(), torch.get_num_threads, torch.set_num_threads):
+        with _full_precision(), limited(self.threads, torch.get_num_threads, torch.set_num_threads):
             products = torch.from_numpy(queries).to(self.device) @ self._tensor.T
             columns = top(products, k)
         return products.gather(1, columns).cpu().numpy(), columns.cpu().numpy()

@@ -22,7 +22,7 @@ class HnswIndex:
         import hnswlib
 
         vectors = checked(vectors, "passage")
-        self._size, self._config, self._threads = len(vectors), config, config.searchers
+        self._size, self._config = len(vectors), config
         self._graph = hnswlib.Index(space="ip", dim=vectors.shape[1])
         self._graph.init_index(
             max_elements=self._size, M=config.m, ef_construction=config.ef_construction, random_seed=seed
@@ -40,7 +40,7 @@ class HnswIndex:
         import hnswlib
 
         self = cls.__new__(cls)
-        self._size, self._config, self._threads = len(vectors), config, config.searchers
+        self._size, self._config = len(vectors), config
         self._graph = hnswlib.Index(space="ip", dim=vectors.shape[1])
         self._graph.load_index(str(path), max_elements=self._size)
         self._graph.set_ef(config.ef)
@@ -52,7 +52,7 @@ class HnswIndex:
         self._config.check(k)
         queries = checked(queries, "query")
         try:
-            ids, distances = self._graph.knn_query(queries, k, num_threads=self._threads)
+            ids, distances = self._graph.knn_query(queries, k, num_threads=self._config.searchers)
         except RuntimeError as error:  # hnswlib's way to say that a walk ended before it met k passages
             raise too_few(self._config, k) from error
         # hnswlib's 'ip' distance is 1 - inner product

@@ -31,7 +31,7 @@ class SharedLock:
         """Wait until nobody else holds the lock, and take it."""
         self._lock.acquire()
         try:
-            _drop_torn_line(self._path)
+            drop_torn_line(self._path)
         except BaseException:
             self._lock.release()
             raise
@@ -42,7 +42,7 @@ class SharedLock:
         self._lock.release()
 
 
-def _drop_torn_line(path: Path) -> None:
+def drop_torn_line(path: Path) -> None:
     """Cut the file after its last line end; only the end of it is read."""
     with path.open("r+b") as file:
         end = file.seek(0, os.SEEK_END)

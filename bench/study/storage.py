@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from bench.atomic import explain_write_errors
 from bench.errors import UserError, install, without_secrets
-from bench.study.journal import SCHEME, open_journal
+from bench.study.journal import SCHEME, drop_torn_line, open_journal
 
 HEARTBEAT_S = 10
 ATTEMPTS = 5
@@ -44,18 +44,16 @@ class FileLocking:
 
 def _mend(path: Path) -> None:
     """Drop a last line that a crash left half-written. Raises :class:`UserError` for other damage."""
-    content = path.read_bytes() if path.exists() else b""
-    *lines, torn = content.split(b"\n")
-    for number, line in enumerate(lines, 1):
+    if not path.exists():
+        return
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         try:
             json.loads(line)
         except ValueError as error:
             raise UserError(
                 f"{path}:{number}: not a JSON object ({error}); delete the file to search anew; finished runs are kept"
             ) from error
-    if torn:
-        with path.open("r+b") as file:
-            file.truncate(len(content) - len(torn))
+    drop_torn_line(path)
 
 
 def open_storage(url: str | None, directory: Path) -> BaseStorage:

@@ -128,13 +128,14 @@ class Stepper:
         batch, loss = loss_of(leaves)
         torch.autograd.backward(loss.value * scale)
         weights = [p for p in self.learner.parameters() if p.requires_grad]
+        wanted = [leaf.grad for leaf in _values_of(leaves)]
         for wave, kept in zip(waves, encoded, strict=True):
 
             def gradients(one: tuple[_Part, Encoded]) -> Sequence[Tensor | None]:
                 part, before = one
                 values = _values_of(self._encode(texts, part) if again else before)
                 rows = torch.from_numpy(part.texts).to(self.learner.device)
-                return _pulled(values, [leaf.grad for leaf in _values_of(leaves)], rows, weights)
+                return _pulled(values, wanted, rows, weights)
 
             for found in share_out(gradients, list(zip(wave, kept, strict=True)), self.workers):
                 _add(weights, found)

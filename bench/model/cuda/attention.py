@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from bench.model.packing import Packed
+from bench.model.precision import current_dtype
 
 NAME = "negbench_varlen"
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
@@ -87,11 +88,6 @@ class Varlen:
         ends = np.cumsum([0, *packed.lengths, *([added] if added else [])])
         bounds = torch.from_numpy(ends.astype(np.int32)).to(device)
         return Plan(self.kernel, bounds, max(int(packed.lengths[-1]), added))
-
-
-def current_dtype(device: torch.device) -> torch.dtype:
-    """The number format of matrix products under the present autocast."""
-    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
 
 
 def varlen_attention(
