@@ -18,6 +18,7 @@ from bench.commands.resources import Resources
 from bench.errors import UserError
 from bench.record.jobs import Job, job_of, jobs_in, keep, states
 from bench.record.ledger import read
+from bench.record.store import RunDirectory
 
 LONG = {"train__max_steps": "60", "train__epochs": "99", "train__save_every": "5"}
 
@@ -112,7 +113,7 @@ def test_a_job_that_is_gone_is_told_and_submitted_again(
     run = process(job)
     os.kill(int(job.job_id), signal.SIGKILL)
     os.kill(run, signal.SIGKILL)
-    until(lambda: state(tmp_path, job) == "ended")
+    until(lambda: state(tmp_path, job) == "ended" and not RunDirectory(tmp_path, job.run_id).held)
     assert bench("list", "runs", "--runs-dir", str(tmp_path)) == 0
     assert "stopped" in capfd.readouterr().out and read(tmp_path).awaited == 0
     assert bench(*command) == 0
