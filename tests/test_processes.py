@@ -18,7 +18,7 @@ from tiny import bench, words_for, write_data
 from toys import Training
 
 from bench.train import processes
-from bench.train.world import World
+from bench.world import World
 from strategies import Strategy, registered
 
 STEPS, LR = 20, 1e-3

@@ -21,7 +21,7 @@ from bench.train import checkpoint
 from bench.train.batch import Embedded, Surroundings, to_batch
 from bench.train.queue import PassageQueue
 from bench.train.step import Stepper
-from bench.train.world import World
+from bench.world import World
 from strategies import registered
 
 PAIRS = Pairs(Split(np.arange(8), Ragged.of([[0, 9], [1], [2, 3], [3], [4, 0], [5], [6], [7]])))

@@ -31,7 +31,7 @@ from bench.train.learner import Learner
 from bench.train.state import Progress
 from bench.train.step import Objective, Stepper, random_state, set_random_state
 from bench.train.trainer import Conditions, Hooks, Trainer
-from bench.train.world import World
+from bench.world import World
 from strategies import Strategy, registered
 
 CPU = torch.device("cpu")

@@ -28,7 +28,7 @@ from bench.run.pipeline import carry_out, evaluation_of, prepare, start
 from bench.run.stages import train
 from bench.track import make_tracker
 from bench.track.base import NullTracker
-from bench.train.world import World
+from bench.world import World
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from bench.model.narrowing import Narrowed
 from bench.train.learner import Learner
 from bench.train.queue import PassageQueue
 from bench.train.step import random_state, set_random_state
-from bench.train.world import World
+from bench.world import World
 
 
 @dataclass

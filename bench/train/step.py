@@ -26,7 +26,7 @@ from bench.train.example_set import ExampleSet, Parts
 from bench.train.learner import Learner
 from bench.train.queue import PassageQueue
 from bench.train.telemetry import AnyBatch, observe
-from bench.train.world import World
+from bench.world import World
 from strategies import Loss, Strategy
 
 Chunks = list[NDArray[np.int64]]

@@ -25,7 +25,7 @@ from bench.train.optimizer import adamw, lr_at
 from bench.train.state import Progress, State, Window
 from bench.train.step import Objective, Stepper
 from bench.train.telemetry import measure
-from bench.train.world import World
+from bench.world import World
 
 log = logging.getLogger(__name__)
 
