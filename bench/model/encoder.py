@@ -40,6 +40,11 @@ class Encoded:
     tokens: Tensor | None = None
     terms: Tensor | None = None
 
+    def part(self, start: int, end: int) -> Encoded:
+        """The vectors and terms of the texts from ``start`` up to ``end``."""
+        texts = slice(start, end)
+        return Encoded(self.unit[texts], self.raw[texts], terms=None if self.terms is None else self.terms[texts])
+
 
 class Encoder(nn.Module):
     """Turns packed token sequences of queries and passages into vectors.

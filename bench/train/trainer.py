@@ -122,8 +122,8 @@ class Trainer:
         optimizer = adamw(learner.parameters(), config.lr, config.weight_decay)
         scaler = torch.amp.GradScaler(learner.device.type, enabled=precision == "fp16")
         done, window = Progress(), Window()
-        stepper = Stepper(learner, self.objective, precision, config.micro_batch, world)
-        state = State(done, learner, table, optimizer, scaler, window, stepper.queue, world)
+        stepper = Stepper(learner, self.objective, precision, config.micro_batch, world, config.groups)
+        state = State(done, learner, table, optimizer, scaler, window, stepper.queues, world)
         if world.broadcast(self._last.exists()):
             state.read(checkpoint.read(self._last))
             sampler.resume(done.step)
