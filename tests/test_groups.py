@@ -79,10 +79,11 @@ def test_the_gradient_is_the_mean_of_separate_batches(
 @pytest.mark.parametrize("name", registered())
 def test_two_ranks_train_as_one_device(name: str, groups: int, tmp_path: Path) -> None:
     """Also where a group has a single example, of which one rank has none."""
-    ready = [made_ready(name, tmp_path / str(number)) for number in range(3)]
+    steppers = [stepper_of(*made_ready(name, tmp_path / str(number)), groups) for number in range(3)]
 
     def work(world: World) -> Gradients:
-        stepper = stepper_of(*ready.pop(), groups, world)
+        before = steppers.pop()  # threads share the random state that a head's weights are drawn from
+        stepper = Stepper(before.learner, before.objective, "fp32", None, world, groups)
         rows = np.arange(5)
         stepper.backward(rows, stepper.objective.sampler.draw(rows, 0))
         return gradients(stepper)

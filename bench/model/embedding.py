@@ -115,7 +115,9 @@ def embed(
     which call this, share the work.
     """
 
-    def make(place: Path, world: World) -> dict[str, float]:
+    world = world or World()
+
+    def make(place: Path) -> dict[str, float]:
         start = perf_counter()
         with task(name, len(rows)) as advance:
             matrix = encode(prepared.encoder, tokens, prepared.precision, rows, advance, raw, world)
@@ -124,7 +126,7 @@ def embed(
         return {"seconds": perf_counter() - start, "texts": len(rows)}
 
     key = f"{'raw-' if raw else ''}vectors-{_key(prepared, tokens, rows)}"
-    found = made_together(cache, key, make, world or World())
+    found = made_together(cache, key, make, world)
     return Vectors(rows, found.array("matrix")), Cost(**found.facts)
 
 

@@ -70,7 +70,9 @@ def build_pool(
     block of queries. Raises :class:`UserError` when the disk refuses.
     """
 
-    def make(place: Path, world: World) -> dict[str, float]:
+    world = world or World()
+
+    def make(place: Path) -> dict[str, float]:
         ready = searcher()
         start = perf_counter()
         rows = max(1, min(4096, memory_mb * 2**20 // (A_QUERY * depth)))
@@ -92,7 +94,7 @@ def build_pool(
         np.save(place / "positives.npy", positives)
         return asdict(Cost(perf_counter() - start) + ready.cost)
 
-    return read_pool(made_together(cache, name, make, world or World()))
+    return read_pool(made_together(cache, name, make, world))
 
 
 def _joined(mine: NDArray[Number], world: World) -> NDArray[Number]:

@@ -14,15 +14,15 @@ from bench.together import made_together
 from bench.world import World
 
 
-def baseline(cache: Cache, key: Any, measure: Callable[[World], Metrics], world: World) -> Metrics:
+def baseline(cache: Cache, key: Any, measure: Callable[[], Metrics], world: World) -> Metrics:
     """The metrics for ``key`` (weights, data, encoder, evaluation), from the cache or else measured.
 
-    Metrics are percentages by name. ``measure`` is called on all ranks of ``world``, and the first one's are kept. Raises
-    :class:`UserError` when the disk refuses.
+    Metrics are percentages by name. ``measure`` is called on all ranks of ``world``, and the first one's are kept.
+    Raises :class:`UserError` when the disk refuses.
     """
 
-    def make(place: Path, world: World) -> dict[str, Any]:
-        return {"metrics": serialize(measure(world))}
+    def make(place: Path) -> dict[str, Any]:
+        return {"metrics": serialize(measure())}
 
     digest = hashlib.sha256(canonical(key).encode()).hexdigest()[:24]
     found: Metrics = made_together(cache, f"baseline-{digest}", make, world).facts["metrics"]

@@ -36,7 +36,6 @@ from bench.run.context import ActiveRun
 from bench.run.processing import by_task, check_width, of_each_task, processed
 from bench.run.stages import Trained, train
 from bench.run.truncation import Lost, lost, tokens_of, warnings
-from bench.world import World
 
 log = logging.getLogger(__name__)
 
@@ -133,9 +132,9 @@ def prepare(run: ActiveRun, data: DataSet, device: torch.device) -> Prepared:
 def _before(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Metrics:
     """Metrics of the encoder before training, measured once for all runs that start from it."""
 
-    def measure(world: World) -> Metrics:
-        by = replace(run, world=world)
-        return evaluate(by, processed(by, prepared, True)[0], evaluation, "evaluate untrained", True).measured.metrics
+    def measure() -> Metrics:
+        encoder, _ = processed(run, prepared, True)
+        return evaluate(run, encoder, evaluation, "evaluate untrained", True).measured.metrics
 
     key = [
         weights_digest(prepared.encoder),

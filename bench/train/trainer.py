@@ -41,8 +41,8 @@ class Hooks:
     """Callbacks of the loop on the first rank. ``event`` gets a history row, ``progress`` (step, total, pairs/s),
     ``resumed`` the step that training resumes from.
 
-    ``evaluate`` is called on every rank, as all encode. The first one measures the current encoder and returns metrics in
-    percent; the weights with the best ``selection`` are kept. None trains without evaluation.
+    ``evaluate`` is called on every rank, as all encode. The first one measures the current encoder and returns metrics
+    in percent; the weights with the best ``selection`` are kept. None trains without evaluation.
     """
 
     event: Callable[[dict[str, Any]], None] = lambda row: None
