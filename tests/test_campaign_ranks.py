@@ -73,7 +73,7 @@ def result(root: Path) -> dict[str, Any]:
         "selection": record.selection,
         "telemetry": record.training["telemetry"],
         "texts": record.cost["texts_encoded"],
-        "history": [line for line in (path / "history.jsonl").read_text().splitlines()],
+        "history": (path / "history.jsonl").read_text(),
         "weights": {k: v.numpy().tobytes() for k, v in load_file(path / "model" / "model.safetensors").items()},
     }
 
