@@ -29,7 +29,8 @@ RANKS = [2, 3]
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chunks of some texts each, so that there are several to share out."""
+    """Chunks of some texts each, so that there are several to share out; and nothing that other tests made."""
+    monkeypatch.setattr("bench.cache._own", {})
     monkeypatch.setitem(embedding.TOKENS_AT_ONCE, "cpu", 64)
 
 
