@@ -61,7 +61,7 @@ test: lint
 # Kills, concurrent starts and generated inputs (docs/reliability.md); CAMPAIGN=0.1 does a tenth of them.
 campaign: dev
 	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 WANDB_MODE=offline \
-	$(BIN)/python -m pytest -m campaign -s tests/test_campaign.py
+	$(BIN)/python -m pytest -m campaign -s tests/test_campaign.py tests/test_campaign_ranks.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.train.processes import OfAll
-from bench.train.world import World
+from bench.world import World
 
 T = TypeVar("T")
 

@@ -33,7 +33,7 @@ from bench.model.trial import check_targets, prepare
 from bench.train.both_ways import BothWaysExamples, same_texts
 from bench.train.masking import WordMask
 from bench.train.step import Stepper, random_state, set_random_state
-from bench.train.world import World
+from bench.world import World
 from strategies import registered
 from strategies.examples import BothWays
 

@@ -17,7 +17,7 @@ from bench.data.pairs import Pairs
 from bench.train.examples import Texts, examples_of
 from bench.train.labelled import LabelledExamples
 from bench.train.step import Stepper
-from bench.train.world import World
+from bench.world import World
 from strategies import registered
 from strategies.examples import ClassifiedPairs, Examples, ScoredPairs, TaskPairs
 

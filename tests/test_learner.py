@@ -21,7 +21,7 @@ from toys import CPU, Training
 from bench.model.embedding import encode
 from bench.train.step import random_state, set_random_state
 from bench.train.telemetry import measure
-from bench.train.world import World
+from bench.world import World
 from strategies import Batch, LabelledBatch, Loss, Strategy, registered
 from strategies.base import knob
 from strategies.losses import cross_entropy

@@ -18,7 +18,7 @@ from tiny import bench, words_for, write_data
 from toys import Training
 
 from bench.train import processes
-from bench.train.world import World
+from bench.world import World
 from strategies import Strategy, registered
 
 STEPS, LR = 20, 1e-3
@@ -148,6 +148,21 @@ def test_one_command_trains_on_two_devices_and_a_resume_is_exact(tmp_path: Path)
     assert model_of(tmp_path / "killed") == model_of(tmp_path / "whole")
     ours, theirs = (record_of(tmp_path / place)["metrics"] for place in ("killed", "whole"))
     assert ours == theirs
+
+
+def test_processes_encode_and_mine_as_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = write_data(tmp_path / "data")
+    more = {"strategy": "ance", "strategy.last": "30", "strategy.refresh": "2"}
+    records, caches = [], []
+    for place, devices in ((tmp_path / "alone", "1"), (tmp_path / "two", "2")):
+        monkeypatch.setenv("NEGBENCH_CACHE", str(place / "cache"))
+        assert bench("run", *words(data, place, devices=devices, **more)) == 0
+        records.append(record_of(place))
+        caches.append(sorted(path.name for path in (place / "cache").iterdir()))
+    alone, two = records
+    assert two["config"]["devices"] == 2 and caches[0] == caches[1], "each entry is kept once"
+    assert alone["baseline_metrics"] == two["baseline_metrics"]
+    assert alone["cost"]["mine_texts"] == two["cost"]["mine_texts"] > 0
 
 
 def test_an_error_of_a_run_is_told_once(tmp_path: Path) -> None:

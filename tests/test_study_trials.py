@@ -12,6 +12,7 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import Trial, TrialState
 
+from bench.study.claims import Claims
 from bench.study.result import importances
 from bench.study.runner import Arm
 from bench.study.storage import open_storage
@@ -22,10 +23,12 @@ FOUR = (Dimension("train.lr", choices=(1e-5, 3e-5, 1e-4, 3e-4)),)
 RANGE = (Dimension("strategy.margin", 0.0, 1.0), Dimension("strategy.scale", 5.0, 100.0, log=True))
 
 
-def sweep(storage: Any, dimensions: tuple[Dimension, ...] = FOUR, wanted: int = 4, held: bool = True) -> StrategyTrials:
+def sweep(storage: Any, directory: Path, dimensions: tuple[Dimension, ...] = FOUR, wanted: int = 4) -> StrategyTrials:
     study = optuna.create_study(storage=storage, study_name="s", direction="maximize", load_if_exists=True)
     on_grid = bool(dimensions and dimensions[0].choices)
-    return StrategyTrials(study, storage, dimensions, wanted, on_grid, "tpe", lambda v: held, lambda v: True)
+    return StrategyTrials(
+        study, storage, dimensions, wanted, on_grid, "tpe", Claims(directory / "claims"), lambda v: True
+    )
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ def done(sweep: StrategyTrials, trial: Trial | None, value: float | None = 1.0) 
 
 
 def test_a_grid_is_gone_through_once(tmp_path: Path) -> None:
-    s = sweep(open_storage(None, tmp_path))
+    s = sweep(open_storage(None, tmp_path), tmp_path)
     met = []
     while (trial := s.claim()) is not None:
         met.append(s.values(trial)["train.lr"])
@@ -51,30 +54,54 @@ def test_a_grid_is_gone_through_once(tmp_path: Path) -> None:
 
 
 def test_a_dead_process_s_trial_is_taken_over_with_its_settings(tmp_path: Path) -> None:
-    first = sweep(open_storage(None, tmp_path), RANGE, 2).claim()
+    first = sweep(open_storage(None, tmp_path), tmp_path, RANGE, 2).claim()
     assert first is not None
-    again = sweep(open_storage(None, tmp_path), RANGE, 2, held=False)
+    again = sweep(open_storage(None, tmp_path), tmp_path, RANGE, 2)
     second = again.claim()
     assert second is not None
     assert (second.number, second.params) == (first.number, first.params)
 
 
 def test_a_trial_that_somebody_is_at_is_left_alone(tmp_path: Path) -> None:
-    s = sweep(open_storage(None, tmp_path), RANGE, 2)
+    s = sweep(open_storage(None, tmp_path), tmp_path, RANGE, 2)
     first, second = s.claim(), s.claim()
     assert first is not None and second is not None
     assert first.number != second.number
     assert s.claim() is None and s.running()
 
 
+def test_a_trial_that_was_given_back_is_another_s(tmp_path: Path) -> None:
+    """Its process left it because somebody else is at the run."""
+    mine, other = (sweep(open_storage(None, tmp_path), tmp_path, RANGE, 1) for _ in range(2))
+    trial = mine.claim()
+    assert trial is not None and other.claim() is None and other.running()
+    mine.give_back(trial)
+    again = other.claim()
+    assert again is not None and again.number == trial.number
+    assert not list((tmp_path / "claims").glob("0*"))
+
+
+def test_settings_that_were_tried_are_not_proposed_again(tmp_path: Path) -> None:
+    few = (Dimension("strategy.a", choices=(1, 2, 3)), Dimension("strategy.b", choices=(True, False)))
+    s = sweep(open_storage(None, tmp_path), tmp_path, few, 6)
+    s.on_grid = False
+    met = set()
+    for _ in range(6):
+        trial = s.claim()
+        assert trial is not None
+        met.add(tuple(s.values(trial).values()))
+        done(s, trial)
+    assert len(met) == 6
+
+
 def test_what_is_proposed_follows_from_place_and_results_alone(tmp_path: Path) -> None:
     met: list[list[dict[str, Any]]] = []
     for name, restart in (("one", False), ("two", True)):
-        s = sweep(open_storage(None, tmp_path / name), RANGE, 8)
+        s = sweep(open_storage(None, tmp_path / name), tmp_path / name, RANGE, 8)
         settings = []
         for _ in range(8):
             if restart:
-                s = sweep(open_storage(None, tmp_path / name), RANGE, 8)
+                s = sweep(open_storage(None, tmp_path / name), tmp_path / name, RANGE, 8)
             trial = s.claim()
             assert trial is not None
             settings.append(s.values(trial))
@@ -84,9 +111,9 @@ def test_what_is_proposed_follows_from_place_and_results_alone(tmp_path: Path) -
     assert len({tuple(point.values()) for point in met[0]}) == 8
 
 
-def test_a_trial_that_is_tried_again_keeps_its_place_in_the_grid(database: RDBStorage) -> None:
+def test_a_trial_that_is_tried_again_keeps_its_place_in_the_grid(database: RDBStorage, tmp_path: Path) -> None:
     """The second of two that run dies, and is begun again under a number that comes before other new ones."""
-    s = sweep(database)
+    s = sweep(database, tmp_path)
     first, second = s.claim(), s.claim()
     assert first is not None and second is not None
     frozen = s.study.get_trials()[second.number]
@@ -101,9 +128,9 @@ def test_a_trial_that_is_tried_again_keeps_its_place_in_the_grid(database: RDBSt
     assert sorted(s.values(t)["train.lr"] for t in s.counted()) == [1e-5, 3e-5, 1e-4, 3e-4]
 
 
-def test_one_too_many_is_none(database: RDBStorage) -> None:
+def test_one_too_many_is_none(database: RDBStorage, tmp_path: Path) -> None:
     """Two workers see that one is missing, and both begin it."""
-    s = sweep(database, wanted=1)
+    s = sweep(database, tmp_path, wanted=1)
     counted = s.counted
     s.counted = lambda: []  # type: ignore[method-assign]  # what the slower one saw
     first, second = s.claim(), s.claim()
@@ -113,7 +140,7 @@ def test_one_too_many_is_none(database: RDBStorage) -> None:
 
 
 def test_a_study_that_varies_nothing_has_one_trial_even_if_it_fails(tmp_path: Path) -> None:
-    s = sweep(open_storage(None, tmp_path), (), 1)
+    s = sweep(open_storage(None, tmp_path), tmp_path, (), 1)
     s.on_grid = True
     done(s, s.claim(), None)
     assert s.claim() is None

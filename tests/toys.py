@@ -31,7 +31,7 @@ from bench.train.learner import Learner
 from bench.train.state import Progress
 from bench.train.step import Objective, Stepper, random_state, set_random_state
 from bench.train.trainer import Conditions, Hooks, Trainer
-from bench.train.world import World
+from bench.world import World
 from strategies import Strategy, registered
 
 CPU = torch.device("cpu")
@@ -163,11 +163,11 @@ class Training:
         """The labelled pairs."""
         return PairExamples(self.pairs, self.queries, self.passages)
 
-    def objective(self, stage: Strategy, place: Path) -> Objective:
+    def objective(self, stage: Strategy, place: Path, world: World | None = None) -> Objective:
         """What a stage is trained on and with."""
         cut = lambda texts: tokenize(texts, self.encoder.tokenizer, 16)  # noqa: E731
         found = examples_of(stage.examples, Texts(self.data, self.queries, self.passages, cut, 16, 0, self.encoder))
-        context = NegativesContext(self.data, self.pairs, 0, self.prepared, place)
+        context = NegativesContext(self.data, self.pairs, 0, self.prepared, place, world=world or World())
         sampler = negative_sampler(stage.negatives, context)
         sides = lambda reader: found.sides()  # noqa: E731 - the encoders here share a vocabulary
         guide = None if stage.guide is None else view(stage.guide, context, sides, sampler.reach())
@@ -222,5 +222,5 @@ class Training:
             learner = self.learner(stage, learner)
             place = self.directory / str(number) if len(stages) > 1 else self.directory
             conditions = Conditions(0, self.precision, place, world or World())
-            done = Trainer(learner, self.objective(stage, place), config, conditions, hooks).fit()
+            done = Trainer(learner, self.objective(stage, place, world), config, conditions, hooks).fit()
         return done

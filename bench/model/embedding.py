@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -22,6 +22,8 @@ from bench.model.packing import pack
 from bench.model.precision import autocast
 from bench.model.prepared import Prepared
 from bench.progress import Task, unwatched
+from bench.together import made_together
+from bench.world import World
 
 REVISION = 2  # of what is kept
 TOKENS_AT_ONCE = {"cpu": 1 << 11, "cuda": 1 << 17}
@@ -35,19 +37,23 @@ def encode(
     rows: Ids | None = None,
     progress: Callable[[int], None] | None = None,
     raw: bool = False,
+    world: World | None = None,
 ) -> Floats:
     """[n, d] unit vectors of the texts ``rows`` of ``tokens`` (all, by default), in that order; ``raw``: before
     normalisation.
 
     On a CPU the chunks are shared out among threads. Texts of equal tokens are encoded once, so their vectors are equal
     to the last bit. Dropout is off during encoding and restored afterwards. ``progress`` gets the number of texts of
-    each chunk, from one thread at a time.
+    each chunk, from one thread at a time. Each rank of ``world``, all of which call this, encodes a share of the chunks
+    and gets the vectors of all; the chunks are those of one rank alone.
     """
     rows = np.arange(len(tokens.lengths)) if rows is None else rows
     rows, place = tokens.distinct(rows)
     times = np.bincount(place, minlength=len(rows))
     vectors = np.empty((len(rows), encoder.dim), dtype=np.float32)
     budget = TOKENS_AT_ONCE.get(encoder.device.type, TOKENS_AT_ONCE["cuda"])
+    chunks, world = list(tokens.batches(rows, budget)), world or World()
+    mine = [chunks[number] for number in world.share(np.arange(len(chunks)))]
     alone = Lock()
 
     def fill(chunk: Ids) -> None:
@@ -61,14 +67,21 @@ def encode(
     training = encoder.training
     encoder.eval()
     try:
-        share_out(
-            fill,
-            list(tokens.batches(rows, budget)),
-            cores.count() if encoder.packs and encoder.device.type == "cpu" else 1,
-        )
+        share_out(fill, mine, cores.count() if encoder.packs and encoder.device.type == "cpu" else 1)
     finally:
         encoder.train(training)
+    if world.size > 1:
+        _gather(vectors, chunks, mine, world)
+        if progress is not None:
+            progress(int(times.sum() - sum(times[chunk].sum() for chunk in mine)))
     return vectors if len(place) == len(rows) else vectors[place]
+
+
+def _gather(vectors: Floats, chunks: Sequence[Ids], mine: Sequence[Ids], world: World) -> None:
+    """Write the vectors of the chunks that other ranks encoded into ``vectors`` [n, d], which has those of ``mine``."""
+    if chunks:
+        own = np.concatenate([np.zeros(0, dtype=np.int64), *mine])
+        vectors[np.concatenate(chunks)] = torch.cat(world.gather(torch.from_numpy(vectors[own]))).numpy()
 
 
 @dataclass(frozen=True)
@@ -102,21 +115,27 @@ def embed(
     task: Task = unwatched,
     name: str = "embedding",
     raw: bool = False,
+    world: World | None = None,
 ) -> tuple[Vectors, Cost]:
     """The unit vectors of ``rows`` of ``tokens`` by an encoder that is not trained, and their cost.
 
     With ``raw`` they are those before normalisation. They are cached under a hash of the weights, the pooling, the
-    precision and the tokens. The cost of cached vectors is that of making them.
+    precision and the tokens. The cost of cached vectors is that of making them. The ranks of ``world``, all of
+    which call this, share the work.
     """
+
+    world = world or World()
 
     def make(place: Path) -> dict[str, float]:
         start = perf_counter()
         with task(name, len(rows)) as advance:
-            matrix = encode(prepared.encoder, tokens, prepared.precision, rows, advance, raw)
-        np.save(place / "matrix.npy", matrix)
+            matrix = encode(prepared.encoder, tokens, prepared.precision, rows, advance, raw, world)
+        if world.first:
+            np.save(place / "matrix.npy", matrix)
         return {"seconds": perf_counter() - start, "texts": len(rows)}
 
-    found = cache.entry(f"{'raw-' if raw else ''}vectors-{_key(prepared, tokens, rows)}", make)
+    key = f"{'raw-' if raw else ''}vectors-{_key(prepared, tokens, rows)}"
+    found = made_together(cache, key, make, world)
     return Vectors(rows, found.array("matrix")), Cost(**found.facts)
 
 

@@ -16,7 +16,7 @@ from bench.errors import Impossible, UserError
 from bench.model.config import EncoderConfig
 from bench.model.cpu import attention
 from bench.model.cuda.attention import Varlen
-from bench.model.head import DROPOUT, Dense, new_projection, width_of
+from bench.model.head import DROPOUT, Dense, hidden_size, new_projection, width_of
 from bench.model.packing import Packed
 from bench.model.pooling import pool
 from bench.model.precision import current_dtype
@@ -41,6 +41,11 @@ class Encoded:
     raw: Tensor
     tokens: Tensor | None = None
     terms: Tensor | None = None
+
+    def part(self, start: int, end: int) -> Encoded:
+        """The vectors and terms of the texts from ``start`` up to ``end``."""
+        texts = slice(start, end)
+        return Encoded(self.unit[texts], self.raw[texts], terms=None if self.terms is None else self.terms[texts])
 
 
 class Encoder(nn.Module):
@@ -266,14 +271,6 @@ class Encoder(nn.Module):
             mean = torch.stack([state.float() for state in states]).mean(0)
             return pool("mean", mean, packed, self.skip_prompt)
         return pool(self.pooling, states[-1], packed, self.skip_prompt)
-
-
-def hidden_size(transformer: PreTrainedModel) -> int:
-    """The size of a model's states. Raises :class:`UserError` for a model that does not state one."""
-    size: int | None = getattr(transformer.config.get_text_config(), "hidden_size", None)
-    if size is None:
-        raise UserError(f"a {transformer.config.model_type} model cannot be used: it states no size of hidden states")
-    return size
 
 
 def _keep_layers(transformer: PreTrainedModel, layers: tuple[int, ...] | None) -> PreTrainedModel:

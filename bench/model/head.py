@@ -9,7 +9,9 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
+from bench.errors import UserError
 from bench.model.described import Module, Unsupported
 
 DROPOUT = 0.1  # PaddleNLP neural_search base_model.py
@@ -52,6 +54,14 @@ def new_projection(width: int, size: int) -> nn.Sequential:
     nn.init.trunc_normal_(linear.weight, std=0.02, a=-0.04, b=0.04)  # bounds are absolute
     nn.init.zeros_(linear.bias)
     return nn.Sequential(Dense(linear))
+
+
+def hidden_size(transformer: PreTrainedModel) -> int:
+    """The size of a model's states. Raises :class:`UserError` for a model that does not state one."""
+    size: int | None = getattr(transformer.config.get_text_config(), "hidden_size", None)
+    if size is None:
+        raise UserError(f"a {transformer.config.model_type} model cannot be used: it states no size of hidden states")
+    return size
 
 
 def layers_of(modules: tuple[Module, ...]) -> list[nn.Module]:

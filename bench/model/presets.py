@@ -15,8 +15,8 @@ from transformers.utils import logging as transformers_logging
 from bench.errors import UserError, nearest
 from bench.model.config import EncoderConfig
 from bench.model.described import PRESETS, Description, Unsupported, find, read, settled
-from bench.model.encoder import Encoder, hidden_size
-from bench.model.head import Dense, first_and_last, layers_of, width_of
+from bench.model.encoder import Encoder
+from bench.model.head import Dense, first_and_last, hidden_size, layers_of, width_of
 from bench.model.loading import Loaded, load
 from bench.model.published import PUBLISHED
 from bench.model.scratch import scratch, scratch_roformer

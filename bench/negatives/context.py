@@ -12,6 +12,7 @@ from bench.data.pairs import Pairs
 from bench.model.prepared import Prepared
 from bench.negatives.config import MiningConfig
 from bench.progress import Task, unwatched
+from bench.world import World
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class NegativesContext:
 
     ``encoder`` returns the prepared encoder of a name; ``start`` and ``current`` name the one in training. Results that
     other runs can reuse go to ``cache``, and those of this run alone to the directory ``scratch``. ``task`` shows the
-    progress of long work.
+    progress of long work. The ranks of ``world`` share it.
     """
 
     data: DataSet
@@ -31,3 +32,4 @@ class NegativesContext:
     cache: Cache = field(default_factory=lambda: Cache(None))
     config: MiningConfig = field(default_factory=MiningConfig)
     task: Task = unwatched
+    world: World = field(default_factory=World)

@@ -83,7 +83,7 @@ def view(guide: Guide, context: NegativesContext, sides: Callable[[Prepared], tu
     held = np.union1d(held, drawn)
 
     def seen(tokens: Tokens, rows: Ids) -> tuple[Vectors, Cost]:
-        return embed(prepared, tokens, rows, context.cache, context.task, "embedding for a guide")
+        return embed(prepared, tokens, rows, context.cache, context.task, "embedding for a guide", world=context.world)
 
     if passages is queries:
         both, cost = seen(queries, np.union1d(asked, held))

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
+import torch
 from numpy.lib.format import write_array_header_2_0
 from numpy.typing import NDArray
 
@@ -20,7 +21,10 @@ from bench.cache import Cache, Entry
 from bench.data.dataset import Floats, Ids, Ragged, Split
 from bench.model.embedding import Cost
 from bench.progress import Task, unwatched
+from bench.together import made_together
+from bench.world import World
 
+Number = TypeVar("Number", bound=np.generic)
 ENTRY = np.dtype([("passage", "<i4"), ("score", "<f4")])
 A_QUERY = 64  # bytes that each passage found for a query needs while its block is in memory
 
@@ -57,12 +61,16 @@ def build_pool(
     memory_mb: int,
     cache: Cache,
     task: Task = unwatched,
+    world: World | None = None,
 ) -> Pool:
     """The pool ``name`` of all queries of ``split``, from ``cache``, or searched by the result of ``searcher``.
 
     ``depth`` passages are kept of each query, labelled ones left out; it is at most the number of passages
-    less the labelled ones of any query. Raises :class:`UserError` when the disk refuses.
+    less the labelled ones of any query. Every rank of ``world``, all of which call this, searches a share of each
+    block of queries. Raises :class:`UserError` when the disk refuses.
     """
+
+    world = world or World()
 
     def make(place: Path) -> dict[str, float]:
         ready = searcher()
@@ -74,15 +82,25 @@ def build_pool(
             write_array_header_2_0(file, header)
             for begin in range(0, len(split), rows):
                 block = np.arange(begin, min(begin + rows, len(split)))
-                labelled = split.relevant.take(block)
-                scores, ids, known = ready.search(block, depth + int(labelled.lengths.max()), labelled)
+                mine = block[world.share(block)]
+                labelled = split.relevant.take(mine)
+                scores, ids, known = ready.search(mine, depth + int(split.relevant.lengths[block].max()), labelled)
+                entries = _joined(_entries(scores, ids, labelled, depth).view(np.int64), world)
+                known = _joined(known, world)
                 positives[split.relevant.offsets[begin] : split.relevant.offsets[begin + len(block)]] = known
-                file.write(_entries(scores, ids, labelled, depth).tobytes())
+                if world.first:
+                    file.write(entries.tobytes())
                 advance(len(block))
         np.save(place / "positives.npy", positives)
         return asdict(Cost(perf_counter() - start) + ready.cost)
 
-    return read_pool(cache.entry(name, make))
+    return read_pool(made_together(cache, name, make, world))
+
+
+def _joined(mine: NDArray[Number], world: World) -> NDArray[Number]:
+    """The rows of all ranks, in order of rank."""
+    found: NDArray[Number] = torch.cat(world.gather(torch.from_numpy(mine))).numpy()
+    return found
 
 
 def read_pool(entry: Entry) -> Pool:

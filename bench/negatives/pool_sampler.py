@@ -77,7 +77,8 @@ class PoolSampler(NegativeSampler):
     def refresh(self, step: int) -> Cost:
         start = perf_counter()
         name = f"pool-{step}"
-        self.refreshed.remove(name)  # of a process that was killed before this step was saved
+        if self.context.world.first:
+            self.refreshed.remove(name)  # of a process that was killed before this step was saved
         searcher = _searcher(self.wanted.by, self.context, current=True)
         self.pool = _build(name, lambda: searcher, self.depth, self.context, self.refreshed)
         self.searched = step
@@ -148,13 +149,18 @@ def _searcher(by: str, context: NegativesContext, current: bool = False) -> Sear
     device, memory = str(prepared.encoder.device), context.config.memory_mb
     if current:
         with context.task("embedding for mining", len(split) + len(everything)) as advance:
-            queries, passages = (encode(prepared.encoder, of, prepared.precision, rows, advance) for of, rows in asked)
+            queries, passages = (
+                encode(prepared.encoder, of, prepared.precision, rows, advance, world=context.world)
+                for of, rows in asked
+            )
         return DenseSearcher(queries, passages, device, Cost(texts=len(split) + len(everything)), memory)
     (queried, first), (searched, second) = (
-        embed(prepared, of, rows, context.cache, context.task, "embedding for mining") for of, rows in asked
+        embed(prepared, of, rows, context.cache, context.task, "embedding for mining", world=context.world)
+        for of, rows in asked
     )
     return DenseSearcher(queried.matrix, searched.matrix, device, first + second, memory)
 
 
 def _build(name: str, searcher: Callable[[], Searcher], depth: int, context: NegativesContext, cache: Cache) -> Pool:
-    return build_pool(name, searcher, context.pairs.split, depth, context.config.memory_mb, cache, context.task)
+    memory, split = context.config.memory_mb, context.pairs.split
+    return build_pool(name, searcher, split, depth, memory, cache, context.task, context.world)

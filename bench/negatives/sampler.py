@@ -49,7 +49,7 @@ class NegativeSampler:
         return False
 
     def refresh(self, step: int) -> Cost:
-        """Search again with the current encoder."""
+        """Search again with the current encoder; every rank calls it."""
         return Cost()
 
     def settle(self, step: int) -> None:

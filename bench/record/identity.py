@@ -37,6 +37,7 @@ SAME_METRICS = (*SAME_RESULT, "eval.untrained", "eval.recall_file")
 LATER: Mapping[str, Any] = {
     "budget.": None,
     "devices": 1,
+    "train.groups": 1,
     "data.generated_per_query": None,
     "eval.max_corpus": None,
     "eval.data": None,

@@ -10,7 +10,7 @@ from bench.config.run import RunConfig
 from bench.progress import Display
 from bench.record.store import RunDirectory
 from bench.track.base import Tracker
-from bench.train.world import World
+from bench.world import World
 
 
 class Pruned(Exception):

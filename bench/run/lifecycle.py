@@ -25,11 +25,10 @@ from bench.record.environment import environment, reset_peak_memory
 from bench.record.record import Record, now
 from bench.record.store import RunDirectory
 from bench.run.context import STANDALONE, ActiveRun, Pruned, RunContext
-from bench.run.pipeline import carry_out, evaluation_of, prepare, start
-from bench.run.stages import train
+from bench.run.pipeline import carry_out, evaluation_of, prepare, start, work
 from bench.track import make_tracker
 from bench.track.base import NullTracker
-from bench.train.world import World
+from bench.world import World
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,9 @@ def run(
     """Carry out one run, resume an interrupted one, or skip a finished one.
 
     ``command`` is kept in the record as what repeats it; ``force`` runs a finished one again; ``load`` may keep the
-    data for the next run. All of ``world`` train; the first rank alone evaluates and writes. A run that another process
-    is at is waited for; without ``wait`` it is a :class:`RunLocked`. Raises :class:`UserError` for all that the person
-    can mend; once the encoder is loaded, the record then says ``failed``, and why.
+    data for the next run. All of ``world`` train and encode; the first rank alone measures and writes. A run that
+    another process is at is waited for; without ``wait`` it is a :class:`RunLocked`. Raises :class:`UserError` for all
+    that the person can mend; once the encoder is loaded, the record then says ``failed``, and why.
     """
     device, world = resolve_device(config.device), world or World()
     cores.use(config.threads)
@@ -105,13 +104,13 @@ def run(
 def _follow(
     config: RunConfig, data: DataSet, evaluation: Evaluation, device: torch.device, display: Display, world: World
 ) -> Outcome:
-    """Train a run as a rank that is not the first, and wait until the first one has written the record."""
+    """Train and encode as a rank that is not the first, and wait until the first one has written the record."""
     directory = RunDirectory(config.root, config.run_id(data.fingerprint))
     skipped = world.broadcast(False)
     if not skipped:
         run = ActiveRun(config, directory, NullTracker(), display, Cache(cache_dir()), world=world)
         with _explain_memory(config, device):
-            train(run, prepare(run, data, device), evaluation)
+            work(run, prepare(run, data, device), evaluation)
         world.broadcast(None)
     return Outcome(directory.read_record(), directory.path, skipped)
 

@@ -10,11 +10,12 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from bench.atomic import explain_write_errors
 from bench.config.run import RunConfig
-from bench.data.dataset import DataSet
+from bench.data.dataset import DataSet, Floats
 from bench.errors import UserError
 from bench.evaluate import Evaluation, Measured, evaluation_kind
 from bench.model.config import EncoderConfig
@@ -49,6 +50,16 @@ class Evaluated:
     fitting: Cost = field(default_factory=Cost)
 
 
+@dataclass(frozen=True)
+class Worked:
+    """The metrics before training, its result, the encoder with its post-processing, and the evaluation of it."""
+
+    before: Metrics | None
+    trained: Trained
+    prepared: Prepared
+    after: Evaluated
+
+
 def carry_out(run: ActiveRun, started: Record, prepared: Prepared, evaluation: Evaluation) -> Record:
     """All steps of one run, from :func:`prepare` to its finished record. ``started`` is the initial record."""
     data = prepared.data
@@ -58,16 +69,25 @@ def carry_out(run: ActiveRun, started: Record, prepared: Prepared, evaluation: E
     gone = lost(data, prepared.queries, prepared.passages)
     for told in warnings(gone, data.counts, prepared.encoder.config):
         log.warning(told, extra=of_data)
+    done = work(run, prepared, evaluation)
+    for told in done.after.measured.warnings:
+        log.warning(told)
+    record = finish(started, run.config, done.prepared, done.trained, done.after, done.before, gone)
+    keep(run, done.prepared, evaluation, done.after.measured, record, done.trained.language)
+    return record
+
+
+def work(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Worked:
+    """What all ranks of a run do together: encode and measure before training, train, encode and measure after it.
+
+    Only the first rank measures and writes; what the others return of it is empty.
+    """
     before = _before(run, prepared, evaluation) if run.config.eval.untrained else None
     trained = train(run, prepared, evaluation)
     untrained = trained.steps == 0
     prepared, fitting = processed(run, prepared, untrained)
     after = evaluate(run, prepared, evaluation, "evaluate", untrained)
-    for told in after.measured.warnings:
-        log.warning(told)
-    record = finish(started, run.config, prepared, trained, replace(after, fitting=fitting), before, gone)
-    keep(run, prepared, evaluation, after.measured, record, trained.language)
-    return record
+    return Worked(before, trained, prepared, replace(after, fitting=fitting))
 
 
 def start(config: RunConfig, command: str, data: DataSet, split: str, evaluation: Evaluation) -> Record:
@@ -111,6 +131,11 @@ def prepare(run: ActiveRun, data: DataSet, device: torch.device) -> Prepared:
 
 def _before(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Metrics:
     """Metrics of the encoder before training, measured once for all runs that start from it."""
+
+    def measure() -> Metrics:
+        encoder, _ = processed(run, prepared, True)
+        return evaluate(run, encoder, evaluation, "evaluate untrained", True).measured.metrics
+
     key = [
         weights_digest(prepared.encoder),
         prepared.encoder.recipe,
@@ -122,9 +147,8 @@ def _before(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Metri
     return baseline(
         run.cache,
         key,
-        lambda: (
-            evaluate(run, processed(run, prepared, True)[0], evaluation, "evaluate untrained", True).measured.metrics
-        ),
+        measure,
+        run.world,
     )
 
 
@@ -134,7 +158,7 @@ def evaluate(run: ActiveRun, prepared: Prepared, evaluation: Evaluation, name: s
     if by_task(run.config.encoder):
         began = perf_counter()
         of_tasks = of_each_task(run, prepared, rows.tasks, untrained)
-        measured = evaluation.measure(of_tasks, of_tasks[:0])
+        measured = _measured(run, evaluation, of_tasks, of_tasks[:0])
         return Evaluated(measured, perf_counter() - began, len(rows))
     with run.display.task(name, len(rows)) as advance:
         for tokens, ids in ((prepared.queries, rows.queries), (prepared.passages, rows.passages)):
@@ -142,14 +166,20 @@ def evaluate(run: ActiveRun, prepared: Prepared, evaluation: Evaluation, name: s
             if not len(ids):
                 vectors.append(np.zeros((0, prepared.encoder.dim), dtype=np.float32))
             elif untrained:
-                found, cost = embed(prepared, tokens, np.unique(ids), run.cache, lambda *_: nullcontext(advance))
+                task = lambda *_: nullcontext(advance)  # noqa: E731
+                found, cost = embed(prepared, tokens, np.unique(ids), run.cache, task, world=run.world)
                 vectors.append(found.take(ids))
                 seconds += cost.seconds
             else:
-                vectors.append(encode(prepared.encoder, tokens, prepared.precision, ids, advance))
+                vectors.append(encode(prepared.encoder, tokens, prepared.precision, ids, advance, world=run.world))
                 seconds += perf_counter() - began
     with run.display.task("search"):
-        return Evaluated(evaluation.measure(vectors[0], vectors[1]), seconds, len(rows))
+        return Evaluated(_measured(run, evaluation, vectors[0], vectors[1]), seconds, len(rows))
+
+
+def _measured(run: ActiveRun, evaluation: Evaluation, queries: Floats, passages: Floats) -> Measured:
+    """The measurements of the vectors, on the first rank."""
+    return evaluation.measure(queries, passages) if run.world.first else Measured({}, pd.DataFrame())
 
 
 def finish(

@@ -76,10 +76,10 @@ def _raw(run: ActiveRun, prepared: Prepared, tokens: Tokens, rows: Ids, untraine
     """[n, d] vectors before normalisation; those of an encoder that is not trained are cached."""
     name = f"fitting {run.config.encoder.post}"
     if untrained:
-        found, _ = embed(prepared, tokens, rows, run.cache, run.display.task, name, raw=True)
+        found, _ = embed(prepared, tokens, rows, run.cache, run.display.task, name, raw=True, world=run.world)
         return np.asarray(found.matrix)
     with run.display.task(name, len(rows)) as advance:
-        return encode(prepared.encoder, tokens, prepared.precision, rows, advance, raw=True)
+        return encode(prepared.encoder, tokens, prepared.precision, rows, advance, raw=True, world=run.world)
 
 
 def _everything(data: DataSet) -> tuple[Ids, Ids]:

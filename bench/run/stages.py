@@ -118,10 +118,11 @@ def _on_dev(run: ActiveRun, prepared: Prepared) -> Callable[[], dict[str, float]
     rows = dev.texts()
 
     def measure() -> dict[str, float]:
+        encoder, precision, world = prepared.encoder, prepared.precision, run.world
         with run.display.task("dev", len(rows)) as advance:
-            queries = encode(prepared.encoder, prepared.queries, prepared.precision, rows.queries, advance)
-            passages = encode(prepared.encoder, prepared.passages, prepared.precision, rows.passages, advance)
-        return dict(dev.measure(queries, passages).metrics)
+            queries = encode(encoder, prepared.queries, precision, rows.queries, advance, world=world)
+            passages = encode(encoder, prepared.passages, precision, rows.passages, advance, world=world)
+        return dict(dev.measure(queries, passages).metrics) if world.first else {}
 
     return measure
 
@@ -147,7 +148,7 @@ class _Stage:
         place = self.run.directory.stage(self.number)
         limits, task, pairs = config.mining, self.run.display.task, Pairs.of(prepared.data)
         context = NegativesContext(
-            prepared.data, pairs, config.seed, self._encoder, place, self.run.cache, limits, task
+            prepared.data, pairs, config.seed, self._encoder, place, self.run.cache, limits, task, self.run.world
         )
         sampler = negative_sampler(self.strategy.negatives, context)
         guide, cost = None, sampler.cost

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
@@ -24,6 +25,7 @@ from bench.record.record import Record
 from bench.record.store import RunDirectory, RunLocked
 from bench.run.context import Pruned, RunContext
 from bench.run.lifecycle import check_training
+from bench.study.claims import Claims
 from bench.study.heartbeat import heartbeat
 from bench.study.options import Options
 from bench.study.services import Services
@@ -59,10 +61,10 @@ class Arm:
 class StudyRunner:
     """Carries out one study. ``base`` are the overrides of every run.
 
-    ``name`` is that of its directory, its trials and its W&B group.
+    The name of its ``directory`` is that of its trials and of its W&B group.
     """
 
-    name: str
+    directory: Path
     spec: StudySpec
     base: tuple[str, ...]
     storage: BaseStorage
@@ -70,6 +72,10 @@ class StudyRunner:
     data: DataSet
     options: Options = field(default_factory=Options)
     started: float = field(default_factory=monotonic)
+
+    @property
+    def name(self) -> str:
+        return self.directory.name
 
     def carry_out(self) -> tuple[list[Arm], list[Record]]:
         """All trials and final runs; the arms and the records of the final runs.
@@ -110,7 +116,10 @@ class StudyRunner:
                     return
                 trial = sweep.claim()
                 if trial is not None:
-                    self._trial(sweep, start, trial)
+                    try:
+                        self._trial(sweep, start, trial)
+                    finally:
+                        sweep.give_back(trial)
                     self.services.expect(self._left(sweeps))  # a failed trial or a pruned one had fewer runs
                 elif sweep.running():
                     waiting.append(start)  # what others are at may yet come back
@@ -153,13 +162,11 @@ class StudyRunner:
         if (there := len(study.get_trials(deepcopy=False))) > wanted:
             log.info("%s already has %d trials; all of them count", strategy, there)
 
-        def held(values: dict[str, Any]) -> bool:
-            return any(run.held for run in self._runs(start, values))
-
         def possible(values: dict[str, Any]) -> bool:
             return bool(self._runs(start, values))
 
-        return StrategyTrials(study, self.storage, dimensions, wanted, on_grid, self.options.sampler, held, possible)
+        claims = Claims(self.directory / "claims")
+        return StrategyTrials(study, self.storage, dimensions, wanted, on_grid, self.options.sampler, claims, possible)
 
     def _runs(self, start: Sequence[str], values: dict[str, Any]) -> list[RunDirectory]:
         """The directories of a trial's runs; none for settings that are invalid together."""
@@ -223,7 +230,7 @@ class StudyRunner:
     def _searched(self, runs: Sequence[RunDirectory]) -> None:
         """Note that these runs are trials, so that comparisons leave them out."""
         for run in runs:
-            path = run.root / "studies" / self.name / SEARCHED
+            path = self.directory / SEARCHED
             with explain_write_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 known = path.read_bytes() if path.exists() else b""

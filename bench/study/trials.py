@@ -19,6 +19,7 @@ from optuna.storages import (
 )
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from bench.study.claims import Claims
 from bench.study.heartbeat import trial_id
 from bench.study.spec import grid
 from studies.base import Dimension
@@ -37,9 +38,9 @@ class StrategyTrials:
     """At most ``wanted`` trials of an Optuna study over ``dimensions``, on a grid or proposed by a sampler.
 
     A proposal depends only on the trial's place and the trials that have ended, not on the history of a process. A
-    study that is continued after a kill therefore proposes the same settings. ``held`` says whether a process of this
-    machine is carrying out a running trial. ``possible`` says whether settings are valid together, so that no trial is
-    spent on invalid ones.
+    study that is continued after a kill therefore proposes the same settings. ``claims`` are what the processes that
+    share the study's directory are at; a database has heartbeats for that. ``possible`` says whether settings are valid
+    together, so that no trial is spent on invalid ones.
     """
 
     study: optuna.Study
@@ -48,21 +49,37 @@ class StrategyTrials:
     wanted: int
     on_grid: bool
     sampler: str
-    held: Callable[[dict[str, Any]], bool]
+    claims: Claims
     possible: Callable[[dict[str, Any]], bool]
 
     def claim(self) -> Trial | None:
-        """The next trial: one that a dead process left, or a new one. None when there is none."""
+        """The next trial: one that a dead process left, or a new one. None when there is none.
+
+        It is this process's until :meth:`give_back`.
+        """
         if isinstance(self.storage, RDBStorage):
             fail_stale_trials(self.study)
             if any(self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))):
                 return self._with_params(self.study.ask())
-        else:
+            return self._new()
+        with self.claims.deciding():
             for frozen in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                kept = trial_id(self.storage, self.study.study_name, frozen.number)
-                trial = self._with_params(Trial(self.study, kept))
-                if not self.held(self.values(trial)):
-                    return trial
+                if self.claims.take(self._name(frozen)):
+                    kept = trial_id(self.storage, self.study.study_name, frozen.number)
+                    return self._with_params(Trial(self.study, kept))
+            trial = self._new()
+            if trial is not None:
+                self.claims.take(self._name(trial))
+            return trial
+
+    def give_back(self, trial: Trial) -> None:
+        """Let other processes have the trial, if it has not ended."""
+        self.claims.give_back(self._name(trial))
+
+    def _name(self, trial: Trial | FrozenTrial) -> str:
+        return f"{self.study.study_name.rpartition('/')[2]}-{trial.number}"
+
+    def _new(self) -> Trial | None:
         if len(self.counted()) >= self.wanted:
             return None
         trial = self.study.ask()
@@ -115,17 +132,19 @@ class StrategyTrials:
     def _proposed(self, place: int, distributions: dict[str, BaseDistribution]) -> dict[str, Any]:
         """The proposal of a fresh sampler that knows only the trials before this one.
 
-        Settings that are invalid together are drawn again, at most :data:`DRAWS` times.
+        Settings that are invalid together, or that a trial has already tried, are drawn again, at most :data:`DRAWS`
+        times: half of them by the sampler, then at random.
         """
         ended = [t for t in self.counted() if t.state in ENDED]
+        tried = [self.values(t) for t in ended]
         for draw in range(DRAWS):
             seed = zlib.crc32(f"{self.study.study_name} {place} {draw}".encode())
-            twin = optuna.create_study(
-                direction="maximize", storage=InMemoryStorage(), sampler=_SAMPLERS[self.sampler](seed)
-            )
+            sampler = _SAMPLERS[self.sampler if draw < DRAWS // 2 else "random"](seed)
+            twin = optuna.create_study(direction="maximize", storage=InMemoryStorage(), sampler=sampler)
             twin.add_trials(ended)
             proposed = dict(twin.ask(distributions).params)
-            if self.possible(self._used(proposed)):
+            settings = self._used(proposed)
+            if settings not in tried and self.possible(settings):
                 break
         return proposed
 

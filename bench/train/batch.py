@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bench.data.pairs import Pairs
 from bench.negatives import View
 from bench.train.queue import PassageQueue
-from bench.train.world import World
+from bench.world import World
 from strategies.batch import Batch
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.errors import at_least, choice
+from bench.errors import Impossible, at_least, choice
 from bench.model.precision import PRECISIONS
 from bench.setting import Name
 
@@ -13,7 +13,9 @@ from bench.setting import Name
 class TrainConfig:
     """Length of training and optimiser, the same for every strategy.
 
-    ``batch_size`` counts pairs. ``micro_batch`` bounds the texts whose activations are held at once: the
+    ``batch_size`` counts pairs, those of all devices. ``groups`` are parts of the batch whose passages are no negatives
+    of each other's queries, as on so many cards that do not exchange passages; each part is a batch of its own for the
+    loss. ``micro_batch`` bounds the texts whose activations are held at once: the
     gradient is then computed exactly by the gradient cache. ``max_steps`` ends training early, 0 leaves the
     encoder untrained. ``stage_steps`` are the steps of each stage of a strategy in stages; without them each
     has ``epochs`` of its own material and at most ``max_steps``. ``warmup`` is a share of all steps below 1,
@@ -24,6 +26,7 @@ class TrainConfig:
     """
 
     batch_size: int = 32
+    groups: int = 1
     micro_batch: int | None = None
     epochs: int = 1
     max_steps: int | None = None
@@ -43,6 +46,9 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         at_least("train.batch_size", self.batch_size, 1)
+        at_least("train.groups", self.groups, 1)
+        if self.groups > self.batch_size:
+            raise Impossible(f"train.groups={self.groups}, but train.batch_size={self.batch_size} has fewer pairs")
         if self.micro_batch is not None:
             at_least("train.micro_batch", self.micro_batch, 1)
         at_least("train.epochs", self.epochs, 0)

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from bench.train.world import World
+from bench.world import World
 
 T = TypeVar("T")
 LEFT_ALONE = 76

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from bench.model.narrowing import Narrowed
 from bench.train.learner import Learner
 from bench.train.queue import PassageQueue
 from bench.train.step import random_state, set_random_state
-from bench.train.world import World
+from bench.world import World
 
 
 @dataclass
@@ -67,7 +68,7 @@ class State:
     optimizer: torch.optim.AdamW
     scaler: torch.amp.GradScaler
     window: Window
-    queue: PassageQueue
+    queues: Sequence[PassageQueue]
     world: World
 
     def write(self) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class State:
             "scaler": self.scaler.state_dict(),
             "random": [self.world.gather(state) for state in random_state(self.learner.device)],
             "window": vars(self.window),
-            "queue": self.queue.state(),
+            "queues": [queue.state() for queue in self.queues],
         }
 
     def read(self, state: dict[str, Any]) -> None:
@@ -92,4 +93,5 @@ class State:
         self.scaler.load_state_dict(state["scaler"])
         set_random_state([ranks[self.world.rank] for ranks in state["random"]], self.learner.device)
         vars(self.window).update(state["window"])
-        self.queue.restore(state["queue"], self.learner.device)
+        for queue, kept in zip(self.queues, state.get("queues") or [state["queue"]], strict=True):  # one, once
+            queue.restore(kept, self.learner.device)

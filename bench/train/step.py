@@ -30,11 +30,12 @@ from bench.model.precision import autocast
 from bench.negatives import Drawn, NegativeSampler, View
 from bench.train.batch import Surroundings
 from bench.train.example_set import ExampleSet, Parts
+from bench.train.groups import Asked
 from bench.train.learner import Learner
 from bench.train.queue import PassageQueue
 from bench.train.telemetry import AnyBatch, observe
-from bench.train.world import World
-from strategies import Loss, Strategy
+from bench.world import World
+from strategies import Batch, LabelledBatch, Loss, Strategy
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,10 @@ class Objective:
 
 
 class Stepper:
-    """Computes losses and gradients of batches for one learner and objective."""
+    """Computes losses and gradients of batches for one learner and objective.
+
+    Batches are in ``groups`` that do not share negatives.
+    """
 
     def __init__(
         self,
@@ -69,12 +73,13 @@ class Stepper:
         precision: str,
         micro_batch: int | None = None,
         world: World | None = None,
+        groups: int = 1,
     ) -> None:
         wanted = objective.strategy.negatives
         self.learner, self.objective = learner, objective
         self.precision, self.micro_batch, self.world = precision, micro_batch, world or World()
-        self.queue = PassageQueue(wanted.queue, wanted.warmup)
-        self.around = Surroundings(self.world, self.queue, objective.view, learner.head)
+        self.queues = [PassageQueue(wanted.queue, wanted.warmup) for _ in range(groups)]
+        self.around = [Surroundings(self.world, queue, objective.view, learner.head) for queue in self.queues]
         self.texts_encoded = 0
         # Checkpointed activations are computed again with the dropout of torch's own generator.
         recomputes = any(getattr(module, "gradient_checkpointing", False) for module in learner.encoder.modules())
@@ -90,14 +95,14 @@ class Stepper:
         one encodes its share; the gradient is the mean over ranks. ``cached`` (by default: when there is a
         ``micro_batch``) encodes twice to hold less; either way the chunks are the same.
         """
-        mine = self.world.share(rows)
-        own = None if drawn is None else drawn.take(mine)
-        request = self.objective.examples.request(rows[mine], own, step, self.world.rank)
+        request = Asked.of(self.objective.examples, rows, drawn, step, self.around)
 
         def loss_of(encoded: Encoded) -> tuple[AnyBatch, Loss]:
-            batch = request.batch(encoded, self.around)
-            observe(batch)
-            return batch, check_loss(self.objective.strategy, self.objective.strategy.loss(batch))
+            found = request.groups_of(encoded, self._loss)
+            if len(self.queues) > 1:
+                return found, found.loss
+            (only,) = found.groups
+            return only.batch, only.loss
 
         size = self.micro_batch or max(1, request.texts)
         with autocast(self.precision, self.learner.device):
@@ -112,6 +117,10 @@ class Stepper:
         done = self._backward(request.parts, waves, loss_of, scale, again)
         self.world.average_gradients(self.learner.parameters())
         return done
+
+    def _loss(self, batch: Batch | LabelledBatch) -> Loss:
+        observe(batch)
+        return check_loss(self.objective.strategy, self.objective.strategy.loss(batch))
 
     def _backward(
         self, texts: Parts, waves: Waves, loss_of: Callable[[Encoded], tuple[AnyBatch, Loss]], scale: float, again: bool

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from bench.negatives import Drawn
+from bench.train.groups import Groups
 from strategies import Batch, LabelledBatch, Loss
 
-AnyBatch = Batch | LabelledBatch
+AnyBatch = Batch | LabelledBatch | Groups
 
 QUANTILES = {"p10": 0.1, "p50": 0.5, "p90": 0.9}
 MANY = 1 << 16  # similarities that quantiles are taken of; of more, an even selection
@@ -75,6 +76,14 @@ def _measure_pairs(batch: Batch, loss: Loss, drawn: Drawn | None = None) -> dict
         **({} if batch.generation is None else {"generation": batch.generation.mean()}),
         **_drawn(batch, drawn),
     }
+
+
+@measure.register
+def _measure_groups(batch: Groups, loss: Loss, drawn: Drawn | None = None) -> dict[str, Tensor]:
+    """Of each scalar the mean over the groups that have it."""
+    rows = [measure(group.batch, group.loss, group.drawn) for group in batch.groups]
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: torch.stack([row[name] for row in rows if name in row]).mean() for name in names}
 
 
 @measure.register

@@ -28,7 +28,7 @@ from bench.train.optimizer import adamw, lr_at
 from bench.train.state import Progress, State, Window
 from bench.train.step import Objective, Stepper
 from bench.train.telemetry import AnyBatch, measure
-from bench.train.world import World
+from bench.world import World
 from strategies import Loss
 
 log = logging.getLogger(__name__)
@@ -45,8 +45,8 @@ class Hooks:
     """Callbacks of the loop on the first rank. ``event`` gets a history row, ``progress`` (step, total, pairs/s),
     ``resumed`` the step that training resumes from.
 
-    ``evaluate`` measures the current encoder and returns metrics in percent; the weights with the best ``selection``
-    are kept. None trains without evaluation.
+    ``evaluate`` is called on every rank, as all encode. The first one measures the current encoder and returns metrics
+    in percent; the weights with the best ``selection`` are kept. None trains without evaluation.
     """
 
     event: Callable[[dict[str, Any]], None] = lambda row: None
@@ -126,8 +126,8 @@ class Trainer:
         optimizer = adamw(learner.parameters(), config.lr, config.weight_decay)
         scaler = torch.amp.GradScaler(learner.device.type, enabled=precision == "fp16")
         done, window = Progress(), Window()
-        stepper = Stepper(learner, self.objective, precision, config.micro_batch, world)
-        state = State(done, learner, table, optimizer, scaler, window, stepper.queue, world)
+        stepper = Stepper(learner, self.objective, precision, config.micro_batch, world, config.groups)
+        state = State(done, learner, table, optimizer, scaler, window, stepper.queues, world)
         if world.broadcast(self._last.exists()):
             state.read(checkpoint.read(self._last))
             sampler.resume(done.step)
@@ -196,13 +196,10 @@ class Trainer:
             checkpoint.write(self._last, saved)
 
     def _refresh(self, state: State) -> None:
-        """Let the first rank search for negatives with the current encoder; the others read its result."""
+        """Let all ranks search for negatives with the current encoder; each does a share."""
         sampler, done, world = self.objective.sampler, state.progress, self.conditions.world
         with state.table.widened():
-            cost = world.broadcast(sampler.refresh(done.step) if world.first else None)
-        assert cost is not None
-        if not world.first:
-            sampler.resume(done.step)
+            cost = world.broadcast(sampler.refresh(done.step))
         done.mine_s += cost.seconds
         done.mine_texts += cost.texts
         self._save(state)  # a resume needs the search that goes with its step
@@ -232,7 +229,7 @@ class Trainer:
             )
 
     def _evaluate_if_due(self, done: Progress, over: bool, table: Narrowed) -> bool:
-        """Let the first rank evaluate when due, and keep the weights if they are the best so far."""
+        """Evaluate when due, and keep the weights if they are the best so far; the first rank's result counts."""
         every, world = self.config.eval_every, self.conditions.world
         if every is None:
             every = steps_per_epoch(len(self.objective.examples), self.config.batch_size)
@@ -240,7 +237,7 @@ class Trainer:
         if self.hooks.evaluate is None or not due:
             return False
         with table.widened():
-            metrics = world.broadcast(self.hooks.evaluate() if world.first else {})
+            metrics = world.broadcast(self.hooks.evaluate())
             value = metrics[self.hooks.selection]
             best = done.best_value is None or value > done.best_value
             if best:

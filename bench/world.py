@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.data.dataset import Ids
-
 T = TypeVar("T")
+Ids = NDArray[np.int64]
 
 
 class World:
