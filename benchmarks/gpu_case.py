@@ -16,7 +16,7 @@ from bench.data import DataSet
 from bench.data.pairs import Pairs
 from bench.model.config import EncoderConfig
 from bench.model.encoder import Encoder
-from bench.record.environment import peak_memory_mb, reset_peak_memory
+from bench.phases import peak_memory_mb, reset_peak_memory
 
 NEEDS_CUDA = "needs a CUDA GPU"
 TOKENS = 128  # of a text at most

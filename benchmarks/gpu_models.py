@@ -218,7 +218,7 @@ def _train_ours(
     trainer = Trainer(
         Learner(encoder),
         Objective(registered()["mnr"](), PairExamples(pairs, queries, passages), NegativeSampler()),
-        TrainConfig(batch, micro, epochs=10**4, lr=2e-5, weight_decay=0.0, eval_every=0, save_every=10**6),
+        TrainConfig(batch, micro_batch=micro, epochs=10**4, lr=2e-5, weight_decay=0.0, eval_every=0, save_every=10**6),
         Conditions(1, "bf16", place),
         Hooks(progress=progress),
     )

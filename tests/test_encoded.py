@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch.nn.functional as F
 from toys import DATA, toy_encoder
 
 from bench.data.tokens import tokenize
+from bench.model.embedding import encode, on_disk
 from bench.model.encoder import Encoder
 from bench.model.packing import Packed, pack
 
@@ -49,3 +52,16 @@ def test_every_layout_gives_the_same(encoder: Encoder, packed: Packed) -> None:
     padded = other(packed, tokens=True)
     for name in ("unit", "raw", "tokens"):
         torch.testing.assert_close(getattr(laid, name), getattr(padded, name), rtol=1e-4, atol=1e-5)
+
+
+def test_vectors_go_where_they_are_wanted_and_equal_texts_are_encoded_once(encoder: Encoder, tmp_path: Path) -> None:
+    tokens = tokenize([DATA.passages[row] for row in (3, 1, 3, 2, 1, 3)], encoder.tokenizer, 16)
+    rows, told = np.array([2, 4, 0, 3, 1, 5]), list[int]()
+    usual = encode(encoder, tokens, "fp32", rows, told.append)
+    out = on_disk(len(rows), encoder.dim, tmp_path)
+    assert encode(encoder, tokens, "fp32", rows, out=out) is out
+    np.testing.assert_array_equal(out, usual)
+    single = [encode(encoder, tokens, "fp32", rows[place : place + 1])[0] for place in range(len(rows))]
+    np.testing.assert_allclose(out, single, atol=1e-6)
+    assert sum(told) == len(rows)
+    assert not list(tmp_path.iterdir()), "a kill leaves nothing behind"

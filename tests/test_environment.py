@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.record.environment import environment, git_commit, peak_memory_mb, reset_peak_memory
+from bench.phases import peak_memory_mb, phase, reset_peak_memory
+from bench.record.environment import environment, git_commit
 
 
 def test_the_environment_is_plain_and_names_the_machine() -> None:
@@ -58,7 +59,7 @@ def test_peak_memory_sees_what_was_held_and_forgets_it() -> None:
 
 
 def test_a_platform_without_resource_only_lacks_the_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    import bench.record.environment as module
+    import bench.phases as module
 
     monkeypatch.setitem(sys.modules, "resource", None)  # as where there is no such module
     monkeypatch.setattr(Path, "read_text", lambda self, *args, **kwargs: (_ for _ in ()).throw(OSError(self)))
@@ -68,3 +69,16 @@ def test_a_platform_without_resource_only_lacks_the_peak(monkeypatch: pytest.Mon
     finally:
         monkeypatch.undo()
         importlib.reload(module)
+
+
+def test_phases_have_a_peak_each_and_the_run_has_that_of_all() -> None:
+    cost: dict[str, float] = {}
+    reset_peak_memory("cpu")
+    with phase("large", cost), mmap.mmap(-1, 50 * 2**20) as held:
+        np.frombuffer(held, dtype=np.uint8)[:] = 1
+    with phase("small", cost):
+        pass
+    assert set(cost) == {"large_s", "large_mb", "small_s", "small_mb"} and cost["large_s"] > 0
+    assert peak_memory_mb("cpu") >= cost["large_mb"] - 1
+    if sys.platform == "linux":
+        assert cost["large_mb"] >= cost["small_mb"] + 40

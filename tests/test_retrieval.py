@@ -12,7 +12,7 @@ from bench.data.dataset import Floats, Ids, Ragged, Split
 from bench.errors import UserError
 from bench.evaluate import EvalConfig, Measured, evaluate
 from bench.evaluate.recall_file import check_texts, evaluate_file, write_file
-from bench.search import IndexConfig, registered
+from bench.search import ExactIndex, IndexConfig, registered
 
 CORPUS, QUERIES = 300, 40
 CONFIG = EvalConfig(ks=(1, 5, 20), retrieve=20)
@@ -69,7 +69,7 @@ def test_ranks_have_a_row_per_query_and_average_to_the_metrics() -> None:
     assert set(result.items["n_relevant"]) == {3}
     for name, value in result.metrics.items():
         assert result.items[name].mean() == pytest.approx(value), name
-    assert min(result.seconds["index_s"], result.seconds["search_s"], result.seconds["exact_s"]) > 0
+    assert min(result.cost[f"{name}_s"] for name in ("index", "search", "exact")) > 0
 
 
 def test_a_query_without_a_hit_has_no_rank() -> None:
@@ -105,7 +105,7 @@ def test_a_part_is_measured_over_its_rows_alone() -> None:
 def test_exact_alone_equals_the_exact_part_of_the_whole() -> None:
     alone, whole = run(by_index=False, parts={"p": np.array([1])}), run(parts={"p": np.array([1])})
     assert alone.metrics == {name: v for name, v in whole.metrics.items() if "exact/" in name}
-    assert set(alone.seconds) == {"exact_s"}
+    assert {name for name in alone.cost if name.endswith("_s")} == {"exact_s"}
     assert "rank" not in alone.items and "exact/rank" in alone.items
 
 
@@ -129,7 +129,25 @@ def test_any_engine_can_be_the_index(engine: str) -> None:
     found = evaluate(queries, corpus, split, {}, CONFIG, index)
     plain = {name: value for name, value in found.metrics.items() if not name.startswith("exact/")}
     assert plain == {name: found.metrics[f"exact/{name}"] for name in plain}
-    assert set(found.seconds) == {"index_s", "search_s", "exact_s"}
+    assert {n for n in found.cost if n.endswith("_s")} == {"index_s", "search_s", "exact_s"}
+
+
+def test_a_graph_that_several_threads_built_is_said_to_vary() -> None:
+    queries, corpus, split = scene()
+    said = [
+        evaluate(queries, corpus, split, {}, CONFIG, index).warnings
+        for index in (INDEX, replace(INDEX, build_threads=2), IndexConfig("exact", build_threads=2))
+    ]
+    assert [any("2 threads built the graph" in told for told in warnings) for warnings in said] == [False, True, False]
+
+
+def test_vectors_that_cannot_be_written_are_searched_as_they_are() -> None:
+    """The vectors of a file may be larger than memory, so no search copies them."""
+    queries, corpus, split = scene()
+    corpus.flags.writeable = False
+    found = evaluate(queries, corpus, split, {}, CONFIG, INDEX)
+    assert found.metrics == run().metrics
+    assert np.shares_memory(ExactIndex(corpus)._tensor.numpy(), corpus)
 
 
 def test_grades_reach_ndcg_and_survive_paddle_compat() -> None:

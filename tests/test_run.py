@@ -92,6 +92,8 @@ def test_the_record_is_complete(finished: Path, data: Path) -> None:
         "peak_memory_mb",
     ):
         assert (record.cost[name] or 0) > 0, name
+    of_phases = [record.cost[f"{phase}_mb"] or 0 for phase in ("encode", "index", "search", "exact")]
+    assert 0 < max(of_phases) <= (record.cost["peak_memory_mb"] or 0)
     assert record.cost["mine_s"] == 0
     texts = record.cost["texts_encoded"]
     assert texts is not None

@@ -20,15 +20,15 @@ class Measured:
     """The result of an evaluation.
 
     ``metrics`` are percentages by name. ``items`` has one row an item (of retrieval: a query), its id in the column
-    that the schema names, and every metric's value of it under its name. ``seconds`` are what the parts of measuring
-    took, by the names that the record's cost has; encoding is not among them. ``hardest`` are the items that went
-    worst, as JSON values, worst first. ``counts`` are numbers of items: all of them, and those with a peculiarity that
-    a reader of the metrics should know. ``warnings`` are sentences for that reader.
+    that the schema names, and every metric's value of it under its name. ``cost`` is that of the phases of measuring,
+    by the names of the record's cost; encoding is not among them. ``hardest`` are the items that went worst, as JSON
+    values, worst first. ``counts`` are numbers of items: all of them, and those with a peculiarity that a reader of the
+    metrics should know. ``warnings`` are sentences for that reader.
     """
 
     metrics: Mapping[str, float]
     items: pd.DataFrame
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    cost: Mapping[str, float] = field(default_factory=dict)
     hardest: Sequence[Mapping[str, Any]] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
     warnings: Sequence[str] = ()

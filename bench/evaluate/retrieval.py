@@ -8,7 +8,6 @@ from functools import partial
 from hashlib import sha256
 from inspect import getsource
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -25,10 +24,12 @@ from bench.evaluate.config import EvalConfig
 from bench.evaluate.hardest import hardest_queries
 from bench.evaluate.metrics import judge, means, names, per_query
 from bench.evaluate.recall_file import check_texts, write_file
+from bench.phases import phase
 from bench.record.schema import RETRIEVAL
 from bench.search import ExactIndex, IndexConfig, build
 
 WORST = 50  # queries that are kept in words
+BY_CHANCE = "{} threads built the graph, so recall may differ by a few queries between two runs (index.build_threads)"
 
 
 @dataclass(frozen=True)
@@ -150,10 +151,10 @@ def evaluate(
     Metrics are ``recall@1``, ``hit@10``, ``mrr@10``, ``ndcg@10`` by the index, ``exact/recall@1`` ... by exact search,
     ``dev_hard/recall@1`` and ``dev_hard/exact/recall@1`` over a part. Relevant passages rank last among passages of
     equal score, see :mod:`bench.evaluate.ties`; counts say for how many queries that decides the rank (``tied``,
-    ``exact/tied``). Seconds are ``index_s`` to build the index, ``search_s`` to search it, ``exact_s`` for the whole of
-    exact search. Items have ``query`` (id), ``n_relevant``, then of the index ``rank`` (of the first relevant passage,
-    from 1; missing when none was retrieved), the metrics, ``passages`` and ``scores`` (lists, best first), and the same
-    of exact search under ``exact/...``.
+    ``exact/tied``). Phases of the cost are ``index``, ``search`` and ``exact``, which is all of exact search. Items
+    have ``query`` (id), ``n_relevant``, then of the index ``rank`` (of the first relevant passage, from 1; missing when
+    none was retrieved), the metrics, ``passages`` and ``scores`` (lists, best first), and the same of exact search
+    under ``exact/...``.
 
     Raises :class:`UserError` when the corpus is too small for the settings or the relevant passages, when a
     part is empty, or when a vector is not finite.
@@ -166,26 +167,28 @@ def evaluate(
     check_task(split, parts, len(corpus_vectors), config.retrieve)
 
     found: dict[str, tuple[Floats, Ids]] = {}
-    seconds: dict[str, float] = {}
+    cost: dict[str, float] = {}
     deeper = min(config.retrieve + 1, len(corpus_vectors))  # one more shows whether a tie goes on beyond the last
     if by_index:
         index.check(config.retrieve)
-        start = perf_counter()
-        searched = build(corpus_vectors, index, seed)
-        built = perf_counter()
-        found[""] = searched.search(query_vectors, min(deeper, index.most))
-        seconds |= {"index_s": built - start, "search_s": perf_counter() - built}
-    start = perf_counter()
-    found["exact/"] = ExactIndex(corpus_vectors, device).search(query_vectors, deeper)
-    seconds["exact_s"] = perf_counter() - start
+        with phase("index", cost):
+            searched = build(corpus_vectors, index, seed)
+        with phase("search", cost):
+            found[""] = searched.search(query_vectors, min(deeper, index.most))
+        del searched  # it holds the vectors once more
+    with phase("exact", cost, device):
+        found["exact/"] = ExactIndex(corpus_vectors, device).search(query_vectors, deeper)
 
     at_score = partial(_at_score, split, query_vectors, corpus_vectors)
-    return _measured(found, seconds, split, parts, config, at_score)
+    measured = _measured(found, cost, split, parts, config, at_score)
+    if by_index and not index.repeats:
+        return replace(measured, warnings=(*measured.warnings, BY_CHANCE.format(index.builders)))
+    return measured
 
 
 def _measured(
     found: Mapping[str, tuple[Floats, Ids]],
-    seconds: Mapping[str, float],
+    cost: Mapping[str, float],
     split: Split,
     parts: Mapping[str, Ids],
     config: EvalConfig,
@@ -210,7 +213,7 @@ def _measured(
         columns |= {prefix + name: column for name, column in values.items()}
         columns |= {f"{prefix}passages": list(ids), f"{prefix}scores": list(scores)}
     told = tuple(ties.warnings(counts["exact/tied"], len(split)))
-    return Measured(measured, pd.DataFrame(columns), seconds, counts=counts, warnings=told)
+    return Measured(measured, pd.DataFrame(columns), cost, counts=counts, warnings=told)
 
 
 def _at_score(split: Split, queries: Floats, corpus: Floats, rows: Ids, scores: Floats) -> NDArray[np.bool_]:

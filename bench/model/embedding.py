@@ -6,13 +6,16 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from threading import Lock
 from time import perf_counter
 
 import numpy as np
 import torch
+from numpy.lib.format import open_memmap
 
 from bench import cores
+from bench.atomic import explain_write_errors
 from bench.cache import Cache
 from bench.data.dataset import Floats, Ids
 from bench.data.tokens import Tokens
@@ -26,6 +29,7 @@ from bench.together import made_together
 from bench.world import World
 
 REVISION = 2  # of what is kept
+COPIED = 4096  # vectors that are copied at once
 TOKENS_AT_ONCE = {"cpu": 1 << 11, "cuda": 1 << 17}
 
 
@@ -38,6 +42,7 @@ def encode(
     progress: Callable[[int], None] | None = None,
     raw: bool = False,
     world: World | None = None,
+    out: Floats | None = None,
 ) -> Floats:
     """[n, d] unit vectors of the texts ``rows`` of ``tokens`` (all, by default), in that order; ``raw``: before
     normalisation.
@@ -45,12 +50,13 @@ def encode(
     On a CPU the chunks are shared out among threads. Texts of equal tokens are encoded once, so their vectors are equal
     to the last bit. Dropout is off during encoding and restored afterwards. ``progress`` gets the number of texts of
     each chunk, from one thread at a time. Each rank of ``world``, all of which call this, encodes a share of the chunks
-    and gets the vectors of all; the chunks are those of one rank alone.
+    and gets the vectors of all; the chunks are those of one rank alone. ``out`` [n, d] is filled and returned where it
+    is given, such as one :func:`on_disk`.
     """
-    rows = np.arange(len(tokens.lengths)) if rows is None else rows
-    rows, place = tokens.distinct(rows)
-    times = np.bincount(place, minlength=len(rows))
-    vectors = np.empty((len(rows), encoder.dim), dtype=np.float32)
+    asked = np.arange(len(tokens.lengths)) if rows is None else rows
+    rows, place = tokens.distinct(asked)
+    _, first, times = np.unique(place, return_index=True, return_counts=True)
+    vectors = np.empty((len(asked), encoder.dim), dtype=np.float32) if out is None else out
     budget = TOKENS_AT_ONCE.get(encoder.device.type, TOKENS_AT_ONCE["cuda"])
     chunks, world = list(tokens.batches(rows, budget)), world or World()
     mine = [chunks[number] for number in world.share(np.arange(len(chunks)))]
@@ -59,7 +65,7 @@ def encode(
     def fill(chunk: Ids) -> None:
         with autocast(precision, encoder.device):
             encoded = encoder(pack([(tokens, rows[chunk])]))
-        vectors[chunk] = (encoded.raw if raw else encoded.unit).cpu().numpy()
+        vectors[first[chunk]] = (encoded.raw if raw else encoded.unit).cpu().numpy()
         if progress is not None:
             with alone:
                 progress(int(times[chunk].sum()))
@@ -71,10 +77,25 @@ def encode(
     finally:
         encoder.train(training)
     if world.size > 1:
-        _gather(vectors, chunks, mine, world)
+        _gather(vectors, [first[chunk] for chunk in chunks], [first[chunk] for chunk in mine], world)
         if progress is not None:
             progress(int(times.sum() - sum(times[chunk].sum() for chunk in mine)))
-    return vectors if len(place) == len(rows) else vectors[place]
+    equal = np.setdiff1d(np.arange(len(asked)), first)
+    for some in np.array_split(equal, 1 + len(equal) // COPIED):
+        vectors[some] = vectors[first[place[some]]]
+    return vectors
+
+
+def on_disk(count: int, dim: int, directory: Path) -> Floats:
+    """Room for ``count`` vectors of ``dim`` values in a file in ``directory`` that is mapped into memory.
+
+    The file has no name where the platform can, and is gone when the array is, or the process. The kernel writes its
+    pages out when memory is short. Raises :class:`UserError` when the disk refuses it.
+    """
+    if not count:
+        return np.zeros((0, dim), dtype=np.float32)
+    with explain_write_errors(directory), TemporaryFile(dir=directory) as file:
+        return np.memmap(file, dtype=np.float32, shape=(count, dim))
 
 
 def _gather(vectors: Floats, chunks: Sequence[Ids], mine: Sequence[Ids], world: World) -> None:
@@ -104,6 +125,8 @@ class Vectors:
 
     def take(self, ids: Ids) -> Floats:
         """[len(ids), d] vectors of texts that are among the rows."""
+        if np.array_equal(ids, self.rows):
+            return self.matrix
         return np.asarray(self.matrix[np.searchsorted(self.rows, ids)])
 
 
@@ -129,9 +152,10 @@ def embed(
     def make(place: Path) -> dict[str, float]:
         start = perf_counter()
         with task(name, len(rows)) as advance:
-            matrix = encode(prepared.encoder, tokens, prepared.precision, rows, advance, raw, world)
-        if world.first:
-            np.save(place / "matrix.npy", matrix)
+            shape, path = (len(rows), prepared.encoder.dim), place / "matrix.npy"
+            matrix = open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+            encode(prepared.encoder, tokens, prepared.precision, rows, advance, raw, world, out=matrix)
+            matrix.flush()
         return {"seconds": perf_counter() - start, "texts": len(rows)}
 
     key = f"{'raw-' if raw else ''}vectors-{_key(prepared, tokens, rows)}"

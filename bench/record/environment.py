@@ -1,20 +1,13 @@
-"""The environment of a run, and its peak memory."""
+"""The environment of a run."""
 
 from __future__ import annotations
 
 import platform
 import re
 import subprocess
-import sys
-from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-try:
-    import resource
-except ImportError:  # Windows has no such module
-    resource = None  # type: ignore[assignment]
 
 from bench import cores
 
@@ -80,42 +73,6 @@ def git_commit(checkout: Path) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None
-
-
-def peak_memory_mb(device: str) -> float | None:
-    """Most memory held since :func:`reset_peak_memory`, in MB of 2**20 bytes.
-
-    On CUDA what torch allocated on the device; otherwise this process's resident memory, None where the platform
-    does not say.
-    """
-    if device.startswith("cuda"):
-        import torch
-
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    try:
-        found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    if found:
-        return int(found[1]) / 2**10
-    if resource is None:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes on macOS, KiB elsewhere
-
-
-def reset_peak_memory(device: str) -> None:
-    """Reset the measurement, so that a run in a study does not include the memory of earlier runs.
-
-    Where the kernel cannot (anything but Linux), the peak stays that of the process since it began.
-    """
-    if device.startswith("cuda"):
-        import torch
-
-        torch.cuda.reset_peak_memory_stats(device)
-        return
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _version(package: str) -> str | None:

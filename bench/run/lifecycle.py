@@ -20,8 +20,9 @@ from bench.evaluate import Evaluation, evaluation_kind
 from bench.model.described import describe_hub
 from bench.model.precision import resolve_device
 from bench.negatives import check as check_negatives
+from bench.phases import reset_peak_memory
 from bench.progress import Display
-from bench.record.environment import environment, reset_peak_memory
+from bench.record.environment import environment
 from bench.record.record import Record, now
 from bench.record.store import RunDirectory
 from bench.run.context import STANDALONE, ActiveRun, Pruned, RunContext

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -20,13 +20,14 @@ from bench.errors import UserError
 from bench.evaluate import Evaluation, Measured, evaluation_kind
 from bench.model.config import EncoderConfig
 from bench.model.described import read
-from bench.model.embedding import Cost, embed, encode, weights_digest
+from bench.model.embedding import Cost, embed, encode, on_disk, weights_digest
 from bench.model.files import save
 from bench.model.language import LanguageModelHead, save_head
 from bench.model.precision import resolve_precision
 from bench.model.prepared import Prepared
 from bench.model.presets import build
-from bench.record.environment import environment, peak_memory_mb
+from bench.phases import peak_memory_mb, phase
+from bench.record.environment import environment
 from bench.record.identity import LATER, flat
 from bench.record.record import Metrics, Record, now
 from bench.record.serialize import canonical
@@ -42,10 +43,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The result of an evaluation, the cost of encoding its texts, and that of fitting the post-processing."""
+    """The result of an evaluation, the cost of encoding its ``texts``, and that of fitting the post-processing."""
 
     measured: Measured
-    encode_s: float
+    cost: Mapping[str, float]
     texts: int
     fitting: Cost = field(default_factory=Cost)
 
@@ -154,27 +155,29 @@ def _before(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Metri
 
 def evaluate(run: ActiveRun, prepared: Prepared, evaluation: Evaluation, name: str, untrained: bool) -> Evaluated:
     """Encode the texts of ``evaluation`` and measure; the vectors of an ``untrained`` encoder are cached."""
-    rows, seconds, vectors = evaluation.texts(), 0.0, []
+    rows, device = evaluation.texts(), str(prepared.encoder.device)
+    cost: dict[str, float] = {}
     if by_task(run.config.encoder):
-        began = perf_counter()
-        of_tasks = of_each_task(run, prepared, rows.tasks, untrained)
-        measured = _measured(run, evaluation, of_tasks, of_tasks[:0])
-        return Evaluated(measured, perf_counter() - began, len(rows))
-    with run.display.task(name, len(rows)) as advance:
-        for tokens, ids in ((prepared.queries, rows.queries), (prepared.passages, rows.passages)):
-            began = perf_counter()
-            if not len(ids):
-                vectors.append(np.zeros((0, prepared.encoder.dim), dtype=np.float32))
-            elif untrained:
+        with phase("encode", cost, device):
+            of_tasks = of_each_task(run, prepared, rows.tasks, untrained)
+        return Evaluated(_measured(run, evaluation, of_tasks, of_tasks[:0]), cost, len(rows))
+    sides = ((prepared.queries, rows.queries), (prepared.passages, rows.passages))
+    vectors, made = [], Cost()
+    with run.display.task(name, len(rows)) as advance, phase("encode", cost, device):
+        for tokens, ids in sides:
+            if untrained and len(ids):
                 task = lambda *_: nullcontext(advance)  # noqa: E731
-                found, cost = embed(prepared, tokens, np.unique(ids), run.cache, task, world=run.world)
+                found, making = embed(prepared, tokens, np.unique(ids), run.cache, task, world=run.world)
                 vectors.append(found.take(ids))
-                seconds += cost.seconds
+                made += making
             else:
-                vectors.append(encode(prepared.encoder, tokens, prepared.precision, ids, advance, world=run.world))
-                seconds += perf_counter() - began
+                out = on_disk(len(ids), prepared.encoder.dim, run.directory.path)
+                encode(prepared.encoder, tokens, prepared.precision, ids, advance, world=run.world, out=out)
+                vectors.append(out)
+    if untrained:
+        cost["encode_s"] = made.seconds
     with run.display.task("search"):
-        return Evaluated(_measured(run, evaluation, vectors[0], vectors[1]), seconds, len(rows))
+        return Evaluated(_measured(run, evaluation, vectors[0], vectors[1]), cost, len(rows))
 
 
 def _measured(run: ActiveRun, evaluation: Evaluation, queries: Floats, passages: Floats) -> Measured:
@@ -194,11 +197,11 @@ def finish(
     """The record of a finished run; ``gone`` is what reading lost of the texts."""
     device = str(prepared.encoder.device)
     cost: dict[str, float | None] = {
-        "encode_s": after.encode_s,
-        "texts_per_s": after.texts / after.encode_s,
+        **after.cost,
+        "texts_per_s": after.texts / after.cost["encode_s"],
         "train_s": trained.seconds,
         "mine_s": trained.mined.seconds,
-        **after.measured.seconds,
+        **after.measured.cost,
         "pairs_per_s": trained.pairs / trained.seconds if trained.seconds else None,
         "examples": float(trained.pairs),
         "texts_encoded": float(trained.texts + trained.mined.texts),

@@ -22,6 +22,8 @@ from bench.data.dataset import Floats, Ids
 from bench.errors import UserError, at_least, at_most, choice, install
 from bench.setting import Name
 
+ROWS = 16_384  # vectors that are looked at, or added to a graph, at once
+
 
 class Index(Protocol):
     """Vectors of a corpus, searched by inner product (cosine, for unit vectors)."""
@@ -78,6 +80,11 @@ class IndexConfig:
     def builders(self) -> int:
         """The number of threads that build the graph."""
         return 1 if self.build_threads is None else self.build_threads or cores.count()
+
+    @property
+    def repeats(self) -> bool:
+        """Whether equal vectors and an equal seed build the same index."""
+        return self.builders == 1 or not _registry[self.engine].has_ef
 
     @property
     def searchers(self) -> int:
@@ -184,10 +191,11 @@ def load(path: Path, vectors: Floats, config: IndexConfig) -> Index:
 
 def checked(vectors: Floats, what: str) -> Floats:
     """``vectors`` ``[n, d]`` as contiguous float32. Raises :class:`UserError` where one is not finite."""
-    finite = np.isfinite(vectors).all(axis=1)
-    if not finite.all():
-        row = int(finite.argmin())
-        raise UserError(f"the embedding of {what} {row} is not finite; the encoder has diverged")
+    for start in range(0, len(vectors), ROWS):
+        finite = np.isfinite(vectors[start : start + ROWS]).all(axis=1)
+        if not finite.all():
+            row = start + int(finite.argmin())
+            raise UserError(f"the embedding of {what} {row} is not finite; the encoder has diverged")
     return np.ascontiguousarray(vectors, dtype=np.float32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -78,8 +79,9 @@ class ExactIndex:
     def _tensor(self) -> Tensor:
         import torch
 
-        vectors = self.vectors if self.vectors.flags.writeable else self.vectors.copy()
-        return torch.from_numpy(vectors).to(self.device)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a file that is only read; nothing here writes to it
+            return torch.from_numpy(self.vectors).to(self.device)
 
 
 @register("exact", has_ef=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.dataset import Floats, Ids
-from bench.search.base import IndexConfig, best_first, check_k, checked, register, too_few
+from bench.search.base import ROWS, IndexConfig, best_first, check_k, checked, register, too_few
 
 
 @register("hnswlib", package="hnswlib")
@@ -27,7 +27,10 @@ class HnswIndex:
         self._graph.init_index(
             max_elements=self._size, M=config.m, ef_construction=config.ef_construction, random_seed=seed
         )
-        self._graph.add_items(vectors, np.arange(self._size), num_threads=config.builders)
+        ids = np.arange(self._size)
+        for start in range(0, self._size, ROWS):  # between two blocks Ctrl-C is heard
+            some = slice(start, start + ROWS)
+            self._graph.add_items(vectors[some], ids[some], num_threads=config.builders)
         self._graph.set_ef(config.ef)
 
     def save(self, path: Path) -> None:
