@@ -17,20 +17,31 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.model.encoder import Encoder
 
 SKIPPED = 5  # first steps, not timed: the allocator and the kernels warm up
 
 
 def ours(args: argparse.Namespace, work: Work) -> dict[str, float]:
+    times: list[float] = []
+    encoder = train_ours(args, work, lambda: times.append(perf_counter()))
+    start = perf_counter()
+    vectors = encode_ours(args, work, encoder)
+    return work.result(times, args.batch, perf_counter() - start, vectors)
+
+
+def train_ours(args: argparse.Namespace, work: Work, after_step: Callable[[], None]) -> Encoder:
+    """The encoder after one epoch over the pairs."""
     from bench.data import tokenize
     from bench.data.pairs import Pairs
     from bench.model.config import EncoderConfig
-    from bench.model.embedding import encode
     from bench.model.precision import resolve_device
     from bench.model.presets import build
     from bench.negatives import NegativeSampler
@@ -41,32 +52,33 @@ def ours(args: argparse.Namespace, work: Work) -> dict[str, float]:
     from bench.train.trainer import Conditions, Hooks, Trainer
     from strategies import registered
 
-    device = resolve_device(args.device)
     encoder = build(
         EncoderConfig(args.encoder, "mean", max_query_tokens=args.tokens, max_passage_tokens=args.tokens),
         [],
-        device,
+        resolve_device(args.device),
         args.seed,
     )
     data = work.data
     queries, passages = (tokenize(t, encoder.tokenizer, args.tokens) for t in (data.queries, data.passages))
-    strategy = registered()["mnr"]()
-    times: list[float] = []
-    pairs = Pairs.of(data)
+    strategy, pairs = registered()["mnr"](), Pairs.of(data)
     scratch = Path(tempfile.mkdtemp(dir=args.scratch))  # not one that holds the state of the round before
     trainer = Trainer(
         Learner(encoder),
         Objective(strategy, PairExamples(pairs, queries, passages), NegativeSampler()),
         TrainConfig(batch_size=args.batch, lr=2e-5, weight_decay=0.0, eval_every=0, save_every=10**6),
         Conditions(args.seed, args.precision, scratch),
-        Hooks(progress=lambda *_: times.append(perf_counter())),
+        Hooks(progress=lambda *_: after_step()),
     )
     trainer.fit()
-    start = perf_counter()
-    tokens = tokenize(work.texts, encoder.tokenizer, args.tokens)
-    vectors = encode(encoder, tokens, args.precision)
-    seconds = perf_counter() - start
-    return work.result(times, args.batch, seconds, vectors)
+    return encoder
+
+
+def encode_ours(args: argparse.Namespace, work: Work, encoder: Encoder) -> Any:
+    """The vectors of the texts, tokenising included."""
+    from bench.data import tokenize
+    from bench.model.embedding import encode
+
+    return encode(encoder, tokenize(work.texts, encoder.tokenizer, args.tokens), args.precision)
 
 
 def peer(args: argparse.Namespace, work: Work) -> dict[str, float]:
@@ -159,8 +171,9 @@ class Work:
         }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def work_parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that say what the work is."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--encoder", required=True)
     parser.add_argument("--data", required=True)
     parser.add_argument("--pairs", type=int, default=4000)
@@ -169,12 +182,17 @@ def main() -> None:
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     parser.add_argument("--queries", type=int, default=1000)
     parser.add_argument("--corpus", type=int, default=10000)
-    parser.add_argument("--encode-batch", type=int, default=32, help="the peer's batch when encoding")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--busy", action="store_true", help="also beside a busy process")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scratch", default="runs/benchmark")
+    return parser
+
+
+def main() -> None:
+    parser = work_parser(__doc__)
+    parser.add_argument("--encode-batch", type=int, default=32, help="the peer's batch when encoding")
+    parser.add_argument("--busy", action="store_true", help="also beside a busy process")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", choices=("ours", "peer"), help="run one side here and print its figures")
     args = parser.parse_args()
     if args.side:
