@@ -63,8 +63,7 @@ def encode(
     alone = Lock()
 
     def fill(chunk: Ids) -> None:
-        with autocast(precision, encoder.device):
-            encoded = encoder(pack([(tokens, rows[chunk])]))
+        encoded = encoder(pack([(tokens, rows[chunk])]))
         vectors[first[chunk]] = (encoded.raw if raw else encoded.unit).cpu().numpy()
         if progress is not None:
             with alone:
@@ -73,7 +72,8 @@ def encode(
     training = encoder.training
     encoder.eval()
     try:
-        share_out(fill, mine, cores.count() if encoder.packs and encoder.device.type == "cpu" else 1)
+        workers = cores.count() if encoder.packs and encoder.device.type == "cpu" else 1
+        share_out(fill, mine, workers, lambda: autocast(precision, encoder.device))
     finally:
         encoder.train(training)
     if world.size > 1:

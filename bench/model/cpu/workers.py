@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -17,22 +17,29 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 
-def share_out(task: Callable[[A], T], items: Sequence[A], workers: int) -> list[T]:
+def share_out(
+    task: Callable[[A], T],
+    items: Sequence[A],
+    workers: int,
+    within: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> list[T]:
     """``task`` of each item, in the order of the items; a worker that is free takes the next one.
 
     The calling thread is one of the workers. The others take over whether gradients are kept, and nothing else that
-    torch keeps by thread: a task enters autocast itself. The first error is raised, once no task runs any more.
+    torch keeps by thread: each worker enters ``within`` for all its tasks, such as autocast, which converts the weights
+    once while it lasts. The first error is raised, once no task runs any more.
     """
     workers = min(workers, len(items))
     if workers <= 1:
-        return [task(item) for item in items]
+        with within():
+            return [task(item) for item in items]
     todo, lock = iter(enumerate(items)), threading.Lock()
     found: dict[int, T] = {}
     errors: list[BaseException] = []
     grad = torch.is_grad_enabled()
 
     def work() -> None:
-        with torch.set_grad_enabled(grad):
+        with torch.set_grad_enabled(grad), within():
             while not errors:
                 with lock:
                     place, item = next(todo, (-1, None))
