@@ -176,6 +176,7 @@ def _group(group: Part, against: str | None, figures: Path | None, answered: boo
         comparison.index(of),
         training.negatives(of, shown.get("hardness")),
         training.labelled(of),
+        training.geometry(of),
         hardest_items(group),
         section("Files that could not be read", Bullets(tuple(unreadable))) if unreadable else None,
     )

@@ -23,7 +23,8 @@ class Measured:
     that the schema names, and every metric's value of it under its name. ``cost`` is that of the phases of measuring,
     by the names of the record's cost; encoding is not among them. ``hardest`` are the items that went worst, as JSON
     values, worst first. ``counts`` are numbers of items: all of them, and those with a peculiarity that a reader of the
-    metrics should know. ``warnings`` are sentences for that reader.
+    metrics should know. ``geometry`` describes the vectors, see :mod:`bench.evaluate.geometry`. ``warnings`` are
+    sentences for that reader.
     """
 
     metrics: Mapping[str, float]
@@ -31,6 +32,7 @@ class Measured:
     cost: Mapping[str, float] = field(default_factory=dict)
     hardest: Sequence[Mapping[str, Any]] = ()
     counts: Mapping[str, int] = field(default_factory=dict)
+    geometry: Mapping[str, float] = field(default_factory=dict)
     warnings: Sequence[str] = ()
 
 

@@ -21,6 +21,7 @@ from bench.errors import UserError
 from bench.evaluate import metrics, ties
 from bench.evaluate.base import Evaluation, Measured, Rows
 from bench.evaluate.config import EvalConfig
+from bench.evaluate.geometry import NEAREST, hubness, mean_norm
 from bench.evaluate.hardest import hardest_queries
 from bench.evaluate.metrics import judge, means, names, per_query
 from bench.evaluate.recall_file import check_texts, write_file
@@ -156,6 +157,9 @@ def evaluate(
     none was retrieved), the metrics, ``passages`` and ``scores`` (lists, best first), and the same of exact search
     under ``exact/...``.
 
+    Its geometry, by the index, is ``mean_norm`` and ``hubness@10`` of the corpus, and ``index_loss@K``, the points of
+    recall that exact search finds more.
+
     Raises :class:`UserError` when the corpus is too small for the settings or the relevant passages, when a
     part is empty, or when a vector is not finite.
     """
@@ -181,9 +185,16 @@ def evaluate(
 
     at_score = partial(_at_score, split, query_vectors, corpus_vectors)
     measured = _measured(found, cost, split, parts, config, at_score)
-    if by_index and not index.repeats:
-        return replace(measured, warnings=(*measured.warnings, BY_CHANCE.format(index.builders)))
-    return measured
+    if not by_index:
+        return measured
+    nearest, recall = min(NEAREST, config.retrieve), measured.metrics
+    geometry = {
+        "mean_norm": mean_norm(corpus_vectors),
+        f"hubness@{nearest}": hubness(found["exact/"][1][:, :nearest], len(corpus_vectors)),
+        **{f"index_loss@{k}": recall[f"exact/recall@{k}"] - recall[f"recall@{k}"] for k in config.ks},
+    }
+    by_chance = () if index.repeats else (BY_CHANCE.format(index.builders),)
+    return replace(measured, geometry=geometry, warnings=(*measured.warnings, *by_chance))
 
 
 def _measured(

@@ -43,6 +43,8 @@ class Record:
     ``started`` and ``finished`` are UTC, ISO 8601; ``error`` says why a run failed; ``evaluation`` names the kind of
     evaluation, see :mod:`bench.record.schema`. ``items`` counts what was measured: ``items`` in all (of retrieval:
     queries), and those for which a tie of scores decides the rank (``tied`` by the index, ``exact/tied``).
+    ``geometry`` describes the vectors of the corpus: ``mean_norm``, ``hubness@10`` (skewness of how often a passage is
+    among the first ten), and ``index_loss@K`` (points of recall).
 
     Raises ``ValueError`` naming the field whose value is of the wrong kind, or one that no run can have.
     """
@@ -68,6 +70,7 @@ class Record:
     error: str | None = None
     evaluation: str = "retrieval"
     items: Mapping[str, int] = field(default_factory=dict)
+    geometry: Metrics = field(default_factory=dict)
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

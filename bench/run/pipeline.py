@@ -225,6 +225,7 @@ def finish(
         environment={**environment(device), "precision": prepared.precision},
         selection=trained.selection,
         items=after.measured.counts,
+        geometry=after.measured.geometry,
         training={"telemetry": trained.telemetry, "warnings": told},
     )
 
@@ -248,7 +249,9 @@ def keep(
     directory.write_hardest(measured.hardest)
     evaluation.write_files(measured, directory.path)
     tracker.table(f"worst_{evaluation.schema.items}", evaluation.worst_table(measured))
-    tracker.summary({**record.metrics, **{f"cost/{name}": value for name, value in record.cost.items()}})
+    beside = {"cost": record.cost, "geometry": record.geometry}
+    of_parts = {f"{part}/{name}": value for part, values in beside.items() for name, value in values.items()}
+    tracker.summary({**record.metrics, **of_parts})
     directory.write_record(record)
     files = [directory.path / name for name in ("record.json", "hardest.json")]
     facts: dict[str, Any] = {"fingerprint": prepared.data.fingerprint, **record.metrics}
