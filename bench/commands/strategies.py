@@ -42,7 +42,7 @@ def allowed(knob: Knob) -> str:
         return " | ".join(map(str, knob.choices))
     if knob.low is None or knob.high is None:
         return "set by hand"
-    return f"{knob.low:g} to {knob.high:g}"
+    return f"{knob.low:g} to {knob.high:g}" + (", below the steps" if knob.counts_steps else "")
 
 
 def wanted(strategy: type[Strategy]) -> str:

@@ -42,7 +42,9 @@ class Record:
     ``config`` the whole resolved configuration; ``command`` the shortest command that repeats the run;
     ``started`` and ``finished`` are UTC, ISO 8601; ``error`` says why a run failed; ``evaluation`` names the kind of
     evaluation, see :mod:`bench.record.schema`. ``items`` counts what was measured: ``items`` in all (of retrieval:
-    queries), and those for which a tie of scores decides the rank (``tied`` by the index, ``exact/tied``).
+    queries), and those for which a tie of scores decides the rank (``tied`` by the index, ``exact/tied``). ``invalid``
+    says why a finished run is none of its strategy: what the strategy declares never acted in training. None where it
+    did, and where the record is older than the question.
 
     Raises ``ValueError`` naming the field whose value is of the wrong kind, or one that no run can have.
     """
@@ -68,6 +70,7 @@ class Record:
     error: str | None = None
     evaluation: str = "retrieval"
     items: Mapping[str, int] = field(default_factory=dict)
+    invalid: str | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

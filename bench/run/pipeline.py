@@ -223,6 +223,7 @@ def finish(
         selection=trained.selection,
         items=after.measured.counts,
         training={"telemetry": trained.telemetry, "warnings": told},
+        invalid=trained.invalid,
     )
 
 

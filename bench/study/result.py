@@ -17,7 +17,7 @@ from bench.atomic import explain_write_errors, write_atomic
 from bench.compare.comparison import Comparison
 from bench.record.serialize import as_override, serialize
 from bench.record.study import SCHEMA, TRIALS
-from bench.study.runner import Arm
+from bench.study.arm import Arm
 from strategies import find
 from studies.base import StudySpec
 
