@@ -53,5 +53,13 @@ def test_what_a_window_tells(name: str, row: dict[str, float], expected: list[st
 def test_a_run_is_invalid_where_what_is_declared_never_acted(
     name: str, seen: dict[str, float], why: str | None
 ) -> None:
-    found = invalid(registered()[name](), {**FINE, **seen})
+    found = invalid(registered()[name](), {**FINE, **seen}, kept=100)
     assert found is None if why is None else found is not None and found.startswith(why)
+
+
+@pytest.mark.parametrize(("name", "knob"), [("queue", "warmup"), ("ance", "refresh")])
+def test_a_run_is_invalid_where_the_weights_that_did_best_are_from_before_the_mechanism(name: str, knob: str) -> None:
+    strategy = registered()[name](**{knob: 20})
+    assert invalid(strategy, FINE, kept=21) is None
+    found = invalid(strategy, FINE, kept=20)
+    assert found is not None and found.startswith("the weights of step 20 did best on dev") and f"{knob}=20" in found

@@ -49,7 +49,8 @@ ALWAYS = {"distil", "provided_hard", "random_global", "similarity_distil", "soft
 def why(name: str, knobs: dict[str, Any], directory: Path, **training: Any) -> str | None:
     """Why a run of :data:`STEPS` steps is invalid."""
     strategy = registered()[name](**knobs)
-    return invalid(strategy, Training(strategy, directory=directory, max_steps=STEPS, **training).fit().means)
+    done = Training(strategy, directory=directory, max_steps=STEPS, **training).fit()
+    return invalid(strategy, done.means, done.step)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -168,6 +169,17 @@ def test_a_stage_that_never_acted_makes_the_run_invalid(data: Path, tmp_path: Pa
     found = record_of(only_run(runs)).invalid
     assert found is not None and found.startswith("stage debiased: for no query")
     assert bench("compare", "--runs-dir", str(runs)) == 2, "there is nothing else to compare"
+
+
+def test_a_point_of_a_grid_that_cannot_act_fails_with_the_reason(data: Path, tmp_path: Path) -> None:
+    given = tiny_studies.words(data, tmp_path / "runs", "strategy.last=20")
+    given = [word for word in given if not word.startswith("budget.")]
+    assert bench("study", "refresh", "budget.steps=12", *given) == 0
+    (arm,) = tiny_studies.result(tmp_path / "runs")["arms"]
+    assert (arm["trials"], arm["complete"], arm["failed"]) == (3, 1, 2)
+    (page,) = (tmp_path / "runs").glob("studies/*/study.md")
+    for refresh in (25, 50):
+        assert f"failed: 1 of 3: strategy.refresh={refresh}, but training has 12 steps" in page.read_text()
 
 
 def test_a_trial_that_never_acted_fails_with_the_reason(

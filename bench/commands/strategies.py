@@ -16,8 +16,9 @@ _HEAD = """\
 # Strategies
 
 `bench list --markdown > docs/strategies.md` writes this page. The values of a knob are the range that a search uses;
-you may set any value. `InBatch`, `Mined` and so on are the declarations of negatives in `strategies/negatives.py`.
-Strategies can also be chained in stages: `bench run stages=simcse,mined_hard`.
+you may set any value. "Below the steps" means that training must have more steps than the value. `InBatch`, `Mined` and
+so on are the declarations of negatives in `strategies/negatives.py`. Strategies can also be chained in stages:
+`bench run stages=simcse,mined_hard`.
 
 | strategy | summary | declares |
 | --- | --- | --- |"""

@@ -43,8 +43,8 @@ class Record:
     ``started`` and ``finished`` are UTC, ISO 8601; ``error`` says why a run failed; ``evaluation`` names the kind of
     evaluation, see :mod:`bench.record.schema`. ``items`` counts what was measured: ``items`` in all (of retrieval:
     queries), and those for which a tie of scores decides the rank (``tied`` by the index, ``exact/tied``). ``invalid``
-    says why a finished run is none of its strategy: what the strategy declares never acted in training. None where it
-    did, and where the record is older than the question.
+    says why no comparison includes a finished run: what its strategy declares never acted. It is None where that acted,
+    and in records from before this field.
 
     Raises ``ValueError`` naming the field whose value is of the wrong kind, or one that no run can have.
     """

@@ -66,7 +66,8 @@ class Trained:
 
         ``name`` is its prefix in telemetry, ``language`` its language-model head.
         """
-        why = invalid(stage, done.means) if done.step else None
+        kept = done.step if done.best_step is None else done.best_step
+        why = invalid(stage, done.means, kept) if done.step else None
         return replace(
             self,
             steps=self.steps + done.step,

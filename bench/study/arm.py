@@ -13,7 +13,7 @@ class Arm:
     """One strategy's part: its ``trials`` (each once) with their settings.
 
     ``best`` is the best value of a search on dev, with its settings. ``finals`` are the overrides of the final
-    runs. ``why`` is the reason if no trial finished.
+    runs. ``why`` is the reason if no trial finished. ``reasons`` are those of all failed trials, each with its number.
     """
 
     strategy: str
@@ -22,3 +22,4 @@ class Arm:
     best: tuple[float, dict[str, Any]] | None
     finals: dict[str, list[str]]  # by what they are: "best", "default", or a grid point
     why: str
+    reasons: dict[str, int]

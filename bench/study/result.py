@@ -115,6 +115,7 @@ def _arm(arm: Arm, spec: StudySpec) -> dict[str, Any]:
         "best": None if arm.best is None else {"value": arm.best[0], "settings": arm.best[1]},
         "finals": commands,
         "why": arm.why,
+        "reasons": arm.reasons,
     }
 
 

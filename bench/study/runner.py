@@ -5,6 +5,7 @@ Any process may be killed at any moment; the same command continues."""
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -118,7 +119,7 @@ class StudyRunner:
         """The result of one strategy."""
         trials = [trial for trial in sweep.counted() if sweep.known(trial)]
         values = [sweep.values(trial) for trial in trials]
-        why = next((trial.user_attrs[WHY] for trial in trials if WHY in trial.user_attrs), "there was no time for it")
+        reasons = Counter(trial.user_attrs[WHY] for trial in trials if WHY in trial.user_attrs)
         complete = [(t, v) for t, v in zip(trials, values, strict=True) if t.state == TrialState.COMPLETE]
         best = max(complete, key=lambda pair: (pair[0].value or 0.0, -pair[0].number), default=None)
         on_grid = self.spec.protocol == "grid"
@@ -130,7 +131,8 @@ class StudyRunner:
             values=values,
             best=None if best is None or on_grid else (best[0].value or 0.0, best[1]),
             finals={} if best is None else self._finals(start, [v for _, v in complete], best[1]),
-            why="" if complete else why,
+            why="" if complete else next(iter(reasons), "there was no time for it"),
+            reasons=dict(reasons),
         )
 
     def _sweep(self, start: Sequence[str]) -> StrategyTrials:

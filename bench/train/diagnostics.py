@@ -46,12 +46,23 @@ def diagnose(strategy: Strategy, row: Mapping[str, float], step: int) -> Iterato
         )
 
 
-def invalid(strategy: Strategy, seen: Mapping[str, float]) -> str | None:
-    """Why a run of ``strategy`` is invalid, or None: what it declares never acted in training.
+def invalid(strategy: Strategy, seen: Mapping[str, float], kept: int) -> str | None:
+    """Why a run of ``strategy`` is invalid, or None: what it declares never acted on the weights that were kept.
 
-    ``seen`` are the means of telemetry over all steps. A mechanism that had nothing to do in some steps, or whose mask
-    found nothing to mask, has acted: only what never happened counts.
+    ``seen`` are the means of telemetry over all steps, ``kept`` is the step whose weights were kept. A mechanism that
+    had nothing to do in some steps, or whose mask found nothing to mask, has acted: only what never happened counts.
     """
     compares = not isinstance(strategy.negatives, NoNegatives)
     never = [name for name in NEVER if seen.get(name) == 0 and (compares or name in ("active", "acted"))]
-    return NEVER[never[0]].format(strategy.mechanism) if never else None
+    if never:
+        return NEVER[never[0]].format(strategy.mechanism)
+    waits = {k.name: getattr(strategy, k.name) for k in strategy.knobs() if k.counts_steps}
+    return next(
+        (
+            f"the weights of step {kept} did best on dev, and the mechanism acts after strategy.{name}={steps} steps; "
+            "lower it, or set train.eval_every=0"
+            for name, steps in waits.items()
+            if kept <= steps
+        ),
+        None,
+    )
