@@ -246,7 +246,8 @@ def keep(
     directory.write_hardest(measured.hardest)
     evaluation.write_files(measured, directory.path)
     tracker.table(f"worst_{evaluation.schema.items}", evaluation.worst_table(measured))
-    tracker.summary({**record.metrics, **{f"cost/{name}": value for name, value in record.cost.items()}})
+    costs = {f"cost/{name}": value for name, value in record.cost.items()}
+    tracker.summary({**record.metrics, **costs, **({"invalid": record.invalid} if record.invalid else {})})
     directory.write_record(record)
     files = [directory.path / name for name in ("record.json", "hardest.json")]
     facts: dict[str, Any] = {"fingerprint": prepared.data.fingerprint, **record.metrics}
