@@ -68,11 +68,11 @@ def run(settings: Settings = (), *, force: bool = False) -> Outcome:
 def load_records(directory: str | Path, words: Sequence[str] = ()) -> pd.DataFrame:
     """The finished runs of a runs directory or of packed records, a row each.
 
-    Columns are ``strategy``, ``seed``, ``data``, ``encoder``, ``split``, ``status``, ``run_id``, every metric
-    (percent), ``cost/NAME`` (seconds, MB, counts, as the record has them) and ``strategy.KNOB``; what a run does not
-    have is missing. ``words`` choose runs as those of ``bench compare`` do. Trials of studies' searches are left out;
-    records that cannot be read are left out with a warning. Raises :class:`UserError` for a directory that is not
-    there and for words that fit no record.
+    Columns are ``strategy``, ``seed``, ``data``, ``encoder``, ``split``, ``status``, ``run_id``, ``invalid`` (the
+    reason, or None), every metric (percent), ``cost/NAME`` (seconds, MB, counts, as the record has them) and
+    ``strategy.KNOB``; what a run does not have is missing. ``words`` choose runs as those of ``bench compare`` do.
+    Trials of studies' searches are left out; records that cannot be read are left out with a warning. Raises
+    :class:`UserError` for a directory that is not there and for words that fit no record.
     """
     import pandas as pd
 
@@ -85,6 +85,7 @@ def load_records(directory: str | Path, words: Sequence[str] = ()) -> pd.DataFra
             "split": record.split,
             "status": record.status,
             "run_id": record.run_id,
+            "invalid": record.invalid,
             **record.metrics,
             **{f"cost/{name}": value for name, value in record.cost.items()},
             **{f"strategy.{name}": value for name, value in record.knobs.items()},

@@ -131,9 +131,14 @@ def _groups(records: Sequence[Record], studies: Mapping[str, Collection[str]]) -
     alike = [same for of in left for same in group(of, lambda r: r.command in asked).values()]
     often = Counter(_plain(name) for name, _ in wide)
     return (
-        [(_told(same, asked), same) for same in alike],
-        [(f"study {name if often[_plain(name)] > 1 else _plain(name)}", same) for name, same in wide],
+        _valid([(_told(same, asked), same) for same in alike]),
+        _valid([(f"study {name if often[_plain(name)] > 1 else _plain(name)}", same) for name, same in wide]),
     )
+
+
+def _valid(found: Iterable[Told]) -> list[Told]:
+    """Those with a run that is not invalid."""
+    return [(told, same) for told, same in found if any(record.invalid is None for record in same)]
 
 
 def _of_one_state(records: Iterable[Record], commands: Collection[str]) -> list[list[Record]]:

@@ -21,13 +21,20 @@ _COUNTS = {
 
 
 def provenance(
-    groups: Sequence[Part], skipped: Iterable[tuple[Path, str]], failed: Iterable[Record] = ()
+    groups: Sequence[Part],
+    skipped: Iterable[tuple[Path, str]],
+    failed: Iterable[Record] = (),
+    finished: Iterable[Record] = (),
 ) -> Section | None:
-    """Data sets by fingerprint, environment and warnings of the runs, and the files and failed runs left out."""
+    """Data sets by fingerprint, environment and warnings of the runs, and the files and runs left out.
+
+    Left out are the ``failed`` runs, and those of the ``finished`` ones that are invalid.
+    """
     records = [record for group in groups for record in group.records]
     left_out = (
         *(f"`{path}`: {why}" for path, why in skipped),
         *(f"`{record.run_id}` failed: {record.error or 'no reason recorded'}" for record in failed),
+        *(f"`{record.run_id}` is invalid: {record.invalid}" for record in finished if record.invalid),
     )
     return section(
         "Provenance",

@@ -94,7 +94,7 @@ def build(
         *made[: 1 + len(found)],
         section("Studies", *made[1 + len(found) :]),
         gate.gate(found),
-        provenance(found, [*ledger.skipped, *unreadable], ledger.failed),
+        provenance(found, [*ledger.skipped, *unreadable], ledger.failed, ledger.records),
     ]
     return Report([part for part in sections if part is not None], {k: v for of in saved for k, v in of.items()})
 

@@ -23,7 +23,7 @@ from reports.blocks import (
     table,
 )
 
-MOST = 4  # rows that are named
+MOST = 4  # rows, or reasons of failed trials, that are named
 _COSTS = {
     "train_s": "train s",
     "mine_s": "mining s",
@@ -36,8 +36,7 @@ _COSTS = {
 def study(told: Mapping[str, Any], picture: Figure | None = None) -> Section:
     """The section of the study whose ``study.json`` is ``told``, with its response figure if there is one."""
     comparison = told["comparison"]
-    failed = [f"{arm['strategy']}: no trial finished ({arm['why']})" for arm in told["arms"] if arm["why"]]
-    notes = (*comparison["notes"], *failed)
+    notes = (*comparison["notes"], *(note for arm in told["arms"] for note in _failed(arm)))
     parts: list[Block | None] = [
         Prose(told["asks"]),
         Prose(answer(comparison)),
@@ -48,6 +47,14 @@ def study(told: Mapping[str, Any], picture: Figure | None = None) -> Section:
         section("Commands", Code(_commands(told)), folded=True),
     ]
     return Section(told["name"], tuple(part for part in parts if part is not None))
+
+
+def _failed(arm: Mapping[str, Any]) -> list[str]:
+    """Why trials of a strategy failed, the most frequent reasons first."""
+    if arm["why"]:
+        return [f"{arm['strategy']}: no trial finished ({arm['why']})"]
+    often = sorted(arm.get("reasons", {}).items(), key=lambda item: -item[1])
+    return [f"{arm['strategy']}: trials that failed: {count} of {arm['trials']}: {why}" for why, count in often[:MOST]]
 
 
 def answer(comparison: Mapping[str, Any]) -> str:

@@ -15,24 +15,30 @@ from strategies.negatives import Mined, Negatives
 class ANCE(Strategy):
     """Negatives from the top ranks of a search that the current model repeats every ``refresh`` steps.
 
-    ``kind="hinge"`` is the mean over the query's ``n`` negatives of ``max(0, c_in - c_ip + m)`` over cosines;
-    it does not use the batch's other passages. ``kind="ce"`` is the cross-entropy over all passages of the
-    batch, ``-log( exp(s c_ip) / sum_j exp(s c_ij) )``. Negatives are drawn from the ``last`` highest-ranked
-    passages that are not labelled relevant.
+    ``kind="pair"`` is ANCE's loss, ``-log( exp(s c_ip) / (exp(s c_ip) + sum_n exp(s c_in)) )`` over the query's ``n``
+    negatives. ``kind="ce"`` is the same sum over all passages of the batch. ``kind="hinge"`` is PaddleNLP's, the mean
+    over the ``n`` negatives of ``max(0, c_in - c_ip + m)``. ``scale`` belongs to the first two, ``margin`` to the last.
+    Negatives are drawn from the ``last`` highest-ranked passages that are not labelled relevant.
 
-    A run of at most ``refresh`` steps mines once, before its first step.
+    The first search is before the first step, so a run of at most ``refresh`` steps would never mine again. It is
+    refused.
 
-    Source: ANCE (Xiong et al. 2021). The search is synchronous here: training waits for it. PaddleNLP's
-    version (hinge, margin 0.3, top 500, no published result) takes the five lowest of the top 500, ranks 496
-    to 500, and does not exclude the positive.
+    Source: ANCE (Xiong et al. 2021; ``microsoft/ANCE``). The search is synchronous here: training waits for it.
+    PaddleNLP's version has no published result. It takes the five lowest of the top 500, ranks 496 to 500, and does not
+    exclude the positive.
+
+    Published with: one of the top 200 passages a query, searched again every 10,000 steps, dot products of vectors
+    that are not normalised (so no scale), LAMB, learning rate 1e-6, after a warm-up on BM25 negatives.
     """
 
-    kind: str = knob("hinge", choices=("hinge", "ce"), source="PaddleNLP semantic_indexing/ance")
-    margin: float = knob(0.3, low=0.0, high=0.5, source="PaddleNLP train_ance.py --margin")
-    scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="sentence-transformers MNR scale, for ce")
-    n: int = knob(1, low=1, high=7, log=True, least=1, source="PaddleNLP: one negative a triplet")
-    last: int = knob(200, low=20, high=500, log=True, least=1, source="ANCE: top 200; PaddleNLP: 500")
-    refresh: int = knob(100, low=25, high=400, log=True, least=1, source="this project; ANCE: 5,000 to 10,000")
+    kind: str = knob("pair", choices=("pair", "ce", "hinge"), source="ANCE: rdot_nll; hinge: PaddleNLP ance")
+    margin: float = knob(0.3, low=0.0, high=0.5, source="PaddleNLP train_ance.py --margin, for hinge")
+    scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="this project, as for mnr; ANCE has dot products")
+    n: int = knob(1, low=1, high=7, log=True, least=1, source="ANCE: one negative a triple")
+    last: int = knob(200, low=20, high=500, log=True, least=1, source="ANCE --topk_training 200")
+    refresh: int = knob(
+        25, low=10, high=400, log=True, least=1, counts_steps=True, source="this project; ANCE --save_steps 10000"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,4 +52,4 @@ class ANCE(Strategy):
     def loss(self, batch: Batch) -> Loss:
         if self.kind == "hinge":
             return Loss(own_hinge(batch, self.margin))
-        return Loss(cross_entropy(batch, self.scale))
+        return Loss(cross_entropy(batch, self.scale, local=self.kind == "pair"))

@@ -31,6 +31,7 @@ class Knob:
     choices: tuple[Any, ...] | None = None
     least: float | None = None
     most: float | None = None
+    counts_steps: bool = False
 
 
 def knob(
@@ -43,16 +44,18 @@ def knob(
     choices: tuple[Any, ...] | None = None,
     least: float | None = None,
     most: float | None = None,
+    counts_steps: bool = False,
 ) -> Any:
     """Declare a knob as a dataclass field.
 
     ``low`` and ``high`` bound the search (``log``: uniform in the logarithm), or ``choices`` lists all allowed values.
     A knob with neither is set by hand and never searched. Values below ``least`` and above ``most`` are refused; for
     ``log`` knobs, so are values that are not above 0. ``source`` names the paper, page or program that the default is
-    from.
+    from. ``counts_steps`` says that the mechanism acts only after so many steps: a run that has no more is refused, and
+    a search stays below the steps of its runs.
     """
     meta = {"source": source, "low": low, "high": high, "log": log, "choices": choices, "least": least, "most": most}
-    return field(default=default, metadata=meta)
+    return field(default=default, metadata={**meta, "counts_steps": counts_steps})
 
 
 @dataclass(frozen=True)
@@ -61,9 +64,15 @@ class Strategy(ABC):
 
     Raises ``ValueError`` on construction when a knob has a value that is not among its ``choices``, is below its
     ``least`` or above its ``most``.
+
+    A run in which a declared mechanism never acted is invalid: no negative had a gradient, or the declared sampling,
+    queue or repeated mining added nothing. ``mechanism`` is for a loss that becomes another one where its own idea does
+    not apply. It says what ``Loss.acted`` marks and what to set where nothing is marked; it completes the sentence "for
+    no query ...": "were the weights of the negatives different; set strategy.concentration above 0".
     """
 
     name: ClassVar[str]
+    mechanism: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         for k in self.knobs():

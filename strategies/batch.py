@@ -23,7 +23,8 @@ class Batch:
     ``guide`` is the same batch, embedded by another, frozen model. ``teacher`` [Q, C] holds a teacher's
     scores, NaN where it gave none. Both are None where the strategy declares no guide. ``head`` is the module
     that the strategy declares, or None. ``generation`` [Q] are the losses of generating each query's target, whose mean
-    is the cross-entropy of a target token; None where the examples have no targets.
+    is the cross-entropy of a target token; None where the examples have no targets. ``queued`` [C] marks the passages
+    of earlier batches; None where the strategy declares no queue.
     """
 
     queries: Tensor
@@ -35,6 +36,7 @@ class Batch:
     guide: Batch | None = None
     head: nn.Module | None = None
     generation: Tensor | None = None
+    queued: Tensor | None = None
 
     @property
     def texts(self) -> Tensor:
@@ -126,10 +128,12 @@ class LabelledBatch:
 class Loss:
     """A loss as one term per example (a query, a pair, or a text); the batch's loss is their mean.
 
-    ``per_example`` [n] has the single terms, so that telemetry can measure the share of terms above zero.
+    ``per_example`` [n] has the single terms, so that telemetry can measure the share of terms above zero. ``acted`` [n]
+    marks the examples on which the strategy's ``mechanism`` acted; None where the strategy names none.
     """
 
     per_example: Tensor
+    acted: Tensor | None = None
 
     @property
     def value(self) -> Tensor:

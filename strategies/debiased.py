@@ -22,13 +22,18 @@ class Debiased(Strategy):
     negative is false, and ``exp(-s)`` is the smallest value that ``g`` can have over cosines. ``t = 0`` is
     :class:`strategies.mnr.MultipleNegativesRanking`.
 
-    Source: Chuang et al. 2020, "Debiased Contrastive Learning" (prior 0.1, temperature 0.5 for images). That prior
-    belongs to a scale of 2. With the default scale of 20 most queries that are ranked well have no loss, so tune
-    the two together.
+    Where ``g`` is at its smallest value, the negatives have no gradient. Prior and scale belong together: with a
+    prior of 0.1 and a scale of 20 that is so for nearly every query.
+
+    Source: Chuang et al. 2020, "Debiased Contrastive Learning" (``chingyaoc/DCL``).
+
+    Published with: temperature 0.5 (scale 2), prior 0.1, batches of 256 images (STL-10).
     """
 
-    scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="sentence-transformers MNR scale")
-    prior: float = knob(0.1, low=0.0, high=0.2, least=0, source="Chuang et al. tau_plus, for scale 2")
+    mechanism = "was the corrected term above its smallest value; lower strategy.scale, or set strategy.prior above 0"
+
+    scale: float = knob(2.0, low=1.0, high=20.0, log=True, source="Chuang et al. temperature 0.5")
+    prior: float = knob(0.1, low=0.0, high=0.2, least=0, source="Chuang et al. tau_plus, with temperature 0.5")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,6 +47,6 @@ class Debiased(Strategy):
         sums = only(self.scale * (batch.similarity - 1), batch.negative).exp().sum(1)
         mean = sums / count.clamp(min=1)
         corrected = (mean - self.prior * positive.exp()) / (1 - self.prior)
-        log_mean = corrected.clamp(min=math.exp(-2 * self.scale)).log()
-        logits = torch.where(count > 0, log_mean + count.clamp(min=1).log(), -torch.inf)
-        return Loss(contrast(positive, logits[:, None]))
+        smallest = math.exp(-2 * self.scale)
+        logits = torch.where(count > 0, corrected.clamp(min=smallest).log() + count.clamp(min=1).log(), -torch.inf)
+        return Loss(contrast(positive, logits[:, None]), acted=(corrected > smallest) & (self.prior > 0))

@@ -25,6 +25,9 @@ class Guided(Strategy):
 
     Source: GISTEmbed (Solatorio 2024), Sentence Transformers ``GISTEmbedLoss`` (temperature 0.01, margin 0,
     both contrasts). The guide (``by``) embeds every text once, before training.
+
+    Published with: temperature 0.01 and a guide that is stronger than the encoder. The margins and the choice of
+    contrasts are of Sentence Transformers.
     """
 
     scale: float = knob(100.0, low=5.0, high=100.0, log=True, source="GISTEmbedLoss temperature 0.01")

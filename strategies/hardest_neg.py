@@ -25,6 +25,9 @@ class HardestNegative(Strategy):
 
     Source: PaddleNLP ``semantic_indexing/hardest_negative`` (222,546 pairs, 313,714 passages: Recall@10
     50.22 against 51.20 in-batch and 46.99 with one random negative; Recall@50 65.17, 67.24 and 60.84).
+
+    Published with: margin 0.2, batches of 128 (in the command 64 on each of 4 GPUs), learning rate 5e-5, 3 epochs, 64
+    tokens, vectors of 256.
     """
 
     margin: float = knob(0.2, low=0.0, high=0.5, source="PaddleNLP semantic_indexing README --margin")

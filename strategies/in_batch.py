@@ -20,6 +20,9 @@ class InBatchNegatives(Strategy):
     Source: PaddleNLP ``neural_search/recall/in_batch_negative`` (ERNIE 1.0, 3,998 pairs, 300,000 passages:
     Recall@1 51.301, Recall@50 78.881; rocketqa-zh: 59.622 and 87.773). Unlike there, passages labelled
     relevant to a query are never its negatives, and a passage drawn twice counts once.
+
+    Published with: scale 30, margin 0.2, batches of 64 on each of 4 GPUs that do not exchange passages, learning rate
+    5e-5, 3 epochs, 64 tokens, vectors of 256.
     """
 
     scale: float = knob(30.0, low=5.0, high=100.0, log=True, source="PaddleNLP train_batch_neg.py --scale")

@@ -46,8 +46,8 @@ class Mined(Negatives):
     searches again every ``refresh`` steps), ``bm25``, or the name of an encoder. Ranks ``first`` to ``last`` are
     used (counted from 0, ``last`` excluded). Of these, a passage counts if its score is at most the positive's score
     minus ``absolute_margin``, and minus ``relative_margin`` times its absolute value. ``choice`` takes the ``top``
-    of them, or ``random`` ones at every step. Where fewer than ``n`` are left, random passages take the free
-    places.
+    of them, or ``random`` ones at every step. Where fewer than ``n`` are left, the other places stay free: they hold
+    the query's positive, which no loss counts as a negative.
     """
 
     by: str = "start"

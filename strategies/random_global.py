@@ -24,6 +24,8 @@ class RandomGlobalNegatives(Strategy):
     JieShenAI's article on it are ``pool=10`` and ``pool=50`` (BERT base on 5,584 queries: Recall@1 83.17 and
     83.24, a difference of one query in 1,396). A pool's size changes how many different passages a query meets
     in training, not how many a step has.
+
+    Published with: temperature 0.02, groups of 8, batches of 4 queries, learning rate 1e-5, 3 epochs (the article).
     """
 
     scale: float = knob(50.0, low=5.0, high=100.0, log=True, source="FlagEmbedding temperature 0.02")

@@ -19,7 +19,9 @@ class RandomPairwise(Strategy):
 
     Source: PaddleNLP's "Baseline: pair-wise, random negatives", which is described but has no published
     code (literature search, ERNIE 1.0: Recall@1 30.077, Recall@50 59.632; semantic indexing: Recall@10
-    46.99). No margin was published for it; the default is that of its sibling ``hardest_negative``.
+    46.99).
+
+    Published with: no stated setting. The default margin is that of its sibling ``hardest_negative``.
     """
 
     margin: float = knob(0.2, low=0.0, high=0.5, source="PaddleNLP hardest_negative --margin")

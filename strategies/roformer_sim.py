@@ -75,9 +75,11 @@ class RoFormerSim(Chain):
     any architecture that can be trained to generate; with a RoFormer it is the documented model. ``train.stage_steps``
     gives each stage its number of steps.
 
-    Source: RoFormer-Sim (Su 2021; ``ZhuiyiTechnology/roformer-sim``): roformer-char, 48 pairs a batch, learning rate
-    1e-5, dropout 0.2; the second stage has some 5,000 steps in base size. It masks Chinese words as jieba finds them;
-    here a word is what the tokenizer says, which for BERT's is a single Chinese character.
+    Source: RoFormer-Sim (Su 2021; ``ZhuiyiTechnology/roformer-sim``). It masks Chinese words as jieba finds them; here
+    a word is what the tokenizer says, which for BERT's is a single Chinese character.
+
+    Published with: scale 20, roformer-char, 48 pairs a batch, learning rate 1e-5, dropout 0.2; the second stage has
+    some 5,000 steps in base size.
     """
 
     simbert: NoisySimBERT = field(default_factory=NoisySimBERT)

@@ -21,9 +21,11 @@ class SimBERT(Strategy):
     partner's tokens. A row attends as UniLM does (Dong et al. 2019), so its vector is that of its first text alone.
     ``noise`` is the share of rows whose first text has 15 % of its words masked; the text to be generated has none.
 
-    Source: SimBERT (Su 2020; ``ZhuiyiTechnology/simbert``): scale 30, 64 pairs a batch, both parts with equal weight.
-    Unlike there, texts that are equal, or of one pair, are never each other's negatives, and a text that stands in
-    several rows counts once. The pooling is the encoder's own; SimBERT's is BERT's pooler without tanh.
+    Source: SimBERT (Su 2020; ``ZhuiyiTechnology/simbert``). Unlike there, texts that are equal, or of one pair, are
+    never each other's negatives, and a text that stands in several rows counts once. The pooling is the encoder's
+    own; SimBERT's is BERT's pooler without tanh.
+
+    Published with: scale 30, both parts with equal weight, 64 pairs a batch, learning rate 2e-6, 32 tokens.
     """
 
     scale: float = knob(30.0, low=5.0, high=100.0, log=True, source="simbert.py: scale 30")

@@ -21,6 +21,8 @@ class SimCSEThenInBatch(Chain):
     Source: PaddleNLP literature search, ERNIE 1.0: Recall@1 55.976, against 51.301 of in-batch alone and
     42.374 of SimCSE alone; Recall@50 84.809, 78.881 and 72.331. Its ``--init_from_ckpt`` gives no message when
     the file is missing, so a run with this label may have had no first stage.
+
+    Published with: the settings of its two stages, each trained in full.
     """
 
     simcse: SimCSE = field(default_factory=SimCSE)

@@ -26,6 +26,8 @@ class SoftmaxClassifier(Strategy):
 
     Source: Sentence-BERT (Reimers and Gurevych 2019), Sentence Transformers ``SoftmaxLoss`` (nli-bert-base on the
     STS benchmark: Spearman 77.12).
+
+    Published with: BERT base, batches of 16, one epoch of AllNLI, mean pooling.
     """
 
     classes: int = knob(3, least=2, source="Sentence-BERT: entailment, neutral, contradiction")

@@ -23,14 +23,16 @@ class Triplet(Strategy):
 
     ``L_i = max(0, d(q, p) - d(q, n) + m)``; ``d`` is ``1 - cosine`` or Euclidean. The negative is a random
     passage, one mined by the encoder before training (ranks 10 to 210), or one that the data set provides. With
-    cosines and random negatives it equals :class:`strategies.random_pairwise.RandomPairwise`.
+    cosines and random negatives it is :class:`strategies.random_pairwise.RandomPairwise` with another margin.
 
     Source: Sentence Transformers ``TripletLoss``, whose default margin of 5 on Euclidean distances
     cannot be met by unit vectors, whose distance is at most 2; its version 5.2 had the sign of that distance
-    reversed. FaceNet (Schroff et al. 2015) uses 0.2.
+    reversed. The default margin is that of FaceNet (Schroff et al. 2015).
+
+    Published with: margin 0.2 on squared Euclidean distances of unit vectors, which is 0.1 on ``1 - cosine``.
     """
 
-    margin: float = knob(0.2, low=0.0, high=1.0, source="FaceNet; sentence-transformers has 5")
+    margin: float = knob(0.1, low=0.0, high=1.0, source="FaceNet: 0.2 on squared Euclidean distances")
     distance: str = knob("cosine", choices=("cosine", "euclidean"), source="sentence-transformers TripletLoss")
     negative: str = knob("random", choices=tuple(SOURCES), source="PaddleNLP ANCE and Baseline")
 

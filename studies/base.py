@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from strategies import Strategy
@@ -22,6 +22,12 @@ class Dimension:
     log: bool = False
     whole: bool = False
     choices: tuple[Any, ...] = ()
+
+    def up_to(self, limit: int | None) -> Dimension:
+        """The dimension without what is above ``limit``; one that is all above it has this one value."""
+        if limit is None or self.low is None or self.high is None:
+            return self
+        return replace(self, low=min(self.low, limit), high=min(self.high, limit))
 
     def shown(self, value: Any) -> Any:
         """The value as it is used and shown."""
@@ -86,17 +92,19 @@ class StudySpec:
         if self.protocol == "grid" and endless:
             raise ValueError(f"a grid needs choices, but {endless[0]} has a range")
 
-    def dimensions(self, strategy: type[Strategy], fixed: Collection[str] = ()) -> tuple[Dimension, ...]:
+    def dimensions(
+        self, strategy: type[Strategy], fixed: Collection[str] = (), limits: Mapping[str, int] | None = None
+    ) -> tuple[Dimension, ...]:
         """The dimensions that vary for ``strategy``; ``EVERY_KNOB`` becomes its knobs without those in ``fixed``.
 
-        Raises ``ValueError`` for a knob that it does not have.
+        Ranges end at ``limits``, by key. Raises ``ValueError`` for a knob that it does not have.
         """
         found: list[Dimension] = []
         for wanted in self.vary:
             if not wanted.key.startswith("strategy.") or wanted.choices or wanted.low is not None:
                 found.append(wanted)
                 continue
-            known = {d.key: d for d in _declared(strategy)}
+            known = {d.key: d.up_to((limits or {}).get(d.key)) for d in _declared(strategy)}
             if wanted == EVERY_KNOB:
                 found += (d for key, d in known.items() if key not in fixed)
             elif wanted.key in known:

@@ -107,7 +107,9 @@ def refuse(monkeypatch: pytest.MonkeyPatch, number: int, *places: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [MINED, {"strategy": "ance", "strategy__last": "30"}, {}], ids=["mined_hard", "ance", "in_batch"]
+    "changes",
+    [MINED, {"strategy": "ance", "strategy__last": "30", "strategy__refresh": "2"}, {}],
+    ids=["mined_hard", "ance", "in_batch"],
 )
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
 def test_a_run_does_without_a_cache_that_refuses(

@@ -1,18 +1,17 @@
-"""Warnings about training that continues but does not do what its settings request."""
+"""Training that does not do what its settings request: the warnings, and why a run is invalid."""
 
 from __future__ import annotations
 
 import pytest
 
-from bench.train.diagnostics import diagnose
-from strategies import Strategy, registered
+from bench.train.diagnostics import diagnose, invalid
+from strategies import registered
 
 FINE = {"negatives": 31.0, "active": 0.5}
 
 
-def told(name: str, row: dict[str, float], step: int = 10, over: bool = False, **knobs: object) -> list[str]:
-    strategy: Strategy = registered()[name](**knobs)
-    return [text.partition(":")[0] for text in diagnose(strategy, {**FINE, **row}, step, over)]
+def told(name: str, row: dict[str, float]) -> list[str]:
+    return [text.partition(":")[0] for text in diagnose(registered()[name](), {**FINE, **row}, 10)]
 
 
 @pytest.mark.parametrize(
@@ -33,14 +32,34 @@ def test_what_a_window_tells(name: str, row: dict[str, float], expected: list[st
     assert told(name, row) == expected
 
 
-def test_a_queue_that_never_counted_is_told_at_the_end() -> None:
-    assert told("queue", {}, step=50, over=True, warmup=50) == ["the queue was never used"]
-    assert told("queue", {}, step=50, over=False, warmup=50) == []
-    assert told("queue", {}, step=51, over=True, warmup=50) == []
+@pytest.mark.parametrize(
+    ("name", "seen", "why"),
+    [
+        ("in_batch", {"effective_negatives": 3.0}, None),
+        ("in_batch", {"negatives": 0.0, "active": 0.0}, "no query had a negative"),
+        ("in_batch", {"effective_negatives": 0.0}, "no negative had a gradient"),
+        ("mined_hard", {"drawn": 0.0}, "no negative was found"),
+        ("mined_hard", {"drawn": 0.1, "drawn_free": 0.9}, None),
+        ("queue", {"queued": 0.0}, "the queue was never used"),
+        ("queue", {"queued": 0.01}, None),
+        ("ance", {"drawn_again": 0.0}, "nothing was mined again"),
+        ("ance", {"drawn_again": 0.01}, None),
+        ("semi_hard", {"acted": 0.0}, "for no query was a negative farther"),
+        ("guided", {"guide_above": 0.0}, None),
+        ("cosent", {"active": 0.0}, "every loss was zero"),
+        ("similarity_distil", {"negatives": 0.0, "effective_negatives": 0.0}, None),
+    ],
+)
+def test_a_run_is_invalid_where_what_is_declared_never_acted(
+    name: str, seen: dict[str, float], why: str | None
+) -> None:
+    found = invalid(registered()[name](), {**FINE, **seen}, kept=100)
+    assert found is None if why is None else found is not None and found.startswith(why)
 
 
-def test_negatives_that_were_never_mined_again_are_told_at_the_end() -> None:
-    assert told("ance", {}, step=25, over=True, refresh=25) == ["nothing was mined again"]
-    assert told("ance", {}, step=25, over=False, refresh=25) == []
-    assert told("ance", {}, step=26, over=True, refresh=25) == []
-    assert told("mined_hard", {}, step=26, over=True) == []
+@pytest.mark.parametrize(("name", "knob"), [("queue", "warmup"), ("ance", "refresh")])
+def test_a_run_is_invalid_where_the_weights_that_did_best_are_from_before_the_mechanism(name: str, knob: str) -> None:
+    strategy = registered()[name](**{knob: 20})
+    assert invalid(strategy, FINE, kept=21) is None
+    found = invalid(strategy, FINE, kept=20)
+    assert found is not None and found.startswith("the weights of step 20 did best on dev") and f"{knob}=20" in found

@@ -365,8 +365,9 @@ def test_every_knob_has_a_source_and_a_range(name: str) -> None:
             )
 
 
-def test_docstring_names_its_source(name: str) -> None:
-    assert "Source:" in (registered()[name].__doc__ or "")
+def test_docstring_names_its_source_and_what_it_was_published_with(name: str) -> None:
+    told = registered()[name].__doc__ or ""
+    assert "Source:" in told and "Published with:" in told
 
 
 IDENTITIES = [
@@ -375,12 +376,12 @@ IDENTITIES = [
     ("queue", {}, "mnr", {}),
     ("simcse", {}, "mnr", {}),
     ("simcse", {"scale": 30.0}, "in_batch", {"margin": 0.0}),
-    ("debiased", {"prior": 0.0}, "mnr", {}),
-    ("hard_weighted", {"concentration": 0.0}, "mnr", {}),
+    ("debiased", {"prior": 0.0, "scale": 20.0}, "mnr", {}),
+    ("hard_weighted", {"concentration": 0.0, "scale": 20.0}, "mnr", {}),
     ("provided_hard", {"weight": 0.0}, "mnr", {"provided": 1}),
     ("ance", {"kind": "ce"}, "mnr", {"provided": 1}),
-    ("ance", {"margin": 0.2}, "random_pairwise", {}),
-    ("triplet", {}, "random_pairwise", {}),
+    ("ance", {"kind": "hinge", "margin": 0.2}, "random_pairwise", {}),
+    ("triplet", {"margin": 0.2}, "random_pairwise", {}),
     ("bm25_hard", {"n": 7}, "mined_hard", {"by": "bm25"}),
     ("mined_hard", {"n": 7}, "random_global", {}),
     ("distil", {"teacher_scale": 1.0, "contrast": 0.0, "n": 1, "scale": 20.0}, None, {}),

@@ -156,6 +156,6 @@ def test_importances_that_say_nothing_are_left_out_without_a_warning(values: lis
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = importances(Arm("mnr", trials, [], None, {}, ""))
+        found = importances(Arm("mnr", trials, [], None, {}, "", {}))
     assert not found or sum(found.values()) == pytest.approx(1.0)
     assert bool(found) == (len(set(values)) == 12)

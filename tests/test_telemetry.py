@@ -29,13 +29,15 @@ def test_telemetry_is_its_definitions_as_loops(seed: int) -> None:
     teacher = unit(4, 6, seed=seed + 99)
     teacher[1, 3] = torch.nan
     own = torch.tensor([[1, 4], [1, 1], [3, 2], [5, 4]])
-    batch = Batch(queries.requires_grad_(), candidates, torch.tensor(positive), relevant, own, teacher)
+    queued = torch.tensor([False, True, False, True, False, False])
+    batch = Batch(queries.requires_grad_(), candidates, torch.tensor(positive), relevant, own, teacher, queued=queued)
     batch.similarity.retain_grad()
     MNR.loss(batch).value.backward()
     free = np.array([[False, False], [False, True], [False, False], [True, False]])
     above = np.array([[True, False], [False, False], [True, False], [False, False]])
-    drawn = Drawn(own.numpy(), free, above)
-    told = measure(batch, Loss(torch.tensor([0.0, 1e-9, 0.2, 3.0])), drawn)
+    drawn = Drawn(own.numpy(), free, above, again=True)
+    acted = torch.tensor([True, False, False, False])
+    told = measure(batch, Loss(torch.tensor([0.0, 1e-9, 0.2, 3.0]), acted), drawn)
     cosine = [[sum(float(a) * float(b) for a, b in zip(q, c, strict=True)) for c in candidates] for q in queries]
     negatives = [[cosine[q][c] for c in range(6) if not relevant[q, c]] for q in range(4)]
     some = [row for row in negatives if row]
@@ -69,6 +71,10 @@ def test_telemetry_is_its_definitions_as_loops(seed: int) -> None:
         "uniformity": math.log(mean([math.exp(-2 * distance) for distance in apart])),
         "effective_negatives": mean([sum(row) ** 2 / sum(pull**2 for pull in row) for row in pulls]),
         "guide_above": mean([float(above) for above in suspects]),
+        "acted": 0.25,
+        "queued": mean([float(sum(not relevant[q, c] for c in (1, 3))) for q in range(4)]),
+        "drawn": mean([float(len({c for c in own[q].tolist() if not relevant[q, c]})) for q in range(4)]),
+        "drawn_again": 1.0,
         "drawn_free": 0.25,
         "drawn_labelled": sum(bool(relevant[q, c]) for c, q in places) / 6,
         "drawn_above": 2 / 6,

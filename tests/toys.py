@@ -130,6 +130,7 @@ class Training:
     strategy: Strategy
     directory: Path = field(default_factory=lambda: Path(mkdtemp(prefix="negbench-")))
     dropout: float = 0.1
+    batch_size: int = 8
     micro_batch: int | None = None
     max_steps: int | None = None
     epochs: int = 1
@@ -201,7 +202,7 @@ class Training:
     ) -> Progress:
         """Train all stages; what the last one came to."""
         config = TrainConfig(
-            batch_size=8,
+            batch_size=self.batch_size,
             micro_batch=self.micro_batch,
             epochs=self.epochs,
             max_steps=self.max_steps,

@@ -34,6 +34,8 @@ class {title}(Strategy):
 
     Source: the paper or page that the formula, the defaults and any published number are from.
 
+    Published with: the scale or margin, the size of a batch, the learning rate and the data of that source.
+
     It uses the passages of the batch. For sampled or mined passages, override ``negatives`` with a declaration of
     ``strategies/negatives.py``, as ``strategies/random_global.py`` does.
     """

@@ -153,8 +153,12 @@ def show(records: Sequence[Record]) -> None:
             table.add_row("before training", seed, *(_percent(base.get(c)) for c in columns), "")
         seconds = record.cost.get("train_s") or 0.0
         values = (_percent(record.metrics.get(c)) for c in columns)
-        table.add_row(record.strategy, str(record.seed), *values, f"{seconds:.0f}")
+        name = f"{record.strategy} (invalid)" if record.invalid else record.strategy
+        table.add_row(name, str(record.seed), *values, f"{seconds:.0f}")
     console().print(table)
+    for record in records:
+        if record.invalid:
+            print(f"{record.run_id} is invalid: {record.invalid}", file=sys.stderr)
 
 
 def _percent(value: float | None) -> str:

@@ -19,7 +19,9 @@ def list_runs(runs_dir: Path) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("run", "state", "job", ""):
         table.add_column(column, overflow="fold")
-    rows = [(record.run_id, "finished", "", _result(record)) for record in (*ledger.records, *ledger.searched)]
+    ended = (*ledger.records, *ledger.searched)
+    rows = [(record.run_id, "finished", "", _result(record)) for record in ended if record.invalid is None]
+    rows += [(record.run_id, "invalid", "", record.invalid) for record in ended if record.invalid]
     rows += [(record.run_id, "failed", "", (record.error or "").partition("\n")[0]) for record in ledger.failed]
     for job, state in ledger.submitted:
         log = "" if state == "pending" else str(log_of(runs_dir, job))

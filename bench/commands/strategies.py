@@ -16,8 +16,9 @@ _HEAD = """\
 # Strategies
 
 `bench list --markdown > docs/strategies.md` writes this page. The values of a knob are the range that a search uses;
-you may set any value. `InBatch`, `Mined` and so on are the declarations of negatives in `strategies/negatives.py`.
-Strategies can also be chained in stages: `bench run stages=simcse,mined_hard`.
+you may set any value. "Below the steps" means that training must have more steps than the value. `InBatch`, `Mined` and
+so on are the declarations of negatives in `strategies/negatives.py`. Strategies can also be chained in stages:
+`bench run stages=simcse,mined_hard`.
 
 | strategy | summary | declares |
 | --- | --- | --- |"""
@@ -42,7 +43,7 @@ def allowed(knob: Knob) -> str:
         return " | ".join(map(str, knob.choices))
     if knob.low is None or knob.high is None:
         return "set by hand"
-    return f"{knob.low:g} to {knob.high:g}"
+    return f"{knob.low:g} to {knob.high:g}" + (", below the steps" if knob.counts_steps else "")
 
 
 def wanted(strategy: type[Strategy]) -> str:

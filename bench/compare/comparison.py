@@ -80,20 +80,21 @@ def compare(
 ) -> Comparison:
     """Compare all strategies of ``records`` by ``metric``, by default the headline of their evaluation.
 
-    Raises :class:`UserError` when there is nothing to compare, when a record lacks the metric, and when runs
-    differ in data, encoder, evaluation or budget and that is not ``allowed``.
+    Invalid runs are no rows; notes name them with the reason. Raises :class:`UserError` when there is nothing to
+    compare, when a record lacks the metric, and when runs differ in data, encoder, evaluation or budget and that is not
+    ``allowed``.
     """
-    records = list(records)
+    records, unacted = _apart(records)
     found = seed_groups(records)
     if not found:
-        raise UserError("there is no finished run to compare")
+        raise UserError("; ".join(["there is no finished run to compare", *unacted]))
     metric = metric or records[0].evaluation_schema.headline
     notes = refuse_incomparable(found, allowed)
     if again := len(records) - sum(len(cell.records) for cell in found):
         notes.append(f"runs that repeat a seed of their row: {again}; the latest run of each seed counts")
     rows = [_row(cell, metric) for cell in found]
     rows.sort(key=lambda row: (row.metrics[metric].n < 2, -row.metrics[metric].mean))  # rows of one seed come last
-    notes += [*_transductive(rows), *_few_seeds(rows, metric)]
+    notes += [*unacted, *_transductive(rows), *_few_seeds(rows, metric)]
     tested, values, untested = _values(rows, per_query, metric)
     notes += untested
     for place, of_row in zip(tested, values, strict=True):
@@ -106,6 +107,18 @@ def compare(
     rows = [replace(row, letters=letters.get(number, "")) for number, row in enumerate(rows)]
     winner = len(rows) > 1 and all((0, other) in different for other in range(1, len(rows)))
     return Comparison(metric, tuple(rows), tuple(pairs), 0 if winner else None, tuple(notes))
+
+
+def _apart(records: Iterable[Record]) -> tuple[list[Record], list[str]]:
+    """The valid runs, and a note for each setting that has invalid ones, with the reason."""
+    records = list(records)
+    notes = []
+    for cell in seed_groups(records):
+        for why, same in group(cell.records, lambda record: record.invalid).items():
+            if why is not None:
+                seeds = ", ".join(str(record.seed) for record in same)
+                notes.append(f"{cell.label} is invalid and no row (seed {seeds}): {why}")
+    return [record for record in records if record.invalid is None], notes
 
 
 def _row(cell: SeedGroup, metric: str) -> StrategyRow:

@@ -53,7 +53,8 @@ class PoolSampler(NegativeSampler):
         place, free = self._choose(fit, step)
         ids = np.take_along_axis(entries["passage"].astype(np.int64), place, axis=1)
         above = np.take_along_axis(score > positive, place, axis=1) & ~free
-        return Drawn(np.where(free, self.pairs.positive[rows][:, None], ids), free, above)
+        again = None if w.refresh is None else self.searched not in (None, 0)
+        return Drawn(np.where(free, self.pairs.positive[rows][:, None], ids), free, above, again)
 
     def _choose(self, fit: NDArray[np.bool_], step: int) -> tuple[Ids, NDArray[np.bool_]]:
         """For each row, the columns of ``n`` eligible entries, and a mask of places without one."""

@@ -19,16 +19,18 @@ class Drawn:
     """The negatives sampled for Q queries: passage ids [Q, n].
 
     ``free`` [Q, n] marks places without a negative; they hold the query's positive, which the loss masks.
-    ``above`` [Q, n] marks those that the miner scored above the positive; it is None without a miner.
+    ``above`` [Q, n] marks those that the miner scored above the positive; it is None without a miner. ``again`` says
+    whether they were mined again after training began; it is None where mining is not repeated.
     """
 
     ids: Ids
     free: NDArray[np.bool_]
     above: NDArray[np.bool_] | None = None
+    again: bool | None = None
 
     def take(self, rows: Ids) -> Drawn:
         """The negatives of some of the queries."""
-        return Drawn(self.ids[rows], self.free[rows], None if self.above is None else self.above[rows])
+        return Drawn(self.ids[rows], self.free[rows], None if self.above is None else self.above[rows], self.again)
 
 
 class NegativeSampler:

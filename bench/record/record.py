@@ -44,7 +44,9 @@ class Record:
     evaluation, see :mod:`bench.record.schema`. ``items`` counts what was measured: ``items`` in all (of retrieval:
     queries), and those for which a tie of scores decides the rank (``tied`` by the index, ``exact/tied``).
     ``geometry`` describes the vectors of the corpus: ``mean_norm``, ``hubness@10`` (skewness of how often a passage is
-    among the first ten), and ``index_loss@K`` (points of recall).
+    among the first ten), and ``index_loss@K`` (points of recall). ``invalid`` says why no comparison includes a
+    finished run: what its strategy declares never acted. It is None where that acted, and in records from before this
+    field.
 
     Raises ``ValueError`` naming the field whose value is of the wrong kind, or one that no run can have.
     """
@@ -71,6 +73,7 @@ class Record:
     evaluation: str = "retrieval"
     items: Mapping[str, int] = field(default_factory=dict)
     geometry: Metrics = field(default_factory=dict)
+    invalid: str | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

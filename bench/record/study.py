@@ -54,8 +54,8 @@ class Best(TypedDict):
     settings: Mapping[str, Any]
 
 
-class StudyArm(TypedDict):
-    """One strategy's trials, counted, and the commands of its final runs."""
+class _EveryArm(TypedDict):
+    """What every strategy's part of a ``study.json`` has."""
 
     strategy: str
     trials: int
@@ -66,6 +66,15 @@ class StudyArm(TypedDict):
     best: Best | None
     finals: Mapping[str, str]
     why: str
+
+
+class StudyArm(_EveryArm, total=False):
+    """One strategy's trials, counted, and the commands of its final runs.
+
+    ``reasons`` say why trials failed, each with the number of trials; older files do not have them.
+    """
+
+    reasons: Mapping[str, int]
 
 
 class _Always(TypedDict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from bench.record.record import Record, now
 from bench.record.store import RunDirectory
 from bench.run.context import STANDALONE, ActiveRun, Pruned, RunContext
 from bench.run.pipeline import carry_out, evaluation_of, prepare, start, work
+from bench.run.steps import check_steps
 from bench.track import make_tracker
 from bench.track.base import NullTracker
 from bench.world import World
@@ -172,10 +173,14 @@ def _ended(begun: Record, status: str, device: torch.device, error: str | None =
     )
 
 
-def check_training(config: RunConfig, data: DataSet) -> None:
-    """Raise :class:`UserError`, before anything is encoded, when a run that trains lacks what its strategy needs."""
+def check_training(config: RunConfig, data: DataSet, varied: Collection[str] = ()) -> None:
+    """Raise :class:`UserError`, before anything is encoded, when a run that trains lacks what its strategy needs.
+
+    ``varied`` are the keys that a study sets in each run.
+    """
     if config.train.trains:
         check_negatives(config.strategy, data)
+        check_steps(config, data, varied)
 
 
 def _final_split(data: DataSet, wanted: str) -> str:

@@ -227,6 +227,7 @@ def finish(
         items=after.measured.counts,
         geometry=after.measured.geometry,
         training={"telemetry": trained.telemetry, "warnings": told},
+        invalid=trained.invalid,
     )
 
 
@@ -251,7 +252,8 @@ def keep(
     tracker.table(f"worst_{evaluation.schema.items}", evaluation.worst_table(measured))
     beside = {"cost": record.cost, "geometry": record.geometry}
     of_parts = {f"{part}/{name}": value for part, values in beside.items() for name, value in values.items()}
-    tracker.summary({**record.metrics, **of_parts})
+    why = {"invalid": record.invalid} if record.invalid else {}
+    tracker.summary({**record.metrics, **of_parts, **why})
     directory.write_record(record)
     files = [directory.path / name for name in ("record.json", "hardest.json")]
     facts: dict[str, Any] = {"fingerprint": prepared.data.fingerprint, **record.metrics}

@@ -25,6 +25,7 @@ from bench.run.context import ActiveRun
 from bench.run.truncation import tokens_of
 from bench.train.budget import Plan
 from bench.train.config import TrainConfig
+from bench.train.diagnostics import invalid
 from bench.train.example_set import ExampleSet
 from bench.train.examples import Texts, examples_of
 from bench.train.learner import Learner
@@ -43,7 +44,8 @@ class Trained:
     """The result of training over all stages; the prepared encoder has the last stage's best weights.
 
     ``pairs``, ``texts`` and ``seconds`` are those of the steps; ``mined`` is the further cost of mining and guides.
-    ``language`` is the language-model head, if the last stage trained one.
+    ``language`` is the language-model head, if the last stage trained one. ``invalid`` says why what a stage declares
+    never acted; None where everything did.
     """
 
     steps: int = 0
@@ -55,13 +57,17 @@ class Trained:
     telemetry: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     language: LanguageModelHead | None = None
+    invalid: str | None = None
 
-    def then(self, done: Progress, before: Cost, name: str, language: LanguageModelHead | None) -> Trained:
-        """The result with a further stage ``name`` added, which gave ``done`` and cost ``before`` its first step.
+    def then(
+        self, done: Progress, before: Cost, stage: Strategy, name: str, language: LanguageModelHead | None
+    ) -> Trained:
+        """The result with a further ``stage`` added, which gave ``done`` and cost ``before`` its first step.
 
-        ``language`` is its language-model head.
+        ``name`` is its prefix in telemetry, ``language`` its language-model head.
         """
-        told = {f"{name}{key}": value / count for key, (value, count) in done.totals.items()}
+        kept = done.step if done.best_step is None else done.best_step
+        why = invalid(stage, done.means, kept) if done.step else None
         return replace(
             self,
             steps=self.steps + done.step,
@@ -69,9 +75,10 @@ class Trained:
             texts=self.texts + done.texts,
             seconds=self.seconds + done.seconds,
             mined=self.mined + before + Cost(done.mine_s, done.mine_texts),
-            telemetry={**self.telemetry, **told},
+            telemetry={**self.telemetry, **{f"{name}{key}": value for key, value in done.means.items()}},
             warnings=(*self.warnings, *done.warnings),
             language=language,
+            invalid=self.invalid or (why and f"{name and f'stage {name[:-1]}: '}{why}"),
         )
 
 
@@ -88,7 +95,9 @@ def train(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Trained
         before = trained.steps
         done, cost, language = _Stage(run, prepared, number, stage, trained, on_dev, selected_by).train()
         name = f"{list(vars(strategy))[number]}/" if len(stages) > 1 else ""
-        trained = trained.then(done, cost, name, language)
+        trained = trained.then(done, cost, stage, name, language)
+    if trained.invalid:
+        log.warning("this run is invalid, and no comparison includes it: %s", trained.invalid)
     chosen = done.best_step is not None
     selection = {
         "split": "dev" if chosen else None,

@@ -17,7 +17,7 @@ from bench.atomic import explain_write_errors, write_atomic
 from bench.compare.comparison import Comparison
 from bench.record.serialize import as_override, serialize
 from bench.record.study import SCHEMA, TRIALS
-from bench.study.runner import Arm
+from bench.study.arm import Arm
 from strategies import find
 from studies.base import StudySpec
 
@@ -115,6 +115,7 @@ def _arm(arm: Arm, spec: StudySpec) -> dict[str, Any]:
         "best": None if arm.best is None else {"value": arm.best[0], "settings": arm.best[1]},
         "finals": commands,
         "why": arm.why,
+        "reasons": arm.reasons,
     }
 
 

@@ -5,6 +5,7 @@ Any process may be killed at any moment; the same command continues."""
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from typing import Any
 import optuna
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial, TrialState
 
 from bench.atomic import explain_write_errors
 from bench.data import DataSet
@@ -25,6 +26,8 @@ from bench.record.record import Record
 from bench.record.store import RunDirectory, RunLocked
 from bench.run.context import Pruned, RunContext
 from bench.run.lifecycle import check_training
+from bench.run.steps import check_steps, step_limits
+from bench.study.arm import Arm
 from bench.study.claims import Claims
 from bench.study.heartbeat import heartbeat
 from bench.study.options import Options
@@ -39,22 +42,6 @@ log = logging.getLogger(__name__)
 
 WHY = "why"  # the attribute with the reason of a failed trial
 WAIT_S = 1.0  # between two looks at what another worker is doing
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One strategy's part: its ``trials`` (each once) with their settings.
-
-    ``best`` is the best value of a search on dev, with its settings. ``finals`` are the overrides of the final
-    runs. ``why`` is the reason if no trial finished.
-    """
-
-    strategy: str
-    trials: list[FrozenTrial]
-    values: list[dict[str, Any]]
-    best: tuple[float, dict[str, Any]] | None
-    finals: dict[str, list[str]]  # by what they are: "best", "default", or a grid point
-    why: str
 
 
 @dataclass
@@ -132,7 +119,7 @@ class StudyRunner:
         """The result of one strategy."""
         trials = [trial for trial in sweep.counted() if sweep.known(trial)]
         values = [sweep.values(trial) for trial in trials]
-        why = next((trial.user_attrs[WHY] for trial in trials if WHY in trial.user_attrs), "there was no time for it")
+        reasons = Counter(trial.user_attrs[WHY] for trial in trials if WHY in trial.user_attrs)
         complete = [(t, v) for t, v in zip(trials, values, strict=True) if t.state == TrialState.COMPLETE]
         best = max(complete, key=lambda pair: (pair[0].value or 0.0, -pair[0].number), default=None)
         on_grid = self.spec.protocol == "grid"
@@ -144,12 +131,14 @@ class StudyRunner:
             values=values,
             best=None if best is None or on_grid else (best[0].value or 0.0, best[1]),
             finals={} if best is None else self._finals(start, [v for _, v in complete], best[1]),
-            why="" if complete else why,
+            why="" if complete else next(iter(reasons), "there was no time for it"),
+            reasons=dict(reasons),
         )
 
     def _sweep(self, start: Sequence[str]) -> StrategyTrials:
         q, strategy = self.spec, start[0].removeprefix("strategy=")
-        dimensions = q.dimensions(find(strategy), keys_of([*start, *self.base]))
+        limits = step_limits(self.services.resolve(merged(start, self.base)))
+        dimensions = q.dimensions(find(strategy), keys_of([*start, *self.base]), limits)
         on_grid = q.protocol == "grid"
         study = optuna.create_study(
             study_name=f"{self.name}/{strategy}",
@@ -172,6 +161,8 @@ class StudyRunner:
         """The directories of a trial's runs; none for settings that are invalid together."""
         try:
             configs = [self.services.resolve(self._judged(start, values, seed)) for seed in self.spec.seeds]
+            for config in configs:
+                check_steps(config)
         except UserError:
             return []
         return [RunDirectory(c.root, c.run_id(self.data.fingerprint)) for c in configs]
@@ -203,7 +194,7 @@ class StudyRunner:
         with heartbeat(self.storage, sweep.study.study_name, trial.number):
             for place, seed in enumerate(q.seeds):
                 try:
-                    record = self._execute(self._judged(start, values, seed), context)
+                    found.append(self._value(self._judged(start, values, seed), context))
                 except RunLocked:
                     sleep(WAIT_S)
                     return
@@ -215,7 +206,6 @@ class StudyRunner:
                     trial.set_user_attr(WHY, str(error))
                     state = TrialState.FAIL
                     break
-                found.append(float(record.metrics[self._judge()] or 0.0))
                 if several:
                     trial.report(found[-1], place)
                     if trial.should_prune():
@@ -246,7 +236,7 @@ class StudyRunner:
         if self.spec.protocol == "grid":
             return {" ".join(as_overrides(settings)): self._overrides(start, settings) for settings in values}
         found = {"best": self._overrides(start, best)}
-        if self.spec.against_default:
+        if self.spec.against_default and self._runs(start, {}):
             found["default"] = self._overrides(start, {})
         return found
 
@@ -274,6 +264,13 @@ class StudyRunner:
         except UserError as error:
             raise Impossible(error) from error
         return self.services.execute(config, line, context)
+
+    def _value(self, line: Sequence[str], context: RunContext) -> float:
+        """The value of a trial's run. Raises :class:`Impossible` where the run is invalid."""
+        record = self._execute(line, context)
+        if record.invalid:
+            raise Impossible(record.invalid)
+        return float(record.metrics[self._judge()] or 0.0)
 
     def _final(self, lines: Sequence[tuple[Sequence[str], bool]]) -> list[Record]:
         """The final runs, each with whether it was chosen; one that another process has locked is left to it."""

@@ -17,6 +17,7 @@ from bench.errors import UserError, nearest
 from bench.evaluate import evaluation_kind
 from bench.record.serialize import canonical
 from bench.run.lifecycle import check_training, measured_on
+from bench.run.steps import step_limits
 from bench.study.options import Options
 from bench.study.result import write
 from bench.study.runner import StudyRunner, merged
@@ -38,8 +39,8 @@ def run_study(name: str, given: Sequence[str], options: Options, services: Servi
     spec, base = _asked(name, given, options)
     configs, varied = _checked(name, spec, base, given, services)
     data = measured_on(services.load(configs[0].data), configs[0].eval.data, services.load)
-    for config in configs:
-        check_training(config, data)
+    for config, dimensions in zip(configs, varied, strict=True):
+        check_training(config, data, {dimension.key for dimension in dimensions})
     kind = evaluation_kind(data)
     selection, headline = kind.selected_by(configs[0].eval), kind.schema.headline
     spec = replace(spec, metric=spec.metric or selection, report=spec.report or headline)
@@ -77,7 +78,7 @@ def _checked(
         start = merged([f"strategy={strategy}", *own], base)
         configs.append(services.resolve(start))
         try:
-            dimensions = spec.dimensions(find(strategy), keys_of([*base, *own]))
+            dimensions = spec.dimensions(find(strategy), keys_of([*base, *own]), step_limits(configs[-1]))
         except ValueError as error:
             raise UserError(f"study {name}: {error}") from error
         keys = {dimension.key for dimension in dimensions}

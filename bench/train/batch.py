@@ -56,7 +56,7 @@ def to_batch(mine: Embedded, pairs: Pairs, around: Surroundings) -> Batch:
     queries, passages, passage_ids = joined(mine.queries), joined(mine.passages), joined(mine.passage_ids)
     query_ids, positive_ids = (joined(ids).cpu().numpy() for ids in (mine.query_ids, mine.positive_ids))
     passage_ids, passages = _distinct(passage_ids, passages)
-    recalled = around.queue.recall()
+    recalled, of_batch = around.queue.recall(), passage_ids
     around.queue.keep(passage_ids, passages)
     if recalled is not None:
         ids, vectors = recalled
@@ -77,7 +77,8 @@ def to_batch(mine: Embedded, pairs: Pairs, around: Surroundings) -> Batch:
         seen = around.view.vectors(query_ids, columns)
         if seen is not None:
             guide = Batch(seen[0].to(device), seen[1].to(device), positive, relevant, own)
-    return Batch(queries, passages, positive, relevant, own, teacher, guide, around.head)
+    queued = ~torch.isin(passage_ids, of_batch) if around.queue.size else None
+    return Batch(queries, passages, positive, relevant, own, teacher, guide, around.head, queued=queued)
 
 
 def _distinct(ids: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:

@@ -38,6 +38,10 @@ class BudgetConfig:
         """Whether anything is set; otherwise epochs and steps of ``train`` decide."""
         return any(getattr(self, f.name) is not None for f in fields(self))
 
+    def total_steps(self, batch_size: int) -> int | None:
+        """Steps of the whole budget; None where it counts texts or seconds, or is not declared."""
+        return self.steps if self.examples is None else -(-self.examples // batch_size)
+
     def plan(self, part: float, batch_size: int, spent: Progress) -> Plan:
         """The plan of a stage that ends at the share ``part`` of the budget, of which ``spent`` is used before it.
 
@@ -48,8 +52,7 @@ class BudgetConfig:
         elif self.seconds is not None:
             plan = Plan("seconds", self.seconds * part - Plan("seconds", 0).spent(spent))
         else:
-            steps = self.steps if self.steps is not None else -(-(self.examples or 0) // batch_size)
-            plan = Plan("steps", int(steps * part) - spent.step)
+            plan = Plan("steps", int((self.total_steps(batch_size) or 0) * part) - spent.step)
         if plan.total <= 0:
             raise UserError(
                 f"the budget is spent before the first step: mining, guides and earlier stages took "

@@ -1,4 +1,4 @@
-"""Warnings about training that continues but does not do what the settings request."""
+"""Training that does not do what the settings request: warnings as it goes on, and why its run is invalid."""
 
 from __future__ import annotations
 
@@ -8,13 +8,21 @@ from strategies import Strategy
 from strategies.negatives import NoNegatives
 
 MOSTLY = 0.5  # share of places for negatives that are empty or masked above which there is a warning
+NEVER = {
+    "negatives": "no query had a negative in its batch; raise train.batch_size",
+    "drawn": "no negative was found for any query; look at the data, or use more ranks and smaller margins",
+    "queued": "the queue was never used; lower its warm-up, or train for more steps",
+    "drawn_again": "nothing was mined again; lower strategy.refresh, or train for more steps",
+    "active": "every loss was zero; raise the margin or train.batch_size, or look at the data",
+    "acted": "for no query {}",
+    "effective_negatives": "no negative had a gradient; look at the settings of the strategy",
+}
+"""Scalars of telemetry that are above zero where what a strategy declares has acted, and what is said where one is zero
+in all steps."""
 
 
-def diagnose(strategy: Strategy, row: Mapping[str, float], step: int, over: bool) -> Iterator[str]:
-    """Warnings about the steps that ``row`` averages over, up to ``step``; the text before the colon is constant.
-
-    ``over`` means that training has ended.
-    """
+def diagnose(strategy: Strategy, row: Mapping[str, float], step: int) -> Iterator[str]:
+    """Warnings about the steps that ``row`` averages over, up to ``step``; the text before the colon is constant."""
     wanted = strategy.negatives
     compares = not isinstance(wanted, NoNegatives)
     if compares and row.get("negatives") == 0:
@@ -36,8 +44,25 @@ def diagnose(strategy: Strategy, row: Mapping[str, float], step: int, over: bool
             f"most negatives are positives: up to step {step} {masked:.0%} of the {wanted.n} a query are labelled "
             "relevant to it, so they are masked; look at the data with bench data inspect"
         )
-    if over and wanted.queue and step <= wanted.warmup:
-        yield f"the queue was never used: it counts after strategy.warmup={wanted.warmup} steps; training had {step}"
-    refresh = getattr(wanted, "refresh", None)
-    if over and refresh is not None and step <= refresh:
-        yield f"nothing was mined again: mining repeats every strategy.refresh={refresh} steps, but training had {step}"
+
+
+def invalid(strategy: Strategy, seen: Mapping[str, float], kept: int) -> str | None:
+    """Why a run of ``strategy`` is invalid, or None: what it declares never acted on the weights that were kept.
+
+    ``seen`` are the means of telemetry over all steps, ``kept`` is the step whose weights were kept. A mechanism that
+    had nothing to do in some steps, or whose mask found nothing to mask, has acted: only what never happened counts.
+    """
+    compares = not isinstance(strategy.negatives, NoNegatives)
+    never = [name for name in NEVER if seen.get(name) == 0 and (compares or name in ("active", "acted"))]
+    if never:
+        return NEVER[never[0]].format(strategy.mechanism)
+    waits = {k.name: getattr(strategy, k.name) for k in strategy.knobs() if k.counts_steps}
+    return next(
+        (
+            f"the weights of step {kept} did best on dev, and the mechanism acts after strategy.{name}={steps} steps; "
+            "lower it, or set train.eval_every=0"
+            for name, steps in waits.items()
+            if kept <= steps
+        ),
+        None,
+    )

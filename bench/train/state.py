@@ -34,6 +34,11 @@ class Progress:
     totals: dict[str, tuple[float, int]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def means(self) -> dict[str, float]:
+        """The mean of every scalar of telemetry over the steps that have it."""
+        return {name: value / count for name, (value, count) in self.totals.items()}
+
 
 class Window:
     """Means of scalars over the steps since the last call of :meth:`means`."""

@@ -44,13 +44,16 @@ def _measure_pairs(batch: Batch, loss: Loss, drawn: Drawn | None = None) -> dict
     by their similarities. ``spread`` is the standard deviation of a query's similarities, near zero when all
     texts have one embedding. ``alignment`` and ``uniformity`` are those of Wang and Isola (2020): the mean
     squared distance of positive pairs, and the log mean Gaussian potential of candidate pairs. ``generation`` is the
-    cross-entropy of a target token.
+    cross-entropy of a target token. ``acted`` is the share of queries on which the mechanism of the strategy's loss
+    acted, ``queued`` the mean number of a query's negatives that are from earlier batches.
 
     False negatives: ``labelled_masked`` is the share of the candidates other than the positive that are
     labelled relevant, hence masked; ``guide_above`` the share of negatives that a guide (or the judge of
     ``mining.judge``) scores above the positive. Of the negatives ``drawn`` for the queries, ``drawn_labelled``
     is the share that is labelled relevant, hence masked, ``drawn_above`` the share that the miner scores above
-    the positive, and ``drawn_free`` the share of places for which there was none.
+    the positive, and ``drawn_free`` the share of places for which there was none. ``drawn`` is the mean number of
+    negatives that were drawn for a query and are not masked, and ``drawn_again`` is 1 where they were mined again after
+    training began, else 0.
     """
     similarity, positive, negative = batch.similarity, batch.positive_similarity, batch.negative
     count = negative.sum(1)
@@ -74,6 +77,8 @@ def _measure_pairs(batch: Batch, loss: Loss, drawn: Drawn | None = None) -> dict
         "uniformity": _uniformity(batch.candidates),
         **_suspected(batch),
         **({} if batch.generation is None else {"generation": batch.generation.mean()}),
+        **({} if batch.queued is None else {"queued": (negative & batch.queued).sum(1).float().mean()}),
+        **_acted(loss),
         **_drawn(batch, drawn),
     }
 
@@ -101,7 +106,12 @@ def _measure_labelled(batch: LabelledBatch, loss: Loss, drawn: Drawn | None = No
         "active": (loss.per_example > 1e-6).float().mean(),
         "spread": (batch.left @ batch.right.T).std(1, correction=0).mean() if several else torch.tensor(torch.nan),
         "uniformity": _uniformity(torch.cat([batch.left, batch.right])),
+        **_acted(loss),
     }
+
+
+def _acted(loss: Loss) -> dict[str, Tensor]:
+    return {} if loss.acted is None else {"acted": loss.acted.float().mean()}
 
 
 def _mean(values: Tensor, there: Tensor) -> Tensor:
@@ -147,7 +157,13 @@ def _drawn(batch: Batch, drawn: Drawn | None) -> dict[str, Tensor]:
     free = torch.from_numpy(drawn.free).to(batch.own.device)
     labelled = batch.relevant.gather(1, batch.own) & ~free
     count = (~free).sum().clamp(min=1)
-    told = {"drawn_free": free.float().mean(), "drawn_labelled": labelled.sum() / count}
+    told = {
+        "drawn": batch.own_negative.sum(1).float().mean(),
+        "drawn_free": free.float().mean(),
+        "drawn_labelled": labelled.sum() / count,
+    }
+    if drawn.again is not None:
+        told["drawn_again"] = torch.tensor(float(drawn.again))
     if drawn.above is not None:
         told["drawn_above"] = torch.from_numpy(drawn.above).to(free.device).sum() / count
     return told

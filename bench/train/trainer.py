@@ -158,7 +158,7 @@ class Trainer:
             spent = world.broadcast(plan.spent(done))
             over = spent >= plan.total
             if done.step % config.log_every == 0 or over:
-                self._tell(window, done, lr, over)
+                self._tell(window, done, lr)
             if world.first:
                 self.hooks.progress(done.step, plan.steps(done), done.pairs / max(done.seconds, 1e-9))
             evaluated = self._evaluate_if_due(done, over, table)
@@ -206,7 +206,7 @@ class Trainer:
         if world.first:
             sampler.settle(done.step)
 
-    def _tell(self, window: Window, done: Progress, lr: float, over: bool) -> None:
+    def _tell(self, window: Window, done: Progress, lr: float) -> None:
         """Add a row to the history; stop on a collapse, and warn when nothing is left to learn from."""
         row = window.means(done.totals)
         if self.conditions.world.first:
@@ -216,7 +216,7 @@ class Trainer:
                 f"all embeddings have become equal by step {done.step} (the cosines of a query differ by "
                 f"{row['spread']:.1e}); lower train.lr={self.config.lr:g}"
             )
-        for warning in diagnose(self.objective.strategy, row, done.step, over):
+        for warning in diagnose(self.objective.strategy, row, done.step):
             if not any(warning.partition(":")[0] == before.partition(":")[0] for before in done.warnings):
                 done.warnings.append(warning)
                 log.warning(warning)

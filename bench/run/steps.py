@@ -1,0 +1,56 @@
+"""Whether a run has more steps than its strategy needs before its mechanism acts, as far as the settings say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from bench.config.run import RunConfig
+from bench.data.dataset import DataSet
+from bench.data.pairs import Pairs
+from bench.errors import Impossible
+from bench.train.trainer import total_steps
+from strategies.examples import LabelledPairs
+
+
+def step_limits(config: RunConfig) -> dict[str, int]:
+    """For each knob that counts steps, by its key, the highest value with which the mechanism acts.
+
+    A knob is missing where the settings do not say how many steps its stage has.
+    """
+    return {key: steps - 1 for key, _, steps in _counting(config) if steps is not None}
+
+
+def check_steps(config: RunConfig, data: DataSet | None = None, varied: Collection[str] = ()) -> None:
+    """Raise :class:`Impossible` when training would end before a mechanism acts.
+
+    ``data`` says how many steps an epoch has. ``varied`` are keys that a study sets in each run.
+    """
+    for key, value, steps in _counting(config, data):
+        if steps is not None and value >= steps and key not in varied:
+            raise Impossible(
+                f"{key}={value}, but training has {steps} steps, so the mechanism of {config.strategy.name} would "
+                f"never act; set {key} below {steps}, or train for more steps"
+            )
+
+
+def _counting(config: RunConfig, data: DataSet | None = None) -> Iterator[tuple[str, int, int | None]]:
+    """Every knob that counts steps: its key, its value, and the steps of its stage, None where they are not known."""
+    stages = config.strategy.stages() if config.train.trains else ()
+    for number, stage in enumerate(stages):
+        place = f"{list(vars(config.strategy))[number]}." if len(stages) > 1 else ""
+        for knob in stage.knobs():
+            if knob.counts_steps:
+                yield f"strategy.{place}{knob.name}", getattr(stage, knob.name), _steps(config, number, data)
+
+
+def _steps(config: RunConfig, number: int, data: DataSet | None) -> int | None:
+    """The most steps that a stage can have."""
+    stages, train = config.strategy.stages(), config.train
+    if config.budget.declared:
+        total = config.budget.total_steps(train.batch_size)
+        return total and total * (number + 1) // len(stages) - total * number // len(stages)
+    if train.stage_steps is not None:
+        return train.stage_steps[number]
+    if data is not None and "train" in data.splits and isinstance(stages[number].examples, LabelledPairs):
+        return total_steps(train, len(Pairs.of(data)))
+    return train.max_steps
