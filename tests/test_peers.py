@@ -229,3 +229,12 @@ def test_cross_batch_memory() -> None:
         relevant[torch.arange(Q), torch.arange(Q)] = True
         ours = registered()["queue"]().loss(Batch(queries, candidates, torch.arange(Q), relevant)).value
         torch.testing.assert_close(ours, told, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("mode", ["hard_negatives", "in_batch_negatives", "all_negatives"])
+def test_hardness_added_to_logits(mode: str) -> None:
+    ours = batch(negatives=2)
+    loss = st.MultipleNegativesRankingLoss(nn.Identity(), hardness_mode=mode, hardness_strength=4.0)
+    told = loss.compute_loss_from_embeddings([ours.queries, *columns_of(ours.candidates)], torch.zeros(0))
+    own, others = 4.0 * (mode != "in_batch_negatives"), 4.0 * (mode != "hard_negatives")
+    assert_same(registered()["hardness_logit"](own=own, batch=others, n=2), ours, told)
