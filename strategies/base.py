@@ -9,9 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from strategies.batch import Loss
 from strategies.examples import Examples, LabelledPairs
@@ -56,8 +56,8 @@ def knob(
 
 
 @dataclass(frozen=True)
-class Strategy(ABC):
-    """Base of all strategies: a frozen dataclass whose fields are its knobs.
+class Tunable(ABC):
+    """Base of all that has knobs: a frozen dataclass whose fields are the knobs.
 
     Raises ``ValueError`` on construction when a knob has a value that is not among its ``choices``, is below its
     ``least`` or above its ``most``.
@@ -78,6 +78,19 @@ class Strategy(ABC):
             if k.most is not None and value is not None and value > k.most:
                 raise ValueError(f"strategy.{k.name}={value} must be at most {k.most}")
 
+    @classmethod
+    def knobs(cls) -> tuple[Knob, ...]:
+        """The knobs, in order of declaration. Raises ``TypeError`` for a field that is not a knob."""
+        for f in fields(cls):
+            if "source" not in f.metadata:
+                raise TypeError(f"field {f.name} of {cls.__name__} is no knob; declare it with knob(..., source=...)")
+        return tuple(Knob(f.name, f.default, **f.metadata) for f in fields(cls))
+
+
+@dataclass(frozen=True)
+class Strategy(Tunable):
+    """Base of all strategies: what they are trained on, with which negatives, and by which loss."""
+
     @property
     def negatives(self) -> Negatives:
         """The negatives that the loss uses; by default those of the batch."""
@@ -97,14 +110,6 @@ class Strategy(ABC):
         """The strategies that are trained one after the other, each starting from the weights of the one before."""
         return (self,)
 
-    @classmethod
-    def knobs(cls) -> tuple[Knob, ...]:
-        """The strategy's knobs, in order of declaration. Raises ``TypeError`` for a field that is not a knob."""
-        for f in fields(cls):
-            if "source" not in f.metadata:
-                raise TypeError(f"field {f.name} of {cls.__name__} is no knob; declare it with knob(..., source=...)")
-        return tuple(Knob(f.name, f.default, **f.metadata) for f in fields(cls))
-
     def head(self, dim: int) -> nn.Module | None:
         """A module with weights of its own that the loss applies to vectors of length ``dim``; by default none.
 
@@ -121,17 +126,26 @@ class Strategy(ABC):
         """
 
 
-S = TypeVar("S", bound=type[Strategy])
+@dataclass(frozen=True)
+class Addition(Tunable):
+    """Base of what can be added to the loss of any strategy: ``strategy=mnr:spread_out``."""
 
-_registry: dict[str, type[Strategy]] = {}
+    @abstractmethod
+    def term(self, batch: Any) -> Tensor:
+        """Scalar that is added to the loss of ``batch``, a function of embeddings alone, for every kind of batch."""
+
+
+S = TypeVar("S", bound=type[Tunable])
+
+_registry: dict[str, type[Tunable]] = {}
 
 
 def register(name: str) -> Callable[[S], S]:
-    """Class decorator: register a strategy as ``name``. Raises ``ValueError`` when the name is taken."""
+    """Class decorator: register a strategy or an addition as ``name``. Raises ``ValueError`` when the name is taken."""
 
     def add(cls: S) -> S:
         if name in _registry:
-            raise ValueError(f"two strategies are called {name!r}")
+            raise ValueError(f"two strategies or additions are called {name!r}")
         cls.name = name
         _registry[name] = cls
         return cls
@@ -141,4 +155,9 @@ def register(name: str) -> Callable[[S], S]:
 
 def registered() -> dict[str, type[Strategy]]:
     """All strategies by name, in alphabetical order. Importing :mod:`strategies` fills the registry."""
-    return cast("dict[str, type[Strategy]]", dict(sorted(_registry.items())))
+    return {name: kind for name, kind in sorted(_registry.items()) if issubclass(kind, Strategy)}
+
+
+def additions() -> dict[str, type[Addition]]:
+    """All additions to a loss by name, in alphabetical order."""
+    return {name: kind for name, kind in sorted(_registry.items()) if issubclass(kind, Addition)}

@@ -154,7 +154,7 @@ class Trainer:
             done.pairs += len(rows)
             done.texts = stepper.texts_encoded
             done.seconds = before + perf_counter() - since
-            window.add({"loss": loss.value.detach(), "gradient_norm": norm, **measure(batch, loss, drawn)})
+            window.add({**loss.scalars, "gradient_norm": norm, **measure(batch, loss, drawn)})
             spent = world.broadcast(plan.spent(done))
             over = spent >= plan.total
             if done.step % config.log_every == 0 or over:
