@@ -39,6 +39,22 @@ class RandomGlobal(Negatives):
 
 
 @dataclass(frozen=True)
+class Near:
+    """Passages are drawn without replacement, and those that score as the positive does are likely.
+
+    The weight is ``exp(-sharpness (scale (c - c_p) - shift)^2)`` with the miner's scores ``c`` of the passage and
+    ``c_p`` of the positive. With ``candidates`` so many are drawn first, and ``n`` of these by the weight
+    ``max(0, c_pj - c)`` with ``c_pj`` the miner's cosine of the positive and the passage. So only passages that are
+    nearer to the positive than to the query are drawn.
+    """
+
+    sharpness: float
+    shift: float = 0.0
+    scale: float = 1.0
+    candidates: int | None = None
+
+
+@dataclass(frozen=True)
 class Mined(Negatives):
     """``n`` of the passages that a search ranks highest, without those labelled relevant.
 
@@ -46,8 +62,8 @@ class Mined(Negatives):
     searches again every ``refresh`` steps), ``bm25``, or the name of an encoder. Ranks ``first`` to ``last`` are
     used (counted from 0, ``last`` excluded). Of these, a passage counts if its score is at most the positive's score
     minus ``absolute_margin``, and minus ``relative_margin`` times its absolute value. ``choice`` takes the ``top``
-    of them, or ``random`` ones at every step. Where fewer than ``n`` are left, random passages take the free
-    places.
+    of them, ``random`` ones at every step, or at every step some that are :class:`Near` the positive in score. Where
+    fewer than ``n`` are left, the other places stay free.
     """
 
     by: str = "start"
@@ -55,7 +71,7 @@ class Mined(Negatives):
     last: int = 200
     absolute_margin: float | None = None
     relative_margin: float | None = None
-    choice: str = "random"
+    choice: str | Near = "random"
     refresh: int | None = None
 
 
