@@ -14,6 +14,7 @@ from typing import Any, ClassVar, TypeVar
 from torch import Tensor, nn
 
 from strategies.batch import Loss
+from strategies.batches import Batches, Shuffled
 from strategies.examples import Examples, LabelledPairs
 from strategies.negatives import Guide, InBatch, Negatives
 
@@ -100,6 +101,11 @@ class Strategy(Tunable):
     def examples(self) -> Examples:
         """The examples that it is trained on; by default the labelled pairs."""
         return LabelledPairs()
+
+    @property
+    def batches(self) -> Batches:
+        """Which examples share a batch; by default random ones."""
+        return Shuffled()
 
     @property
     def guide(self) -> Guide | None:

@@ -12,6 +12,7 @@ from torch import nn
 
 from strategies.base import Addition, Knob, Strategy, Tunable, additions, registered
 from strategies.batch import Batch, Loss
+from strategies.batches import Batches
 from strategies.examples import Examples
 from strategies.negatives import Guide, Negatives
 
@@ -68,6 +69,10 @@ class Extended(Composed):
     @property
     def examples(self) -> Examples:
         return self.strategy.examples
+
+    @property
+    def batches(self) -> Batches:
+        return self.strategy.batches
 
     @property
     def guide(self) -> Guide | None:

@@ -10,6 +10,7 @@ from typing import Any
 from bench.commands.output import console
 from strategies import Strategy, additions, registered
 from strategies.base import Knob, Tunable
+from strategies.batches import Shuffled
 from strategies.examples import LabelledPairs
 
 _HEAD = """\
@@ -65,8 +66,8 @@ def wanted(strategy: type[Strategy]) -> str:
     (stage,) = stages
     return ", ".join(
         _said(declaration)
-        for declaration in (stage.negatives, stage.guide, stage.examples)
-        if declaration is not None and declaration != LabelledPairs()
+        for declaration in (stage.negatives, stage.guide, stage.batches, stage.examples)
+        if declaration not in (None, Shuffled(), LabelledPairs())
     )
 
 
