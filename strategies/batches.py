@@ -26,3 +26,8 @@ class Clustered(Batches):
     clusters: int
     by: str = "start"
     of: str = "queries"
+
+
+@dataclass(frozen=True)
+class Grouped(Batches):
+    """Labelled pairs of one group of the data set, whose column ``data.columns`` names; leftovers share batches."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toys import DATA, PAIRS, Training, plainly
 
+from bench.data.dataset import DataSet
+from bench.data.load import DataConfig, load
+from bench.data.pairs import Pairs
 from bench.data.sampler import batch_rows, steps_per_epoch
+from bench.data.subset import subset
 from bench.errors import UserError
 from bench.model.embedding import encode
 from bench.negatives import NegativesContext, check, clusters_of
 from bench.negatives.batches import spherical_k_means
 from bench.train.step import Stepper
 from strategies import find, registered
-from strategies.batches import Clustered, Shuffled
+from strategies.batches import Clustered, Grouped, Shuffled
 
 # Which pairs a step has
 
@@ -123,3 +129,40 @@ def test_more_clusters_than_pairs_are_refused() -> None:
         UserError, match=r"strategy clustered: 120 training pairs of toy cannot be put into 121 clusters"
     ):
         check(registered()["clustered"](clusters=121), DATA)
+
+
+# Groups of the data
+
+
+def grouped(place: Path) -> DataSet:
+    place.mkdir(exist_ok=True)
+    lines = [("which a", "about a", "News"), ("which b", "about b", "wiki"), ("which a", "also a", "wiki")]
+    lines += [("which c", "about c", "wiki"), ("which d", "about d", "News")]
+    rows = [{"query": q, "positive": p, "source": g, "more": 1} for q, p, g in lines]
+    (place / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (place / "dev.jsonl").write_text(json.dumps({"query": "find b", "positive": "about b"}) + "\n")
+    return load(DataConfig(str(place), columns="group:source"))
+
+
+def test_a_column_of_train_has_the_groups(tmp_path: Path, context: NegativesContext) -> None:
+    data = grouped(tmp_path / "set")
+    assert data.splits["train"].groups.tolist() == [0, 1, 1, 0] and data.splits["dev"].groups is None
+    assert data.notices["rows of train with another group than the first row of their query"] == 1
+    assert "columns not read of train.jsonl: more" in data.notices
+    cluster, cost = clusters_of(Grouped(), replace(context, data=data, pairs=Pairs.of(data)))
+    assert cluster.tolist() == [0, 0, 1, 1, 0] and cost.texts == 0
+    plain = load(DataConfig(str(tmp_path / "set")))
+    assert plain.splits["train"].groups is None and plain.fingerprint != data.fingerprint
+    assert subset(data, max_train=3).splits["train"].groups.tolist() == [0, 1]
+    assert registered()["clustered"](by="data").batches == Grouped()
+    check(registered()["clustered"](by="data"), data)
+
+
+def test_groups_that_are_not_there_are_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="strategy clustered: data set toy has no groups; name the column"):
+        check(registered()["clustered"](by="data"), DATA)
+    grouped(tmp_path / "set")
+    with pytest.raises(UserError, match="there is no column 'topic'"):
+        load(DataConfig(str(tmp_path / "set"), columns="group:topic"))
+    with pytest.raises(UserError, match="two columns for group"):
+        load(DataConfig(str(tmp_path / "set"), columns="group:source,group:more"))

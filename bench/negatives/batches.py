@@ -10,7 +10,7 @@ from bench.data.dataset import Floats, Ids
 from bench.model.embedding import Cost, embed
 from bench.negatives.context import NegativesContext
 from bench.negatives.random_sampler import stream
-from strategies.batches import Batches, Clustered, Shuffled
+from strategies.batches import Batches, Clustered, Grouped, Shuffled
 
 CLUSTERS = 4  # what its stream of random numbers is for
 ITERATIONS = 50  # at most
@@ -37,6 +37,14 @@ def _clustered(declared: Clustered, context: NegativesContext) -> tuple[Ids, Cos
     )
     found = spherical_k_means(np.asarray(vectors.matrix), declared.clusters, stream(context.seed, CLUSTERS))
     return found[place], cost
+
+
+@clusters_of.register
+def _grouped(declared: Grouped, context: NegativesContext) -> tuple[Ids, Cost]:
+    groups = context.pairs.split.groups
+    if groups is None:
+        raise ValueError("the data set has no groups")
+    return groups[context.pairs.row], Cost()
 
 
 def spherical_k_means(vectors: Floats, clusters: int, rng: np.random.Generator) -> Ids:

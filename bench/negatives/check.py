@@ -10,7 +10,7 @@ from bench.data.dataset import DataSet
 from bench.data.labels import class_names, class_numbers, graded
 from bench.errors import UserError
 from strategies import Strategy
-from strategies.batches import Clustered, Shuffled
+from strategies.batches import Clustered, Grouped, Shuffled
 from strategies.examples import BothWays, ClassifiedPairs, Examples, LabelledPairs, ScoredPairs, TaskPairs, TwoViews
 from strategies.negatives import Guide, InBatch, Mined, NoNegatives, Provided, RandomGlobal
 
@@ -146,6 +146,15 @@ def _clustered(declaration: Clustered, data: DataSet) -> None:
     pairs = len(data.splits["train"].relevant.values) if "train" in data.splits else 0
     if declaration.clusters > pairs:
         raise UserError(f"{pairs} training pairs of {data.name} cannot be put into {declaration.clusters} clusters")
+
+
+@_check.register
+def _grouped(declaration: Grouped, data: DataSet) -> None:
+    if "train" not in data.splits or data.splits["train"].groups is None:
+        raise UserError(
+            f"data set {data.name} has no groups; name the column of train that has them, such as "
+            "\"data.columns='group:source'\""
+        )
 
 
 @_check.register
