@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from pkgutil import iter_modules
 
-from strategies.base import Addition, Strategy, additions, knob, register, registered
+from strategies.base import Addition, Strategy, additions, knob, register, register_addition, registered
 from strategies.batch import Batch, LabelledBatch, Loss
 from strategies.chain import Chain, find
 
@@ -23,5 +23,6 @@ __all__ = [
     "find",
     "knob",
     "register",
+    "register_addition",
     "registered",
 ]

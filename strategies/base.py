@@ -141,17 +141,19 @@ class Addition(Tunable):
         """Scalar that is added to the loss of ``batch``, a function of embeddings alone, for every kind of batch."""
 
 
-S = TypeVar("S", bound=type[Tunable])
+S = TypeVar("S", bound=type[Strategy])
+A = TypeVar("A", bound=type[Addition])
 
-_registry: dict[str, type[Tunable]] = {}
+_registry: dict[str, type[Strategy]] = {}
+_additions: dict[str, type[Addition]] = {}
 
 
 def register(name: str) -> Callable[[S], S]:
-    """Class decorator: register a strategy or an addition as ``name``. Raises ``ValueError`` when the name is taken."""
+    """Class decorator: register a strategy as ``name``. Raises ``ValueError`` when the name is taken."""
 
     def add(cls: S) -> S:
         if name in _registry:
-            raise ValueError(f"two strategies or additions are called {name!r}")
+            raise ValueError(f"two strategies are called {name!r}")
         cls.name = name
         _registry[name] = cls
         return cls
@@ -161,9 +163,20 @@ def register(name: str) -> Callable[[S], S]:
 
 def registered() -> dict[str, type[Strategy]]:
     """All strategies by name, in alphabetical order. Importing :mod:`strategies` fills the registry."""
-    return {name: kind for name, kind in sorted(_registry.items()) if issubclass(kind, Strategy)}
+    return dict(sorted(_registry.items()))
+
+
+def register_addition(name: str) -> Callable[[A], A]:
+    """Class decorator: register an addition to a loss as ``name``."""
+
+    def add(cls: A) -> A:
+        cls.name = name
+        _additions[name] = cls
+        return cls
+
+    return add
 
 
 def additions() -> dict[str, type[Addition]]:
     """All additions to a loss by name, in alphabetical order."""
-    return {name: kind for name, kind in sorted(_registry.items()) if issubclass(kind, Addition)}
+    return dict(sorted(_additions.items()))

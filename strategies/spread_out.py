@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from strategies.base import Addition, knob, register
+from strategies.base import Addition, knob, register_addition
 from strategies.batch import Batch, LabelledBatch
 
 
-@register("spread_out")
+@register_addition("spread_out")
 @dataclass(frozen=True)
 class SpreadOut(Addition):
     """Added to a loss: the cosines of a side's texts with each other are pulled towards those of random vectors.
