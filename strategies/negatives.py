@@ -76,6 +76,18 @@ class Mined(Negatives):
 
 
 @dataclass(frozen=True)
+class Replaced(Mined):
+    """Mined passages that stay a query's negatives until they have become easy; the search itself is not repeated.
+
+    At first they are the ``n`` highest of the ranks. Every ``refresh`` steps the encoder in training scores them. One
+    whose score times ``factor`` is below its first score is replaced by the next rank, and the score of that one now is
+    its first. Where no rank is left it stays.
+    """
+
+    factor: float = 1.15
+
+
+@dataclass(frozen=True)
 class Provided(Negatives):
     """``n`` of the negatives that the data set provides for a query, drawn at every step."""
 

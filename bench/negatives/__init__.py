@@ -1,6 +1,6 @@
 """Implementation of a strategy's declarations: sampling, mining, batches, guides, and checks of the data."""
 
-from bench.negatives import pool_sampler, random_sampler  # they register themselves
+from bench.negatives import pool_sampler, random_sampler, replacing_sampler  # they register themselves
 from bench.negatives.batches import clusters_of
 from bench.negatives.check import check
 from bench.negatives.config import MiningConfig
@@ -20,5 +20,6 @@ __all__ = [
     "negative_sampler",
     "pool_sampler",
     "random_sampler",
+    "replacing_sampler",
     "view",
 ]

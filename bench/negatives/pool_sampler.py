@@ -35,13 +35,13 @@ class PoolSampler(NegativeSampler):
 
     def __init__(self, declaration: Mined, context: NegativesContext) -> None:
         self.wanted, self.context, self.pairs = declaration, context, context.pairs
-        self.depth = _depth(declaration.last, context)
+        self.depth = depth_of(declaration.last, context)
         self.refreshed = Cache(context.scratch, required=True)
         self.pool: Pool | None = None
         self.searched: int | None = None  # the step before which the pool was last searched
         self.vectors: Vectors | None = None  # of all passages, where the choice needs them
         if declaration.refresh is None:
-            self.pool = _shared(declaration.by, self.depth, context)
+            self.pool = shared_pool(declaration.by, self.depth, context)
             self.cost = self.pool.cost
         if isinstance(declaration.choice, Near) and declaration.choice.candidates is not None:
             prepared, everything = context.encoder(declaration.by), np.arange(len(context.data.passages))
@@ -133,12 +133,12 @@ def _mined(declaration: Mined, context: NegativesContext) -> NegativeSampler:
     return PoolSampler(declaration, context)
 
 
-def _depth(last: int, context: NegativesContext) -> int:
+def depth_of(last: int, context: NegativesContext) -> int:
     most = len(context.data.passages) - int(context.pairs.split.relevant.lengths.max(initial=0))
     return min(max(last, LEAST_DEPTH), most)
 
 
-def _shared(by: str, depth: int, context: NegativesContext) -> Pool:
+def shared_pool(by: str, depth: int, context: NegativesContext) -> Pool:
     """The pool of a searcher that does not change, from the cache if it is there."""
     if by == "bm25":
         who = "bm25 1"
