@@ -21,15 +21,15 @@ class HardnessLogit(Strategy):
     :class:`strategies.mined_hard.MinedHard` at its scale. :class:`strategies.hard_weighted.HardWeighted` divides such
     weights by their mean, and they have gradient there.
 
-    Source: EmbeddingGemma (Schechter Vera et al. 2025), 5 on own hard negatives, one a query; LLaVE (Lan et al. 2025),
-    9 on the batch: ``strategy.n=0 strategy.own=0 strategy.batch=9``. Sentence Transformers has both in
-    ``MultipleNegativesRankingLoss`` (``hardness_mode``). Neither paper says where its hard negatives rank.
+    Source: EmbeddingGemma (Schechter Vera et al. 2025), 5 on own hard negatives; LLaVE (Lan et al. 2025), 9 on the
+    batch: ``strategy.n=0 strategy.own=0 strategy.batch=9``. Sentence Transformers has both in
+    ``MultipleNegativesRankingLoss`` (``hardness_mode``). The number and the ranks of mined passages are this project's.
     """
 
     scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="sentence-transformers MNR scale")
     own: float = knob(5.0, low=0.0, high=10.0, least=0, source="EmbeddingGemma alpha 5")
     batch: float = knob(0.0, low=0.0, high=10.0, least=0, source="EmbeddingGemma has none; LLaVE alpha 9")
-    n: int = knob(1, low=1, high=7, least=0, source="EmbeddingGemma: one hard negative a query")
+    n: int = knob(1, low=1, high=7, least=0, source="this project: one a query")
 
     def __post_init__(self) -> None:
         super().__post_init__()

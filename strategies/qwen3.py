@@ -20,10 +20,10 @@ class Qwen3(Strategy):
     ``contrast_passages`` the positive with the other passages. A passage ``j`` is left out of both its terms where
     ``c_ij > c_ip + m``, and a query where its cosine with query ``i`` is above that. The mask has no gradient.
 
-    Source: Qwen3-Embedding (Zhang et al. 2025): margin 0.1, all terms; it names neither the temperature nor the number
-    of hard negatives. ms-swift ``InfonceLoss``, which its documentation trains with, has temperature 0.1, leaves out
-    both ``contrast`` terms by default, and masks no passage in the positive's term. Unlike in both, labelled passages
-    are never negatives, and a passage drawn twice counts once.
+    Source: Qwen3-Embedding (Zhang et al. 2025): margin 0.1, all terms. ms-swift ``InfonceLoss`` has temperature 0.1,
+    leaves out both ``contrast`` terms by default, and masks no passage in the positive's term. Unlike in both, labelled
+    passages are never negatives, and a passage drawn twice counts once. The number and the ranks of mined passages are
+    this project's.
     """
 
     scale: float = knob(10.0, low=5.0, high=100.0, log=True, source="ms-swift INFONCE_TEMPERATURE 0.1")

@@ -22,7 +22,7 @@ class TriSampler(Strategy):
     nearer to the positive than to the query. Where fewer are, places stay free.
 
     Source: TriSampler (Yang et al. 2024): both weights, and 1/4 for ``a``. The other defaults are this project's, and
-    so is the weight on logits. Its scores are inner products without a temperature.
+    so is the weight on logits, as in SimANS.
     """
 
     scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="sentence-transformers MNR scale")
