@@ -119,8 +119,7 @@ class Trainer:
                 transformer.gradient_checkpointing_disable()
 
     def _run(self, table: Narrowed) -> Progress:
-        config, learner, plan, objective = self.config, self.learner, self.ends, self.objective
-        sampler = objective.sampler
+        config, learner, plan, sampler = self.config, self.learner, self.ends, self.objective.sampler
         seed, precision, world = self.conditions.seed, self.conditions.precision, self.conditions.world
         learner.train()
         torch.manual_seed(seed if world.first else int(np.random.SeedSequence([seed, world.rank]).generate_state(1)[0]))
@@ -145,7 +144,7 @@ class Trainer:
             lr = lr_at(spent, plan.total, config.lr, config.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            rows = batch_rows(len(objective.examples), config.batch_size, seed, done.step, objective.cluster)
+            rows = batch_rows(len(self.objective.examples), config.batch_size, seed, done.step, self.objective.cluster)
             drawn = sampler.draw(rows, done.step)
             with one_thread() if stepper.workers > 1 else nullcontext():
                 batch, loss, norm, skipped = self._step(stepper, state, rows, drawn)
