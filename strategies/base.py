@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from strategies.batch import Loss
+from strategies.batches import Batches, Shuffled
 from strategies.examples import Examples, LabelledPairs
 from strategies.negatives import Guide, InBatch, Negatives
 
@@ -59,8 +60,8 @@ def knob(
 
 
 @dataclass(frozen=True)
-class Strategy(ABC):
-    """Base of all strategies: a frozen dataclass whose fields are its knobs.
+class Tunable(ABC):
+    """Base of all that has knobs: a frozen dataclass whose fields are the knobs.
 
     Raises ``ValueError`` on construction when a knob has a value that is not among its ``choices``, is below its
     ``least`` or above its ``most``.
@@ -87,6 +88,19 @@ class Strategy(ABC):
             if k.most is not None and value is not None and value > k.most:
                 raise ValueError(f"strategy.{k.name}={value} must be at most {k.most}")
 
+    @classmethod
+    def knobs(cls) -> tuple[Knob, ...]:
+        """The knobs, in order of declaration. Raises ``TypeError`` for a field that is not a knob."""
+        for f in fields(cls):
+            if "source" not in f.metadata:
+                raise TypeError(f"field {f.name} of {cls.__name__} is no knob; declare it with knob(..., source=...)")
+        return tuple(Knob(f.name, f.default, **f.metadata) for f in fields(cls))
+
+
+@dataclass(frozen=True)
+class Strategy(Tunable):
+    """Base of all strategies: what they are trained on, with which negatives, and by which loss."""
+
     @property
     def negatives(self) -> Negatives:
         """The negatives that the loss uses; by default those of the batch."""
@@ -98,6 +112,11 @@ class Strategy(ABC):
         return LabelledPairs()
 
     @property
+    def batches(self) -> Batches:
+        """Which examples share a batch; by default random ones."""
+        return Shuffled()
+
+    @property
     def guide(self) -> Guide | None:
         """The guide or teacher whose view of the batch the loss uses, if any."""
         return None
@@ -105,14 +124,6 @@ class Strategy(ABC):
     def stages(self) -> tuple[Strategy, ...]:
         """The strategies that are trained one after the other, each starting from the weights of the one before."""
         return (self,)
-
-    @classmethod
-    def knobs(cls) -> tuple[Knob, ...]:
-        """The strategy's knobs, in order of declaration. Raises ``TypeError`` for a field that is not a knob."""
-        for f in fields(cls):
-            if "source" not in f.metadata:
-                raise TypeError(f"field {f.name} of {cls.__name__} is no knob; declare it with knob(..., source=...)")
-        return tuple(Knob(f.name, f.default, **f.metadata) for f in fields(cls))
 
     def head(self, dim: int) -> nn.Module | None:
         """A module with weights of its own that the loss applies to vectors of length ``dim``; by default none.
@@ -130,9 +141,20 @@ class Strategy(ABC):
         """
 
 
+@dataclass(frozen=True)
+class Addition(Tunable):
+    """Base of what can be added to the loss of any strategy: ``strategy=mnr:spread_out``."""
+
+    @abstractmethod
+    def term(self, batch: Any) -> Tensor:
+        """Scalar that is added to the loss of ``batch``, a function of embeddings alone, for every kind of batch."""
+
+
 S = TypeVar("S", bound=type[Strategy])
+A = TypeVar("A", bound=type[Addition])
 
 _registry: dict[str, type[Strategy]] = {}
+_additions: dict[str, type[Addition]] = {}
 
 
 def register(name: str) -> Callable[[S], S]:
@@ -150,4 +172,20 @@ def register(name: str) -> Callable[[S], S]:
 
 def registered() -> dict[str, type[Strategy]]:
     """All strategies by name, in alphabetical order. Importing :mod:`strategies` fills the registry."""
-    return cast("dict[str, type[Strategy]]", dict(sorted(_registry.items())))
+    return dict(sorted(_registry.items()))
+
+
+def register_addition(name: str) -> Callable[[A], A]:
+    """Class decorator: register an addition to a loss as ``name``."""
+
+    def add(cls: A) -> A:
+        cls.name = name
+        _additions[name] = cls
+        return cls
+
+    return add
+
+
+def additions() -> dict[str, type[Addition]]:
+    """All additions to a loss by name, in alphabetical order."""
+    return dict(sorted(_additions.items()))

@@ -39,9 +39,14 @@ class Batch:
     queued: Tensor | None = None
 
     @property
+    def sides(self) -> tuple[Tensor, Tensor]:
+        """The texts of each side: [Q, d] queries and [C, d] candidates."""
+        return self.queries, self.candidates
+
+    @property
     def texts(self) -> Tensor:
         """[Q + C, d] every text of the batch: the queries, then the candidates."""
-        return torch.cat([self.queries, self.candidates])
+        return torch.cat(self.sides)
 
     @cached_property
     def similarity(self) -> Tensor:
@@ -114,9 +119,14 @@ class LabelledBatch:
     guide: LabelledBatch | None = None
 
     @property
+    def sides(self) -> tuple[Tensor, Tensor]:
+        """The texts of each side: [B, d] left ones and [B, d] right ones."""
+        return self.left, self.right
+
+    @property
     def texts(self) -> Tensor:
         """[2B, d] every text of the batch: the left ones, then the right ones."""
-        return torch.cat([self.left, self.right])
+        return torch.cat(self.sides)
 
     @cached_property
     def similarity(self) -> Tensor:
@@ -129,13 +139,22 @@ class Loss:
     """A loss as one term per example (a query, a pair, or a text); the batch's loss is their mean.
 
     ``per_example`` [n] has the single terms, so that telemetry can measure the share of terms above zero. ``acted`` [n]
-    marks the examples on which the strategy's ``mechanism`` acted; None where the strategy names none.
+    marks the examples on which the strategy's ``mechanism`` acted; None where the strategy names none. ``added`` is a
+    scalar that belongs to the batch as a whole, or None.
     """
 
     per_example: Tensor
     acted: Tensor | None = None
+    added: Tensor | None = None
 
     @property
     def value(self) -> Tensor:
-        """Scalar: the mean over the batch's examples."""
-        return self.per_example.mean()
+        """Scalar: the mean over the batch's examples, and what is added."""
+        mean = self.per_example.mean()
+        return mean if self.added is None else mean + self.added
+
+    @property
+    def scalars(self) -> dict[str, Tensor]:
+        """What the history has of it, without gradient: ``loss``, and of it what is ``added``."""
+        added = {} if self.added is None else {"added": self.added.detach()}
+        return {"loss": self.value.detach(), **added}

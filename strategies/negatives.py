@@ -39,6 +39,22 @@ class RandomGlobal(Negatives):
 
 
 @dataclass(frozen=True)
+class Near:
+    """Passages are drawn without replacement, and those that score as the positive does are likely.
+
+    The weight is ``exp(-sharpness (scale (c - c_p) - shift)^2)`` with the miner's scores ``c`` of the passage and
+    ``c_p`` of the positive. With ``candidates`` so many are drawn first, and ``n`` of these by the weight
+    ``max(0, c_pj - c)`` with ``c_pj`` the miner's cosine of the positive and the passage. So only passages that are
+    nearer to the positive than to the query are drawn.
+    """
+
+    sharpness: float
+    shift: float = 0.0
+    scale: float = 1.0
+    candidates: int | None = None
+
+
+@dataclass(frozen=True)
 class Mined(Negatives):
     """``n`` of the passages that a search ranks highest, without those labelled relevant.
 
@@ -46,8 +62,9 @@ class Mined(Negatives):
     searches again every ``refresh`` steps), ``bm25``, or the name of an encoder. Ranks ``first`` to ``last`` are
     used (counted from 0, ``last`` excluded). Of these, a passage counts if its score is at most the positive's score
     minus ``absolute_margin``, and minus ``relative_margin`` times its absolute value. ``choice`` takes the ``top``
-    of them, or ``random`` ones at every step. Where fewer than ``n`` are left, the other places stay free: they hold
-    the query's positive, which no loss counts as a negative.
+    of them, ``random`` ones at every step, or at every step some that are :class:`Near` the positive in score. Where
+    fewer than ``n`` are left, the other places stay free: they hold the query's positive, which no loss counts as a
+    negative.
     """
 
     by: str = "start"
@@ -55,8 +72,20 @@ class Mined(Negatives):
     last: int = 200
     absolute_margin: float | None = None
     relative_margin: float | None = None
-    choice: str = "random"
+    choice: str | Near = "random"
     refresh: int | None = None
+
+
+@dataclass(frozen=True)
+class Replaced(Mined):
+    """Mined passages that stay a query's negatives until they have become easy; the search itself is not repeated.
+
+    At first they are the ``n`` highest of the ranks. Every ``refresh`` steps the encoder in training scores them. One
+    whose score times ``factor`` is below its first score is replaced by the next rank, and the score of that one now is
+    its first. Where no rank is left it stays.
+    """
+
+    factor: float = 1.15
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def assert_close(found: Gradients, wanted: Gradients) -> None:
 
 @pytest.mark.parametrize("micro_batch", [None, 5])
 @pytest.mark.parametrize("rows", [16, 7])
-@pytest.mark.parametrize("name", registered())
+@pytest.mark.parametrize("name", [*registered(), "mined_hard:spread_out"])
 def test_the_gradient_is_the_mean_of_separate_batches(
     name: str, rows: int, micro_batch: int | None, tmp_path: Path
 ) -> None:
@@ -76,7 +76,7 @@ def test_the_gradient_is_the_mean_of_separate_batches(
 
 
 @pytest.mark.parametrize("groups", [2, 3])
-@pytest.mark.parametrize("name", registered())
+@pytest.mark.parametrize("name", [*registered(), "mined_hard:spread_out"])
 def test_two_ranks_train_as_one_device(name: str, groups: int, tmp_path: Path) -> None:
     """Also where a group has a single example, of which one rank has none."""
     steppers = [stepper_of(*made_ready(name, tmp_path / str(number)), groups) for number in range(3)]

@@ -21,15 +21,20 @@ from studies.base import EVERY_KNOB, StudySpec
 
 STRATEGIES = sorted(name for name, kind in registered().items() if not issubclass(kind, Chain))
 STEPS = 4
-SHORT: dict[str, dict[str, Any]] = {"queue": {"warmup": 2}, "ance": {"refresh": 2, "last": 10}}
+SHORT: dict[str, dict[str, Any]] = {
+    "queue": {"warmup": 2},
+    "ance": {"refresh": 2, "last": 10},
+    "conan": {"refresh": 1, "factor": 0.5},
+}
 ALONE = {"batch_size": 1}  # a query that is alone in its batch has no negative there
 
 Case = tuple[dict[str, Any], dict[str, Any], str]
 """Knobs, settings of training, and what is said of the run that has them."""
 
 NEVER: dict[str, Case] = {
-    "ance": ({"refresh": STEPS, "last": 10}, {}, "nothing was mined again"),
+    "ance": ({"refresh": STEPS, "last": 10}, {}, "no negative was replaced"),
     "bm25_hard": ({"absolute_margin": 1e6}, {}, "no negative was found"),
+    "conan": ({"refresh": STEPS}, {}, "no negative was replaced"),
     "cosent": ({}, ALONE, "every loss was zero"),
     "debiased": ({"prior": 0.0}, {}, "for no query was the corrected term above"),
     "guided": ({"margin": 3.0}, {}, "every loss was zero"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from strategies import Batch, LabelledBatch, registered
+from strategies import Batch, LabelledBatch, find, registered
 
 pytestmark = pytest.mark.peers
 pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed (extra peers)")
@@ -229,3 +229,24 @@ def test_cross_batch_memory() -> None:
         relevant[torch.arange(Q), torch.arange(Q)] = True
         ours = registered()["queue"]().loss(Batch(queries, candidates, torch.arange(Q), relevant)).value
         torch.testing.assert_close(ours, told, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("mode", ["hard_negatives", "in_batch_negatives", "all_negatives"])
+def test_hardness_added_to_logits(mode: str) -> None:
+    ours = batch(negatives=2)
+    loss = st.MultipleNegativesRankingLoss(nn.Identity(), hardness_mode=mode, hardness_strength=4.0)
+    told = loss.compute_loss_from_embeddings([ours.queries, *columns_of(ours.candidates)], torch.zeros(0))
+    own, others = 4.0 * (mode != "in_batch_negatives"), 4.0 * (mode != "hard_negatives")
+    assert_same(registered()["hardness_logit"](own=own, batch=others, n=2), ours, told)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (0.0, 2.0), (0.5, 0.0)])
+def test_spread_out(weights: tuple[float, float]) -> None:
+    ours = batch()
+    loss = st.GlobalOrthogonalRegularizationLoss(nn.Identity(), mean_weight=weights[0], second_moment_weight=weights[1])
+    parts = loss.compute_loss_from_embeddings([ours.queries, ours.candidates])
+    contrast = st.MultipleNegativesRankingLoss(nn.Identity())
+    told = contrast.compute_loss_from_embeddings([ours.queries, ours.candidates], torch.zeros(0)) + sum(parts.values())
+    strategy = find("mnr:spread_out")
+    added = type(strategy().parts[1])(*weights)
+    assert_same(strategy(spread_out=added), ours, told)

@@ -19,7 +19,7 @@ from toys import Training
 
 from bench.train import processes
 from bench.world import World
-from strategies import Strategy, registered
+from strategies import Strategy, find, registered
 
 STEPS, LR = 20, 1e-3
 CALM = {"roformer_sim": ("simbert", "distil")}  # noise is drawn by each rank
@@ -28,7 +28,7 @@ CALM = {"roformer_sim": ("simbert", "distil")}  # noise is drawn by each rank
 def calm(name: str) -> Strategy:
     """The strategy without what each rank draws for itself."""
     if name not in CALM:
-        return registered()[name]()
+        return find(name)()
     kind = registered()[name]
     stages = dict(zip(CALM[name], kind().stages(), strict=True))
     return kind(**{part: type(stage)(noise=0.0) for part, stage in stages.items()})

@@ -128,6 +128,24 @@ def test_loss_is_the_formula_computed_by_plain_loops(loss_name: str) -> None:
             torch.testing.assert_close(told, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9)
 
 
+OTHER_VALUES: list[tuple[str, dict[str, Any]]] = [
+    ("guided", {"margin": 0.1}),
+    ("guided", {"margin": 0.1, "margin_kind": "relative"}),
+    ("hardness_logit", {"own": 2.0, "batch": 9.0, "n": 3}),
+    ("hardness_logit", {"own": 0.0, "batch": 9.0, "n": 0}),
+    ("focal", {"exponent": 0.5}),
+]
+
+
+@pytest.mark.parametrize(("name", "knobs"), OTHER_VALUES)
+def test_other_values_of_knobs_are_the_formula_too(name: str, knobs: dict[str, Any]) -> None:
+    strategy = registered()[name](**knobs)
+    batch = random_batch(strategy)
+    expected = [reference_of(name)(batch, strategy, q) for q in range(len(batch.queries))]
+    told = strategy.loss(batch).per_example
+    torch.testing.assert_close(told, torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=1e-9)
+
+
 def test_the_loss_has_a_term_for_every_example(loss_name: str) -> None:
     for strategy in variants(loss_name):
         batch = random_batch(strategy)
@@ -384,6 +402,11 @@ IDENTITIES = [
     ("triplet", {"margin": 0.2}, "random_pairwise", {}),
     ("bm25_hard", {"n": 7}, "mined_hard", {"by": "bm25"}),
     ("mined_hard", {"n": 7}, "random_global", {}),
+    ("nv_percpos", {}, "mined_hard", {}),
+    ("focal", {"exponent": 0.0}, "mined_hard", {}),
+    ("hardness_logit", {"own": 0.0, "n": 7, "scale": 50.0}, "mined_hard", {}),
+    ("hardness_logit", {"own": 0.0, "n": 0}, "mnr", {}),
+    ("qwen3", {"margin": 2.0, "scale": 50.0, "contrast_queries": False, "contrast_passages": False}, "mined_hard", {}),
     ("distil", {"teacher_scale": 1.0, "contrast": 0.0, "n": 1, "scale": 20.0}, None, {}),
 ]
 

@@ -23,7 +23,7 @@ from bench.train.learner import Learner
 from bench.train.queue import PassageQueue
 from bench.train.step import Objective, Stepper
 from bench.world import World
-from strategies import registered
+from strategies import find, registered
 
 PAIRS = Pairs(Split(np.arange(8), Ragged.of([[0, 9], [1], [2, 3], [3], [4, 0], [5], [6], [7]])))
 
@@ -87,14 +87,14 @@ def test_devices_together_are_one_device(split: tuple[list[int], list[int]], own
 # Whole trainings over faked ranks
 
 
-@pytest.fixture(params=sorted(registered()))
+@pytest.fixture(params=[*sorted(registered()), "mined_hard:spread_out"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 def ready(size: int, name: str, **changes: Any) -> list[Training]:
     """Trainings whose encoders are there already: threads share the random state that new weights are drawn from."""
-    trainings = [Training(registered()[name](), dropout=0.0, **changes) for _ in range(size)]
+    trainings = [Training(find(name)(), dropout=0.0, **changes) for _ in range(size)]
     assert all(training.another for training in trainings)
     return trainings
 
@@ -114,7 +114,7 @@ def of_ranks(name: str, size: int, place: Path, **changes: Any) -> list[Training
 def test_two_ranks_train_as_one_device_with_the_whole_batch(name: str, tmp_path: Path) -> None:
     (alone,) = of_ranks(name, 1, tmp_path / "alone", max_steps=3)
     first, second = of_ranks(name, 2, tmp_path / "ranks", max_steps=3)
-    start = Training(registered()[name](), dropout=0.0).encoder.state_dict()
+    start = Training(find(name)(), dropout=0.0).encoder.state_dict()
     for key, value in alone.encoder.state_dict().items():
         assert torch.equal(first.encoder.state_dict()[key], second.encoder.state_dict()[key]), f"ranks differ in {key}"
         if re.search(r"\.key\.bias$", key):

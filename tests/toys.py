@@ -24,7 +24,7 @@ from bench.model.encoder import Encoder
 from bench.model.prepared import Prepared
 from bench.model.scratch import word_piece
 from bench.model.trial import prepare
-from bench.negatives import NegativeSampler, NegativesContext, negative_sampler, view
+from bench.negatives import NegativeSampler, NegativesContext, clusters_of, negative_sampler, view
 from bench.train.config import TrainConfig
 from bench.train.examples import PairExamples, Texts, examples_of
 from bench.train.learner import Learner
@@ -172,7 +172,7 @@ class Training:
         sampler = negative_sampler(stage.negatives, context)
         sides = lambda reader: found.sides()  # noqa: E731 - the encoders here share a vocabulary
         guide = None if stage.guide is None else view(stage.guide, context, sides, sampler.reach())
-        return Objective(stage, found, sampler, guide)
+        return Objective(stage, found, sampler, guide, clusters_of(stage.batches, context)[0])
 
     def learner(self, stage: Strategy, before: Learner | None = None) -> Learner:
         return Learner.of(self.encoder, stage, 0, None if before is None else before.language)

@@ -16,7 +16,7 @@ from bench.config.run import RunConfig
 from bench.config.words import is_text, is_union, literal, parsed, quoted, settings, text
 from bench.errors import UserError, nearest, short, shown
 from bench.record.identity import flat
-from strategies import Strategy, find, registered
+from strategies import Strategy, additions, find, registered
 
 DEFAULT_STRATEGY = "in_batch"
 _OWN = ("runs_dir=", "track=", "keep=")  # of the person who runs it, and no part of what is run
@@ -148,9 +148,12 @@ def _strategy(given: str) -> type[Strategy]:
     except KeyError as error:
         unknown = str(error.args[0])
         if unknown.endswith("(a chain itself)"):
-            raise UserError(f"strategy={name}: {unknown} cannot be a stage of a chain; name its stages") from None
+            raise UserError(f"strategy={name}: {unknown} cannot be a part of another; name its stages") from None
+        if name in additions():
+            raise UserError(f"strategy={name}: {name} is an addition to a loss; write strategy=NAME:{name}") from None
         where = "" if unknown == name else f" in {name}"
-        raise UserError(f"strategy={unknown}{where} is not registered{nearest(unknown, registered())}") from None
+        known = {**registered(), **additions()}
+        raise UserError(f"strategy={unknown}{where} is not registered{nearest(unknown, known)}") from None
 
 
 def _placed(words: Mapping[str, str], strategy: type[Strategy]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.dataset import DataSet, Floats, Ids, Ragged, Sample, Split
+from bench.data.dataset import DataSet, Floats, Ids, Ragged, Sample, Split, appended
 from bench.data.fingerprint import with_fingerprint
 from bench.data.lookalikes import codes, ids, labels
 from bench.data.splits import SPLITS
@@ -26,6 +26,7 @@ class _Rows:
     grades: dict[int, dict[int, float | None]] = field(default_factory=dict)
     positive_scores: dict[int, dict[int, float | None]] = field(default_factory=dict)
     negative_scores: dict[int, dict[int, float | None]] = field(default_factory=dict)
+    groups: dict[int, str] = field(default_factory=dict)  # by query id
     places: dict[tuple[int, int], tuple[Path, int]] = field(default_factory=dict)  # (query, passage) → its first line
     negative_at: tuple[Path, int] = (Path(), 0)  # the first negative
 
@@ -105,6 +106,11 @@ class Builder:
         self.problems.tell(f"repeated pairs of {split}, joined")
         if grade is not None:
             relevant[passage] = max(grade, relevant[passage] or 0.0)
+
+    def group(self, split: str, query: str, group: str) -> None:
+        """A query that has a pair in the split is of a group; the first one that the source gives counts."""
+        if self._splits[split].groups.setdefault(self._queries[query], group) != group:
+            self.problems.tell(f"rows of {split} with another group than the first row of their query")
 
     def negative(self, split: str, query: str, negative: str, at: tuple[Path, int], score: float | None = None) -> None:
         """``negative`` is a negative that the source gives for a query; repeated ones are merged.
@@ -206,6 +212,7 @@ def _split(rows: _Rows) -> Split:
         negatives=negatives if len(negatives.values) else None,
         positive_scores=_numbers(rows.positive_scores, queries),
         negative_scores=_numbers(rows.negative_scores, queries),
+        groups=appended((), (rows.groups[q] for q in queries))[1] if rows.groups else None,
     )
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from bench.errors import UserError
 
-ROLES = ("query", "positive", "negative", "label", "passage")  # the last one is of a corpus
+TRAINED_ON = ("query", "positive", "negative", "label")
+ROLES = (*TRAINED_ON, "group", "passage")  # the last one is of a corpus
 QUERY = (
     *("query", "anchor", "question", "premise", "sentence1", "queries", "questions", "query_text", "text_a", "text1"),
     *("sentence_a", "sentence_1", "text_1", "search_query", "prompt", "instruction"),
@@ -55,7 +56,7 @@ def parse(setting: str | None) -> dict[str, tuple[str, ...]]:
                 f"data.columns={setting!r}: {entry.strip()!r} is not ROLE:COLUMN with a role of {', '.join(ROLES)}; "
                 "write it as \"data.columns='query:question,positive:answer'\""
             )
-        if role in chosen and role in ("query", "label", "passage"):
+        if role in chosen and role in ("query", "label", "group", "passage"):
             raise UserError(f"data.columns={setting!r} names two columns for {role}; it takes one")
         chosen[role] = (*chosen.get(role, ()), name)
     return chosen
@@ -81,7 +82,7 @@ class Columns:
         without names (``named`` is False) are query, positive and negatives in this order; two of unknown names are
         query and positive. With ``lenient`` a chosen negative or label need not be there.
         """
-        if chosen.keys() - {"passage"}:
+        if chosen.keys() - {"group", "passage"}:
             return cls._chosen(names, chosen, lenient)
         if not named:
             if len(names) < 2:
@@ -102,7 +103,7 @@ class Columns:
     @classmethod
     def _chosen(cls, names: Sequence[str], chosen: Mapping[str, Sequence[str]], lenient: bool) -> Columns | str:
         found: dict[str, tuple[str, ...]] = {}
-        for role in ROLES[:-1]:
+        for role in TRAINED_ON:
             columns = [column(name, names) for name in chosen.get(role, ())]
             if None in columns and not (lenient and role in ("negative", "label")):
                 return f"there is no column {chosen[role][columns.index(None)]!r}, which data.columns names"

@@ -69,7 +69,8 @@ class Split:
     query, each row non-empty, without repeats, in file order; ``grades``, parallel to ``relevant.values``,
     is there where the source grades relevance (BEIR) and None where relevance is yes or no.
     ``negatives`` holds the negatives that the data set provides for each query (FlagEmbedding ``neg``), with
-    ``negative_scores`` and ``positive_scores`` (a teacher's), parallel to the values, where given.
+    ``negative_scores`` and ``positive_scores`` (a teacher's), parallel to the values, where given. ``groups`` [n] are
+    the numbers of the queries' groups, where ``data.columns`` names a column of them.
     """
 
     queries: Ids
@@ -78,6 +79,7 @@ class Split:
     negatives: Ragged | None = None
     positive_scores: Floats | None = None
     negative_scores: Floats | None = None
+    groups: Ids | None = None
 
     def __len__(self) -> int:
         return len(self.queries)

@@ -37,6 +37,8 @@ def with_fingerprint(data: DataSet) -> DataSet:
             array(None if ragged is None else ragged.values)
         for scores in (split.grades, split.positive_scores, split.negative_scores):
             array(scores)
+        if split.groups is not None:
+            array(split.groups)
     for name, (of, rows) in sorted(data.parts.items()):
         texts([name, of])
         array(rows)

@@ -87,4 +87,5 @@ def _repeated(split: Split, queries: Ids, rows: Ids) -> Split:
         None if split.negatives is None else split.negatives.take(order),
         taken(split.positive_scores, split.relevant),
         taken(split.negative_scores, split.negatives),
+        None if split.groups is None else split.groups[order],
     )

@@ -10,6 +10,7 @@ from bench.data.formats.base import Reading
 from bench.data.generated import with_generated
 from bench.data.presets import DataSource, find_source
 from bench.data.subset import subset
+from bench.data.verdicts import with_verdicts
 from bench.errors import UserError, at_least
 from bench.setting import Name, place_named
 
@@ -23,7 +24,8 @@ class DataConfig:
     which columns hold what, where their names do not: ``query:question,positive:answer``, or by position, ``query:2``.
     ``max_train`` (pairs) and ``max_corpus`` (passages) limit it for quick runs, see :func:`bench.data.subset.subset`.
     ``generated`` is a file of ``bench generate --out``; up to ``generated_per_query`` texts of each training query in
-    it (None: all) are trained on as well, see :func:`bench.data.generated.with_generated`.
+    it (None: all) are trained on as well, see :func:`bench.data.generated.with_generated`. ``judged`` is a file that
+    relabels, drops and keeps training negatives, see :func:`bench.data.verdicts.with_verdicts`.
     """
 
     name: Name = "docstrings"
@@ -34,6 +36,7 @@ class DataConfig:
     max_corpus: int | None = None
     generated: str | None = None
     generated_per_query: int | None = None
+    judged: str | None = None
 
     def __post_init__(self) -> None:
         if self.generated_per_query is not None:
@@ -57,6 +60,8 @@ def load(config: DataConfig) -> DataSet:
     """
     found = source(config)
     data = subset(replace(found.read(), name=found.name), config.max_train, config.max_corpus)
+    if config.judged is not None:
+        data = with_verdicts(data, place_named(config.judged))
     if config.generated is None:
         return data
     return with_generated(data, place_named(config.generated), config.generated_per_query)

@@ -25,12 +25,13 @@ Scored = tuple[str, float | None]
 
 
 class Entry(NamedTuple):
-    """One checked row: its file and line, its query, and its texts with a teacher's score or None."""
+    """One checked row: its file and line, its query, its texts with a teacher's score or None, and its group if any."""
 
     at: tuple[Path, int]
     query: str
     positives: Sequence[Scored]
     negatives: Sequence[Scored] = ()
+    group: str | None = None
 
 
 def entries(
@@ -52,7 +53,13 @@ def entries(
         return []
     if not _first_line(table, "query" in chosen, problems):
         return []
-    problems.tell(f"columns not read of {path.name}: {', '.join(columns.unread)}", len(columns.unread))
+    wanted = chosen.get("group", (None,))[0]
+    group = None if wanted is None else column(wanted, table.columns)
+    if wanted is not None and group is None and not lenient:
+        problems.add(path, int(table.separated), f"there is no column {wanted!r}, which data.columns names")
+        return []
+    unread = [name for name in columns.unread if name != group]
+    problems.tell(f"columns not read of {path.name}: {', '.join(unread)}", len(unread))
     found = list(table.rows)
     relevance = _relevance(table, columns, found, problems)
     scored: dict[str, bool] = {}
@@ -61,7 +68,7 @@ def entries(
         if relevant is not None and (entry := _entry((path, line), row, columns, table.named, scored, problems)):
             if not relevant:
                 entry = entry._replace(positives=(), negatives=[*entry.positives, *entry.negatives])
-            read.append(entry)
+            read.append(entry if group is None else entry._replace(group=str(row.get(group)).strip()))
     return read
 
 

@@ -80,6 +80,7 @@ def _first_pairs(split: Split, pairs: int) -> Split:
         negatives,
         _head(split.positive_scores, pairs),
         negative_scores,
+        None if split.groups is None else split.groups[:rows],
     )
 
 

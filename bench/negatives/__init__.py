@@ -1,6 +1,7 @@
-"""Implementation of a strategy's declarations: sampling, mining, guides, and checks of the data."""
+"""Implementation of a strategy's declarations: sampling, mining, batches, guides, and checks of the data."""
 
-from bench.negatives import pool_sampler, random_sampler  # they register themselves
+from bench.negatives import pool_sampler, random_sampler, replacing_sampler  # they register themselves
+from bench.negatives.batches import clusters_of
 from bench.negatives.check import check
 from bench.negatives.config import MiningConfig
 from bench.negatives.context import NegativesContext
@@ -15,8 +16,10 @@ __all__ = [
     "Side",
     "View",
     "check",
+    "clusters_of",
     "negative_sampler",
     "pool_sampler",
     "random_sampler",
+    "replacing_sampler",
     "view",
 ]

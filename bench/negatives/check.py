@@ -10,6 +10,7 @@ from bench.data.dataset import DataSet
 from bench.data.labels import class_names, class_numbers, graded
 from bench.errors import UserError
 from strategies import Strategy
+from strategies.batches import Clustered, Grouped, Shuffled
 from strategies.examples import BothWays, ClassifiedPairs, Examples, LabelledPairs, ScoredPairs, TaskPairs, TwoViews
 from strategies.negatives import Guide, InBatch, Mined, NoNegatives, Provided, RandomGlobal
 
@@ -20,6 +21,7 @@ def check(strategy: Strategy, data: DataSet) -> None:
         try:
             _check(stage.examples, data)
             _check(stage.negatives, data)
+            _check(stage.batches, data)
             _check(stage.guide, data)
         except UserError as error:
             raise UserError(f"strategy {stage.name}: {error}") from None
@@ -32,6 +34,7 @@ def _check(declaration: object, data: DataSet) -> None:
 
 @_check.register(NoNegatives)
 @_check.register(InBatch)
+@_check.register(Shuffled)
 @_check.register(type(None))
 def _nothing(declaration: object, data: DataSet) -> None:
     pass
@@ -135,6 +138,22 @@ def _classified(declaration: ClassifiedPairs, data: DataSet) -> None:
         raise UserError(
             f"data set {data.name} has {len(names)} classes ({', '.join(names)}), more than classes="
             f"{declaration.classes}; set strategy.classes={len(names)} (in a chain, strategy.STAGE.classes)"
+        )
+
+
+@_check.register
+def _clustered(declaration: Clustered, data: DataSet) -> None:
+    pairs = len(data.splits["train"].relevant.values) if "train" in data.splits else 0
+    if declaration.clusters > pairs:
+        raise UserError(f"{pairs} training pairs of {data.name} cannot be put into {declaration.clusters} clusters")
+
+
+@_check.register
+def _grouped(declaration: Grouped, data: DataSet) -> None:
+    if "train" not in data.splits or data.splits["train"].groups is None:
+        raise UserError(
+            f"data set {data.name} has no groups; name the column of train that has them, such as "
+            "\"data.columns='group:source'\""
         )
 
 

@@ -12,15 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.cache import Cache
-from bench.data.dataset import Ids, Ragged
+from bench.data.dataset import Floats, Ids, Ragged
+from bench.data.tokens import Tokens
 from bench.errors import UserError
-from bench.model.embedding import Cost, embed, encode, weights_digest
+from bench.model.embedding import Cost, Vectors, embed, encode, weights_digest
+from bench.model.prepared import Prepared
 from bench.negatives.context import NegativesContext
+from bench.negatives.near import drawn_near
 from bench.negatives.pool import Pool, Searcher, build_pool, read_pool
 from bench.negatives.random_sampler import STEP, pick, stream
 from bench.negatives.sampler import Drawn, NegativeSampler, negative_sampler
 from bench.negatives.searchers import BM25Searcher, DenseSearcher
-from strategies.negatives import Mined
+from strategies.negatives import Mined, Near
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +35,17 @@ class PoolSampler(NegativeSampler):
 
     def __init__(self, declaration: Mined, context: NegativesContext) -> None:
         self.wanted, self.context, self.pairs = declaration, context, context.pairs
-        self.depth = _depth(declaration.last, context)
+        self.depth = depth_of(declaration.last, context)
         self.refreshed = Cache(context.scratch, required=True)
         self.pool: Pool | None = None
         self.searched: int | None = None  # the step before which the pool was last searched
+        self.vectors: Vectors | None = None  # of all passages, where the choice needs them
         if declaration.refresh is None:
-            self.pool = _shared(declaration.by, self.depth, context)
+            self.pool = shared_pool(declaration.by, self.depth, context)
             self.cost = self.pool.cost
+        if isinstance(declaration.choice, Near) and declaration.choice.candidates is not None:
+            prepared, everything = context.encoder(declaration.by), np.arange(len(context.data.passages))
+            self.vectors, _ = _embedded(prepared, prepared.passages, everything, context)  # the pool's cost has theirs
 
     def draw(self, rows: Ids, step: int) -> Drawn:
         assert self.pool is not None, "refresh comes before the first draw"
@@ -50,14 +57,18 @@ class PoolSampler(NegativeSampler):
             fit &= score <= positive - w.absolute_margin
         if w.relative_margin is not None:
             fit &= score <= positive - w.relative_margin * np.abs(positive)
-        place, free = self._choose(fit, step)
+        place, free = self._choose(fit, entries, rows, step)
         ids = np.take_along_axis(entries["passage"].astype(np.int64), place, axis=1)
         above = np.take_along_axis(score > positive, place, axis=1) & ~free
         again = None if w.refresh is None else self.searched not in (None, 0)
         return Drawn(np.where(free, self.pairs.positive[rows][:, None], ids), free, above, again)
 
-    def _choose(self, fit: NDArray[np.bool_], step: int) -> tuple[Ids, NDArray[np.bool_]]:
-        """For each row, the columns of ``n`` eligible entries, and a mask of places without one."""
+    def _choose(
+        self, fit: NDArray[np.bool_], entries: NDArray[np.void], rows: Ids, step: int
+    ) -> tuple[Ids, NDArray[np.bool_]]:
+        """For each of the pairs ``rows``, the columns of ``n`` eligible entries, and a mask of places without one."""
+        if isinstance(self.wanted.choice, Near):
+            return self._near(self.wanted.choice, fit, entries, rows, step)
         _, column = np.nonzero(fit)
         offsets = np.zeros(len(fit) + 1, dtype=np.int64)
         np.cumsum(fit.sum(1), out=offsets[1:])
@@ -66,6 +77,21 @@ class PoolSampler(NegativeSampler):
             return pick(stream(self.context.seed, STEP, step), lists, self.wanted.n)
         place = np.argsort(~fit, axis=1, kind="stable")[:, : self.wanted.n]
         return place, ~np.take_along_axis(fit, place, axis=1)
+
+    def _near(
+        self, near: Near, fit: NDArray[np.bool_], entries: NDArray[np.void], rows: Ids, step: int
+    ) -> tuple[Ids, NDArray[np.bool_]]:
+        assert self.pool is not None
+
+        def to_positive(passages: Ids) -> Floats:
+            assert self.vectors is not None
+            found = self.vectors.take(passages.ravel()).reshape(*passages.shape, -1)
+            cosines: Floats = np.einsum("qmd,qd->qm", found, self.vectors.take(self.pairs.positive[rows]))
+            return cosines
+
+        passages = entries["passage"].astype(np.int64), entries["score"], fit
+        rng = stream(self.context.seed, STEP, step)
+        return drawn_near(near, rng, passages, self.pool.positives[rows], self.wanted.n, to_positive)
 
     def reach(self) -> Ids:
         if self.pool is None:
@@ -108,12 +134,12 @@ def _mined(declaration: Mined, context: NegativesContext) -> NegativeSampler:
     return PoolSampler(declaration, context)
 
 
-def _depth(last: int, context: NegativesContext) -> int:
+def depth_of(last: int, context: NegativesContext) -> int:
     most = len(context.data.passages) - int(context.pairs.split.relevant.lengths.max(initial=0))
     return min(max(last, LEAST_DEPTH), most)
 
 
-def _shared(by: str, depth: int, context: NegativesContext) -> Pool:
+def shared_pool(by: str, depth: int, context: NegativesContext) -> Pool:
     """The pool of a searcher that does not change, from the cache if it is there."""
     if by == "bm25":
         who = "bm25 1"
@@ -155,11 +181,12 @@ def _searcher(by: str, context: NegativesContext, current: bool = False) -> Sear
                 for of, rows in asked
             )
         return DenseSearcher(queries, passages, device, Cost(texts=len(split) + len(everything)), memory)
-    (queried, first), (searched, second) = (
-        embed(prepared, of, rows, context.cache, context.task, "embedding for mining", world=context.world)
-        for of, rows in asked
-    )
+    (queried, first), (searched, second) = (_embedded(prepared, *each, context) for each in asked)
     return DenseSearcher(queried.matrix, searched.matrix, device, first + second, memory)
+
+
+def _embedded(prepared: Prepared, of: Tokens, rows: Ids, context: NegativesContext) -> tuple[Vectors, Cost]:
+    return embed(prepared, of, rows, context.cache, context.task, "embedding for mining", world=context.world)
 
 
 def _build(name: str, searcher: Callable[[], Searcher], depth: int, context: NegativesContext, cache: Cache) -> Pool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.data.dataset import Ids, Ragged
+from bench.data.dataset import Floats, Ids, Ragged
 from bench.data.pairs import Pairs
 from bench.negatives.context import NegativesContext
 from bench.negatives.sampler import Drawn, NegativeSampler, negative_sampler
@@ -76,6 +76,16 @@ def pick(rng: np.random.Generator, lists: Ragged, n: int) -> tuple[Ids, NDArray[
     if not len(shuffled):
         return np.zeros(place.shape, dtype=np.int64), free
     return shuffled[np.where(free, 0, place)], free
+
+
+def weighted(rng: np.random.Generator, log_weight: Floats, n: int) -> tuple[Ids, NDArray[np.bool_]]:
+    """``n`` columns of each row of ``log_weight`` [rows, m], [rows, n], and a mask of places for which none was left.
+
+    They are drawn one after the other without replacement, each by its weight among those that are left: the order of
+    weights times exponential noise (Gumbel). A column of weight 0, minus infinity here, is never drawn.
+    """
+    order = np.argsort(-(log_weight + rng.gumbel(size=log_weight.shape)), axis=1, kind="stable")[:, :n]
+    return order, np.isneginf(np.take_along_axis(log_weight, order, axis=1))
 
 
 @negative_sampler.register

@@ -20,7 +20,7 @@ class Drawn:
 
     ``free`` [Q, n] marks places without a negative; they hold the query's positive, which the loss masks.
     ``above`` [Q, n] marks those that the miner scored above the positive; it is None without a miner. ``again`` says
-    whether they were mined again after training began; it is None where mining is not repeated.
+    whether later ones have replaced those of the start; it is None where none are to be replaced.
     """
 
     ids: Ids

@@ -20,6 +20,7 @@ SAME_RESULT = (
     "data.skip_broken",
     "data.columns",
     "data.generated",
+    "data.judged",
     "train.save_every",
     "train.log_every",
     "index.threads",

@@ -19,7 +19,7 @@ from bench.model.language import LanguageModelHead, head_folder, load_head
 from bench.model.prepared import Prepared
 from bench.model.presets import build
 from bench.model.trial import CausalModel
-from bench.negatives import NegativesContext, negative_sampler, view
+from bench.negatives import NegativesContext, clusters_of, negative_sampler, view
 from bench.record.store import RunDirectory
 from bench.run.context import ActiveRun
 from bench.run.truncation import tokens_of
@@ -160,14 +160,15 @@ class _Stage:
             prepared.data, pairs, config.seed, self._encoder, place, self.run.cache, limits, task, self.run.world
         )
         sampler = negative_sampler(self.strategy.negatives, context)
-        guide, cost = None, sampler.cost
+        cluster, clustering = clusters_of(self.strategy.batches, context)
+        guide, cost = None, sampler.cost + clustering
         if asked := self.strategy.guide or self._judge():
             guide = view(asked, context, lambda reader: self._examples(reader).sides(), sampler.reach())
             cost += guide.cost if self.strategy.guide is not None else Cost()
         learner = Learner.of(prepared.encoder, self.strategy, config.seed, self.so_far.language)
         trainer = Trainer(
             learner,
-            Objective(self.strategy, examples, sampler, guide),
+            Objective(self.strategy, examples, sampler, guide, cluster),
             self._settings(len(examples)),
             Conditions(config.seed, prepared.precision, place, self.run.world),
             self._hooks(),

@@ -37,8 +37,11 @@ class Groups:
 
     @property
     def loss(self) -> Loss:
-        """The terms of all groups, each counting as much."""
-        return Loss(torch.cat([group.loss.per_example for group in self.groups]))
+        """The terms of all groups, each counting as much; what is added to a group's loss counts by its examples."""
+        losses = [group.loss for group in self.groups]
+        terms = torch.cat([loss.per_example for loss in losses])
+        added = [loss.added * (len(loss.per_example) / len(terms)) for loss in losses if loss.added is not None]
+        return Loss(terms, added=torch.stack(added).sum() if added else None)
 
 
 @dataclass(frozen=True)

@@ -52,12 +52,16 @@ Waves = list[list[_Part]]
 
 @dataclass(frozen=True)
 class Objective:
-    """The training objective: a strategy, its examples, its negatives and the view of its guide."""
+    """The training objective: a strategy, its examples, its negatives and the view of its guide.
+
+    ``cluster`` [n] is that of each example where batches are not random.
+    """
 
     strategy: Strategy
     examples: ExampleSet
     sampler: NegativeSampler
     view: View | None = None
+    cluster: Ids | None = None
 
 
 class Stepper:

@@ -144,7 +144,7 @@ class Trainer:
             lr = lr_at(spent, plan.total, config.lr, config.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            rows = batch_rows(len(self.objective.examples), config.batch_size, seed, done.step)
+            rows = batch_rows(len(self.objective.examples), config.batch_size, seed, done.step, self.objective.cluster)
             drawn = sampler.draw(rows, done.step)
             with one_thread() if stepper.workers > 1 else nullcontext():
                 batch, loss, norm, skipped = self._step(stepper, state, rows, drawn)
@@ -154,7 +154,7 @@ class Trainer:
             done.pairs += len(rows)
             done.texts = stepper.texts_encoded
             done.seconds = before + perf_counter() - since
-            window.add({"loss": loss.value.detach(), "gradient_norm": norm, **measure(batch, loss, drawn)})
+            window.add({**loss.scalars, "gradient_norm": norm, **measure(batch, loss, drawn)})
             spent = world.broadcast(plan.spent(done))
             over = spent >= plan.total
             if done.step % config.log_every == 0 or over:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.data.build import Builder
+from bench.data.columns import TRAINED_ON
 from bench.data.dataset import DataSet
 from bench.data.formats import labelled
 from bench.data.formats.base import Format, Reading
@@ -26,7 +27,6 @@ from bench.data.validation import Problems
 
 CORPUS = (("corpus",), ("collection", "passages", "documents"))
 UNSUPERVISED = ("unsupervised", "train_unsupervised")
-TRAINED_ON = ("query", "positive", "negative", "label")  # roles of columns in a file of a split
 
 
 def read(path: Path, reading: Reading) -> DataSet:
@@ -88,7 +88,7 @@ def _only_table(folder: Folder) -> Path | None:
 
 
 def _entries(path: Path, split: str, reading: Reading, problems: Problems) -> list[Entry]:
-    wanted = [name for role in TRAINED_ON for name in reading.columns.get(role, ())]
+    wanted = [name for role in (*TRAINED_ON, "group") for name in reading.columns.get(role, ())]
     table = read_table(path, problems, wanted)
     return [] if table is None else entries(table, reading.columns, problems, lenient=split != "train")
 
@@ -145,6 +145,8 @@ def relate(builder: Builder, splits: Mapping[str, Sequence[Entry]]) -> None:
         for row in rows:
             for text, score in row.positives:
                 builder.pair(split, row.query, text, row.at, score=score)
+            if row.group is not None and row.positives:
+                builder.group(split, row.query, row.group)
             for text, score in row.negatives if row.positives else ():
                 builder.negative(split, row.query, text, row.at, score)
             builder.show(row.at[0], _cells(row))

@@ -1,0 +1,3 @@
+from references.random_global import reference
+
+__all__ = ["reference"]

@@ -1,0 +1,3 @@
+from references.queue import reference
+
+__all__ = ["reference"]

@@ -1,0 +1,130 @@
+"""Negatives that are replaced when they have become easy: by the rule as a plain loop, and over kills and ranks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ranks import together
+from toys import PAIRS, ROWS, TRAIN, Training
+
+from bench.cache import Cache
+from bench.errors import UserError
+from bench.model.embedding import encode
+from bench.negatives import NegativesContext, negative_sampler
+from bench.world import World
+from strategies import registered
+from strategies.negatives import Replaced
+
+WANTED = Replaced(3, first=2, last=8, refresh=4)
+
+
+def cosines(training: Training) -> np.ndarray:
+    """Of every training query with every passage, by the encoder as it is."""
+    queries = encode(training.encoder, training.queries, "fp32", TRAIN.queries)
+    return queries @ encode(training.encoder, training.passages, "fp32").T
+
+
+def moved(training: Training, seed: int) -> None:
+    """Other weights, as after some steps."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in training.encoder.parameters():
+            parameter += 0.05 * torch.randn(parameter.shape, generator=generator)
+
+
+def test_it_is_the_rule_as_a_plain_loop(context: NegativesContext, training: Training) -> None:
+    sampler = negative_sampler(WANTED, context)
+    start = cosines(training)
+    ranked = [
+        sorted((p for p in range(80) if p not in TRAIN.relevant[q]), key=lambda p, q=q: -start[q, p])[:8]
+        for q in range(len(TRAIN))
+    ]
+    held = [row[2:5] for row in ranked]
+    first = [[start[q, p] for p in row] for q, row in enumerate(held)]
+    following = [5] * len(held)
+    replaced = 0
+    for step in (4, 8, 12):
+        moved(training, step)
+        now = cosines(training)
+        for q, row in enumerate(held):
+            for place, passage in enumerate(row):
+                if 1.15 * now[q, passage] < first[q][place] and following[q] < 8:
+                    row[place] = ranked[q][following[q]]
+                    first[q][place] = now[q, row[place]]
+                    following[q] += 1
+                    replaced += 1
+        assert sampler.due(step) and not sampler.due(step + 1)
+        cost = sampler.refresh(step)
+        assert not sampler.due(step) and cost.texts >= len(TRAIN)
+        drawn = sampler.draw(ROWS, step)
+        assert not drawn.free.any()
+        assert drawn.ids.tolist() == [held[row] for row in PAIRS.row]
+        assert np.isin(drawn.ids, sampler.reach()).all()
+    assert 0 < replaced < 9 * len(held)
+
+
+def test_what_has_not_become_easy_stays(context: NegativesContext) -> None:
+    sampler = negative_sampler(replace(WANTED, factor=1.001), context)
+    before = sampler.draw(ROWS, 0)
+    assert not sampler.due(0) and sampler.due(4)
+    sampler.refresh(4)
+    np.testing.assert_array_equal(sampler.draw(ROWS, 4).ids, before.ids)
+
+
+def hasty(place: Path) -> Training:
+    """A training that scores its negatives before the steps 3 and 6, and replaces all that are not much harder."""
+    strategy = registered()["conan"](refresh=3, n=2, first=0, last=20, factor=0.7)
+    return Training(strategy, directory=place, max_steps=9, save_every=100, lr=1e-2, dropout=0.0)
+
+
+@pytest.mark.parametrize("death", [2, 3, 4, 7])
+def test_killed_anywhere_it_ends_as_if_it_had_not_been(death: int, tmp_path: Path) -> None:
+    whole, killed, resumed = hasty(tmp_path / "whole"), hasty(tmp_path / "killed"), hasty(tmp_path / "killed")
+    whole.fit()
+
+    class Killed(Exception):
+        pass
+
+    def kill(step: int) -> None:
+        if step == death:
+            raise Killed
+
+    with pytest.raises(Killed):
+        killed.fit(on_step=kill)
+    done = resumed.fit()
+    for key, value in whole.encoder.state_dict().items():
+        assert torch.equal(value, resumed.encoder.state_dict()[key])
+    assert done.mine_texts > 2 * len(TRAIN), "every scoring is counted once"
+    assert [path.name for path in (tmp_path / "killed").glob("negatives-*")] == ["negatives-6"]
+    last = Cache(tmp_path / "killed").find("negatives-6")
+    assert last is not None and last.facts["replaced"] > 0
+
+
+def test_two_ranks_replace_the_same(tmp_path: Path) -> None:
+    trainings = [hasty(tmp_path / str(size)) for size in (1, 2, 2)]
+
+    def ids(size: int) -> list[list[list[int]]]:
+        mine = [training for training in trainings if training.directory.name == str(size)]
+
+        def work(world: World) -> list[list[int]]:
+            training = mine[world.rank]
+            sampler = training.objective(training.strategy, training.directory, world).sampler
+            sampler.refresh(3)
+            return sampler.draw(ROWS, 3).ids.tolist()
+
+        return together(size, work)
+
+    (alone,) = ids(1)
+    assert ids(2) == [alone, alone]
+
+
+def test_a_lost_state_is_told(context: NegativesContext) -> None:
+    sampler = negative_sampler(WANTED, context)
+    sampler.resume(3)
+    assert sampler.draw(ROWS, 3) is not None
+    with pytest.raises(UserError, match="negatives-4 is missing or damaged; --force trains from the start"):
+        sampler.resume(6)
