@@ -20,7 +20,7 @@ from bench.compare.comparability import comparable, refuse_incomparable
 from bench.compare.comparison import compare
 from bench.compare.seed_groups import seed_groups
 from bench.compare.select import select
-from bench.compare.statistics import Values
+from bench.compare.interval import Values
 from bench.errors import UserError
 from bench.record.record import Record
 from bench.record.serialize import as_override

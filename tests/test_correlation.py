@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.compare.statistics import Values, paired
+from bench.compare.interval import Values
+from bench.compare.statistics import paired
 from bench.evaluate.correlation import pearson, spearman
 
 

@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from bench.compare.comparison import letters_of
-from bench.compare.statistics import Values, holm, interval, paired
+from bench.compare.interval import Values, interval
+from bench.compare.statistics import not_best, paired
 
 
 def simulated(
@@ -101,19 +102,6 @@ def test_no_interval_of_known_queries_is_a_point(value: float, queries: int) -> 
         assert 0 <= found.low <= value <= found.high <= 100
         assert found.high - found.low > 100 / (2 * queries), "half a query at least"
     assert interval([value] * 2).low is None, "nothing is known of the queries"
-
-
-def test_holm_is_the_step_down_rule() -> None:
-    p = [0.01, 0.04, 0.03, 0.005, 0.9]
-    adjusted = holm(p)
-    for level in (0.01, 0.02, 0.05, 0.1, 0.5):
-        rejected = set()
-        for place, k in enumerate(sorted(range(5), key=lambda k: p[k])):
-            if p[k] > level / (5 - place):
-                break
-            rejected.add(k)
-        assert {k for k in range(5) if adjusted[k] <= level} == rejected
-    assert holm([]).tolist() == []
 
 
 def test_without_seed_noise_it_is_scipy_s_permutation_test() -> None:

@@ -11,7 +11,7 @@ from tiny import bench
 
 from bench.commands.run import show
 from bench.compare.comparison import compare
-from bench.compare.statistics import Values
+from bench.compare.interval import Values
 from bench.errors import UserError
 from bench.record.record import Record
 from reports.verdict import glance, verdict
