@@ -175,9 +175,10 @@ def _seeds_matter(rows: Sequence[StrategyRow], values: Sequence[Values]) -> str:
     largest, share, p = equality([of_row.mean(1) for of_row in values])
     by_seed = "paired" if paired_by_seed([row.group.seeds for row in rows]) else "not paired"
     return (
-        f"variance over seeds: that of {rows[largest].group.label} is the largest, {share:.0%} of the sum of all rows' "
-        f"variances (p {p:.4f} that all are equal, Cochran's test). The test of differences does not need them to be "
-        f"equal. Rows are {by_seed} by seed"
+        f"variances over seeds: {rows[largest].group.label} has the largest, {100 * share:.0f} % of the sum of all "
+        f"rows'; Cochran's test of equal variances has p {p:.4f} (the test of differences does not need them to be "
+        "equal). "
+        f"Rows are {by_seed} by seed"
     )
 
 

@@ -18,9 +18,9 @@ from scipy.special import gammaln
 from bench.compare.interval import Values
 
 FREEDOM = 2.0 ** np.arange(-2, 5)  # of d0: from rows that have little in common to rows that are nearly equal
-PRIOR = 1 / FREEDOM  # weight of each d0 before the data: chosen by simulation, see docs/protocol.md
+PRIOR = 1 / FREEDOM  # weight of each d0 before the data; chosen once, by simulation (docs/protocol.md)
 SCALES = np.exp(np.arange(-8, 5.25, 0.25))  # of the common variance, relative to the pooled one; equal weights
-LEFT = 8  # degrees of freedom that pairing by seed must leave
+LEFT = 8  # degrees of freedom that pairing by seed must leave (docs/protocol.md)
 TABLES = 20_000  # simulated tables of equal variances
 
 
