@@ -106,15 +106,16 @@ def notes(comparison: Comparison) -> Block | None:
     return Bullets(comparison.notes) if comparison.notes else None
 
 
-def against_baseline(comparison: Comparison, strategy: str | None) -> Section | None:
+def against_baseline(comparison: Comparison, strategy: str | None, folded: bool = False) -> Section | None:
     """The differences of all tested rows from the baseline, the best row of ``strategy``."""
     baseline = comparison.baseline(strategy)
     pairs = [comparison.pair(place, baseline) for place in range(len(comparison.rows)) if baseline is not None]
     family = [(pair, pair.against_second) for pair in pairs if pair is not None]
-    return section("Every row against the baseline", _differences(comparison, family, "against the baseline"))
+    found = _differences(comparison, family, "against the baseline")
+    return section("Every row against the baseline", found, folded=folded)
 
 
-def against_best(comparison: Comparison) -> Section | None:
+def against_best(comparison: Comparison, folded: bool = False) -> Section | None:
     """The best row's differences from all others; p is that of the other being the best."""
     rows = comparison.rows
     family = [
@@ -125,7 +126,7 @@ def against_best(comparison: Comparison) -> Section | None:
         "for that (multiple comparisons with the best)."
     )
     found = _differences(comparison, family, "best against the rest")
-    return section("The best row against the rest", found, Prose(note)) if found else None
+    return section("The best row against the rest", found, Prose(note), folded=folded) if found else None
 
 
 def every_pair(comparison: Comparison, folded: bool = False) -> Section | None:

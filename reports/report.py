@@ -172,9 +172,9 @@ def _group(group: Part, against: str | None, figures: Path | None, answered: boo
         section(f"{of.metric} of every row", shown.get("quality")),
         section(
             "Which differences are significant",
-            comparison.against_baseline(of, against),
-            comparison.against_best(of),
             shown.get("pairs"),
+            comparison.against_baseline(of, against, folded=True),
+            comparison.against_best(of, folded=True),
             comparison.every_pair(of, folded=True),
         ),
         section("Quality against cost", shown.get("cost"), training.cost(of)),
