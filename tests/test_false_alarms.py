@@ -52,7 +52,7 @@ def test_chance_is_called_significant_in_one_table_in_twenty_at_most(setting) ->
     rng, n = np.random.default_rng(3), tables(setting)
     *families, contained = np.sum([simulation.alarms(setting, rng) for _ in range(n)], axis=0)
     assert max(families) <= n * 0.05 + 3 * (n * 0.05 * 0.95) ** 0.5, families
-    assert contained >= n * 0.93
+    assert n * 0.93 <= contained <= n * (0.98 if setting.seeds >= 5 else 1), "with two or three seeds they are wide"
 
 
 def test_one_variance_for_all_rows_would_be_called_significant_far_more_often() -> None:
