@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
 from bench.compare.comparison import LEVEL, Comparison, StrategyRow
-from bench.compare.statistics import Interval, Pair
+from bench.compare.interval import Interval
+from bench.compare.statistics import Pair
 from bench.record.identity import counted
 from bench.record.serialize import as_override
 from reports import blocks
@@ -20,21 +21,26 @@ _COSTS = {
 }
 _NOTES = (
     "Metrics are in percent; `sd` is over seeds, `95 % CI` over seeds and {items}. Rows that share a letter are not "
-    f"significantly different (p ≤ {LEVEL:.2f} is significant; paired test over {{items}} and seeds, corrected for all "
-    "pairs of rows by Holm). Rows of the same {items} can be significantly different although their intervals overlap. "
+    f"significantly different (p ≤ {LEVEL:.2f} is significant; paired test over {{items}} and seeds, corrected for the "
+    "family of all pairs). Rows of the same {items} can be significantly different although their intervals overlap. "
     "The best row is bold only if it is significantly better than every other row. `untrained` is the encoder "
     "before training. Seconds and memory depend on the machine and on what else ran on it; `texts encoded` counts "
     "training and mining and does not."
 )
 
 
-def render(comparison: Comparison, everything: bool = False) -> Section:
-    """The tables of a comparison; ``everything`` shows the differences of all pairs instead of the first row's."""
+def render(comparison: Comparison, everything: bool = False, against: str | None = None) -> Section:
+    """The tables of a comparison: differences from the strategy ``against`` and from the best row.
+
+    ``everything`` shows the differences of all pairs too.
+    """
     parts: list[Block | None] = [
         main(comparison),
         Prose(_NOTES.format(items=comparison.schema.items)),
         notes(comparison),
-        every_pair(comparison) if everything else against_first(comparison),
+        against_baseline(comparison, against),
+        against_best(comparison),
+        every_pair(comparison) if everything else None,
         index(comparison),
         every_metric(comparison),
     ]
@@ -100,42 +106,60 @@ def notes(comparison: Comparison) -> Block | None:
     return Bullets(comparison.notes) if comparison.notes else None
 
 
-def against_first(comparison: Comparison) -> Section | None:
-    """The first row's differences from all other rows."""
-    pairs = [pair for pair in comparison.pairs if pair.first == comparison.pairs[0].first]
-    return section("Differences from the first row", _differences(comparison, pairs))
+def against_baseline(comparison: Comparison, strategy: str | None, folded: bool = False) -> Section | None:
+    """The differences of all tested rows from the baseline, the best row of ``strategy``."""
+    baseline = comparison.baseline(strategy)
+    pairs = [comparison.pair(place, baseline) for place in range(len(comparison.rows)) if baseline is not None]
+    family = [(pair, pair.against_second) for pair in pairs if pair is not None]
+    found = _differences(comparison, family, "against the baseline")
+    return section("Every row against the baseline", found, folded=folded)
+
+
+def against_best(comparison: Comparison, folded: bool = False) -> Section | None:
+    """The best row's differences from all others; p is that of the other being the best."""
+    rows = comparison.rows
+    family = [
+        (pair, p) for pair in comparison.pairs if not pair.first and (p := rows[pair.second].not_best) is not None
+    ]
+    note = (
+        "p is of the hypothesis that no row is better than the second. The data choose the best row, and p accounts "
+        "for that (multiple comparisons with the best)."
+    )
+    found = _differences(comparison, family, "best against the rest")
+    return section("The best row against the rest", found, Prose(note), folded=folded) if found else None
 
 
 def every_pair(comparison: Comparison, folded: bool = False) -> Section | None:
     """The differences of all tested pairs."""
-    return section("All pairs", _differences(comparison, comparison.pairs), folded=folded)
+    family = [(pair, pair.adjusted) for pair in comparison.pairs]
+    return section("All pairs", _differences(comparison, family, "all pairs"), folded=folded)
 
 
-def _differences(comparison: Comparison, pairs: Sequence[Pair]) -> Table | None:
-    if not pairs:
+def _differences(comparison: Comparison, family: Sequence[tuple[Pair, float]], name: str) -> Table | None:
+    """Pairs with their p, which is corrected for the family of this ``name``."""
+    if not family:
         return None
     items = comparison.schema.items
-    header = ["first", "second", "difference", "95 % CI", "p (Holm)", "effect (d)", f"{items} won", f"{items} lost"]
+    header = ["first", "second", "difference", "95 % CI", f"p ({name})", "effect (d)", f"{items} won", f"{items} lost"]
     rows = [
         [
             comparison.rows[pair.first].group.label,
             comparison.rows[pair.second].group.label,
             number(pair.difference, sign=True),
             Cell(f"{pair.low:+.2f} to {pair.high:+.2f}", pair.low),
-            Cell(p_value(pair) + (" *" if pair.adjusted <= LEVEL else ""), pair.adjusted, f"uncorrected {pair.p:.4f}"),
+            Cell(p_value(p, pair) + (" *" if p <= LEVEL else ""), p, f"uncorrected {pair.p:.4f}"),
             number(pair.effect, sign=True),
             Cell(f"{pair.wins:.1%}", pair.wins),
             Cell(f"{pair.losses:.1%}", pair.losses),
         ]
-        for pair in pairs
+        for pair, p in family
     ]
     return table(header, rows, words=2)
 
 
-def p_value(pair: Pair) -> str:
-    """The corrected p, with ``≤`` where it is the smallest that this many resamples can show."""
-    bound = "≤ " if pair.p <= pair.least else ""
-    return f"{bound}{pair.adjusted:.4f}"
+def p_value(p: float, pair: Pair) -> str:
+    """A p of the pair, with ``≤`` where it is the smallest that this many resamples can show."""
+    return f"{'≤ ' if p <= pair.least else ''}{p:.4f}"
 
 
 def index(comparison: Comparison) -> Section | None:

@@ -36,10 +36,10 @@ TITLE = "Which negatives?"
 _TABLE: tuple[str, ...] = (
     "In the table, the number after the best strategy is its value of the metric, in percent. A name is bold where it "
     "is significantly better than every other row. A difference is bold where it is significant.",
-    "The confidence interval is of that pair alone. p is corrected for all pairs (Holm); significant means p ≤ 0.05.",
+    "The confidence interval is of that pair alone. p is corrected for the family of all rows against the baseline; "
+    "significant means p ≤ 0.05.",
     "`texts encoded` counts training and mining, and is the cost. The last column is the row that encodes the fewest "
-    "texts (their number in brackets) of those that are not significantly different from the best. Its mean may be "
-    "lower.",
+    "texts (their number in brackets) of those that are not significantly worse than the best. Its mean may be lower.",
 )
 _INDEX = (
     "Differences are those of the index. Where the difference by exact search is another, the index loses more of one "
@@ -49,7 +49,8 @@ _READING: tuple[str, ...] = (
     "Each part below compares runs with equal data, encoder, evaluation and budget. "
     "A part titled with a study has that study's settings, tuned where it searched. Do not compare rows of different "
     "parts. A study that varies the encoder or the evaluation has a part of its own, whose rows differ in that.",
-    "Rows that share a letter are not significantly different by a paired test over {items} and seeds.",
+    "Rows that share a letter are not significantly different by a paired test over {items} and seeds, corrected for "
+    "all pairs.",
     "Rows differ in the strategy: its negatives, its loss and its settings, such as the scale (see `Settings`). Every "
     "row unfolds to the command that repeats it.",
     "Seconds and memory depend on the machine and on what else ran on it; texts encoded do not.",
@@ -169,7 +170,13 @@ def _group(group: Part, against: str | None, figures: Path | None, answered: boo
         comparison.notes(of),
         comparison.settings(of),
         section(f"{of.metric} of every row", shown.get("quality")),
-        section("Which differences are significant", shown.get("pairs"), comparison.every_pair(of, folded=True)),
+        section(
+            "Which differences are significant",
+            shown.get("pairs"),
+            comparison.against_baseline(of, against, folded=True),
+            comparison.against_best(of, folded=True),
+            comparison.every_pair(of, folded=True),
+        ),
         section("Quality against cost", shown.get("cost"), training.cost(of)),
         _metrics(of, shown.get("recall")),
         section("Learning curves", shown.get("learning")),

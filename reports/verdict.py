@@ -63,7 +63,7 @@ def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) 
         "best",
         "baseline",
         "difference (95 % CI)",
-        "p (Holm)",
+        "p (against the baseline)",
         *(["difference by exact search"] if indexed else []),
         "texts encoded",
         "cheapest statistically tied",
@@ -76,11 +76,15 @@ def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) 
         tested = [Cell()] * (3 + indexed)
         if pair is not None:
             by = f"{pair.difference:+.1f} ({pair.low:+.1f} to {pair.high:+.1f})"
-            significant = pair.adjusted <= LEVEL
+            significant = pair.against_second <= LEVEL
             tested = [
                 Cell(of.rows[pair.second].group.label),
                 Cell(by, pair.difference, f"points of {of.metric}", strong=significant),
-                Cell(p_value(pair), pair.adjusted, "significant" if significant else "not significant"),
+                Cell(
+                    p_value(pair.against_second, pair),
+                    pair.against_second,
+                    "significant" if significant else "not significant",
+                ),
                 *([number(_exact(of, pair), 1, sign=True)] if indexed else []),
             ]
         cells = [
@@ -110,7 +114,7 @@ def _instruction(comparison: Comparison, against: str | None) -> str:
             f"{pair.difference:+.1f} points of {metric} ({interval}) is not significant."
         )
     gain, cost = f"{pair.difference:+.1f} points", _times(first, baseline)
-    if pair.adjusted <= LEVEL:
+    if pair.against_second <= LEVEL:
         use = f"Use {_named(first)}: {gain} of {metric} over {_named(baseline)} ({interval}){cost}"
     elif not pair.difference:
         both = f"{_named(first)} and {_named(baseline)} have the same {metric}"
@@ -135,8 +139,9 @@ def _evidence(comparison: Comparison, against: str | None) -> str:
         baseline = comparison.rows[pair.second]
         if against and against not in (first.group.strategy, baseline.group.strategy):
             said.append(f"The baseline `{against}` was not tested here, so the difference is from the next row.")
-        is_ = "is" if pair.adjusted <= LEVEL else "is not"
-        said.append(f"The difference from {_named(baseline)} {is_} significant (p {p_value(pair)}, Holm).")
+        is_, p = "is" if pair.against_second <= LEVEL else "is not", p_value(pair.against_second, pair)
+        asked = "all rows against the baseline" if baseline.group.strategy == against else "the best against the rest"
+        said.append(f"The difference from {_named(baseline)} {is_} significant (p {p}, corrected for {asked}).")
         exact = _exact(comparison, pair)
         if exact is not None and abs(exact - pair.difference) >= UNLIKE:
             said.append(f"By exact search it is {exact:+.1f}: the index loses more of one row than of the other.")
@@ -155,9 +160,9 @@ def _standing(comparison: Comparison) -> list[str]:
         said.append(f"{_named(first)} is significantly better than {others}.")
     else:
         names = listed([_named(comparison.rows[place]) for place in tied], MOST)
-        rest = "the remaining row" if beaten == 1 else f"the {beaten} remaining rows"
-        better = f", and significantly better than {rest}" if beaten else ""
-        said.append(f"{_named(first)} is not significantly different from {names}{better}.")
+        rest = "the remaining row is" if beaten == 1 else f"the {beaten} remaining rows are"
+        worse = f"; {rest} significantly worse than the best" if beaten else ""
+        said.append(f"{_named(first)} is not significantly different from {names}{worse}.")
     if untested:
         rows = "1 further row was" if len(untested) == 1 else f"{len(untested)} further rows were"
         higher = [row for row in untested if row.metrics[metric].mean > first.metrics[metric].mean]
@@ -174,9 +179,7 @@ def _exact(comparison: Comparison, pair: Pair) -> float | None:
 
 def _difference(comparison: Comparison, against: str | None) -> Pair | None:
     """The test of the first row against the best tested row of the strategy ``against``, or else against the next."""
-    rows = enumerate(comparison.rows)
-    named = (place for place, row in rows if place and row.letters and row.group.strategy == against)
-    return comparison.pair(0, next(named, 1))
+    return comparison.pair(0, comparison.baseline(against) or 1)
 
 
 def _cost(comparison: Comparison) -> str:

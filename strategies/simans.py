@@ -25,8 +25,8 @@ class SimANS(Strategy):
     here, and on MS MARCO passages has ``exp(-3 |s - s_p|)``. It mines again as it trains; here the miner is the
     encoder before training.
 
-    Published with: ``a`` 0.5, ``b`` 0, 15 negatives a query of the first 100 on Natural Questions; with AR2 an MRR@10 of
-    40.9 on MS MARCO passages.
+    Published with: ``a`` 0.5, ``b`` 0, 15 negatives a query of the first 100 on Natural Questions; an MRR@10 of 40.9 on
+    MS MARCO passages, with AR2.
     """
 
     scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="sentence-transformers MNR scale")

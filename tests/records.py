@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.compare.comparison import Comparison, compare
-from bench.compare.statistics import Values
+from bench.compare.interval import Values
 from bench.record.record import Record
 from bench.record.store import RunDirectory
 

@@ -18,9 +18,9 @@ from tiny import bench
 
 from bench.compare.comparability import comparable, refuse_incomparable
 from bench.compare.comparison import compare
+from bench.compare.interval import Values
 from bench.compare.seed_groups import seed_groups
 from bench.compare.select import select
-from bench.compare.statistics import Values
 from bench.errors import UserError
 from bench.record.record import Record
 from bench.record.serialize import as_override
@@ -193,6 +193,14 @@ def runs_dir(tmp_path: Path) -> Path:
     return Runs({"mnr": 0.5, "mined_hard": 0.7, "in_batch": 0.7}).write(tmp_path)
 
 
+FAMILIES = (
+    "### Every row against the baseline",
+    "| p (against the baseline) |",
+    "### The best row against the rest",
+    "| p (best against the rest) |",
+)
+
+
 def test_the_command_shows_quality_significance_and_cost(runs_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench("compare", "--runs-dir", str(runs_dir)) == 0
     out = capsys.readouterr().out
@@ -200,11 +208,11 @@ def test_the_command_shows_quality_significance_and_cost(runs_dir: Path, capsys:
     first = [[cell.strip() for cell in line.split("|")] for line in out.splitlines()[4:7]]
     assert {cells[1]: cells[6] for cells in first} == {"mined_hard": "a", "in_batch": "a", "mnr": "b"}
     assert "| texts encoded |" in out and "points per 10k texts" in out
-    for title in ("### Differences from the first row", "index (hnswlib) against exact search", "### All metrics"):
+    for title in (*FAMILIES, "index (hnswlib) against exact search", "### All metrics"):
         assert title in out
     assert bench("compare", "strategy=mnr,mined_hard", "--runs-dir", str(runs_dir), "--every-pair") == 0
     out = capsys.readouterr().out
-    assert "**" in out and "### All pairs" in out
+    assert "**" in out and "### All pairs" in out and "| p (all pairs) |" in out
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def test_what_a_window_tells(name: str, row: dict[str, float], expected: list[st
         ("mined_hard", {"drawn": 0.1, "drawn_free": 0.9}, None),
         ("queue", {"queued": 0.0}, "the queue was never used"),
         ("queue", {"queued": 0.01}, None),
-        ("ance", {"drawn_again": 0.0}, "nothing was mined again"),
+        ("ance", {"drawn_again": 0.0}, "no negative was replaced"),
         ("ance", {"drawn_again": 0.01}, None),
         ("semi_hard", {"acted": 0.0}, "for no query was a negative farther"),
         ("guided", {"guide_above": 0.0}, None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from records import LEVELS, Runs
 
 from bench.compare.comparison import Comparison, compare
-from bench.compare.statistics import Values
+from bench.compare.interval import Values
 from bench.errors import UserError
 from bench.record.record import Record
 from reports.figures.overview import overview

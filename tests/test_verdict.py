@@ -11,7 +11,7 @@ from tiny import bench
 
 from bench.commands.run import show
 from bench.compare.comparison import compare
-from bench.compare.statistics import Values
+from bench.compare.interval import Values
 from bench.errors import UserError
 from bench.record.record import Record
 from reports.verdict import glance, verdict
@@ -41,7 +41,10 @@ def test_a_cheaper_row_that_is_tied_stands_in_the_instruction() -> None:
     assert instruction.endswith(
         ", at 10.0 times the texts encoded; `in_batch` is statistically tied at 10 % of the cost."
     )
-    assert "not significantly different from `in_batch`, and significantly better than the remaining row." in evidence
+    assert (
+        "not significantly different from `in_batch`; the remaining row is significantly worse than the best."
+        in evidence
+    )
     assert "64,000 texts encoded (train 90 s, mine 10 s)" in cost
     lower = comparison.rows[0].metrics["recall@1"].mean - comparison.rows[1].metrics["recall@1"].mean
     assert (
@@ -131,7 +134,7 @@ def test_the_glance_says_what_the_sentences_say() -> None:
         "best",
         "baseline",
         "difference (95 % CI)",
-        "p (Holm)",
+        "p (against the baseline)",
         "difference by exact search",
         "texts encoded",
         "cheapest statistically tied",
@@ -145,9 +148,10 @@ def test_the_glance_says_what_the_sentences_say() -> None:
         assert told["best"].strong == ("is significantly better than the other row" in evidence) == (of.best == 0)
         by, interval = told["difference (95 % CI)"].text.split(" ", 1)
         assert f"{by} points of recall@1 over `mnr` (95 % CI {interval.strip('()')}" in instruction
-        assert f"(p {told['p (Holm)'].text}, Holm)" in evidence
+        p = told["p (against the baseline)"]
+        assert f"(p {p.text}, corrected for all rows against the baseline)" in evidence
         significant = "The difference from `mnr` is significant" in evidence
-        assert told["difference (95 % CI)"].strong == significant == (told["p (Holm)"].hint == "significant")
+        assert told["difference (95 % CI)"].strong == significant == (p.hint == "significant")
         assert f"{told['texts encoded'].text} texts encoded" in cost
         assert (told["cheapest statistically tied"].text == "none") == ("is statistically tied at" not in instruction)
 

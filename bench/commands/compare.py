@@ -48,8 +48,9 @@ def compare(
     if failed := len(fitting(ledger.failed, *words)):
         print(f"left out: {failed} failed runs; bench report lists them", file=sys.stderr)
     compared = compare(chosen, of_runs(runs_dir), metric, allowed)
-    advice = Section("Which to use", (Bullets(verdict(compared, against="in_batch")),))
-    text = as_markdown([render(compared, everything), advice]) + "\n"
+    baseline = "in_batch"
+    advice = Section("Which to use", (Bullets(verdict(compared, baseline)),))
+    text = as_markdown([render(compared, everything, baseline), advice]) + "\n"
     if out is None:
         print(text, end="")
         return

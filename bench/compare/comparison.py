@@ -10,13 +10,15 @@ from string import ascii_letters
 import numpy as np
 
 from bench.compare.comparability import refuse_incomparable
+from bench.compare.interval import Interval, Values, interval
 from bench.compare.seed_groups import SeedGroup, group, seed_groups
-from bench.compare.statistics import RESAMPLES, Interval, Pair, Values, interval, paired, widened
+from bench.compare.seed_variance import equality, paired_by_seed
+from bench.compare.statistics import RESAMPLES, Pair, not_best, paired, widened
 from bench.errors import UserError
 from bench.record.record import Metrics, Record
 from bench.record.schema import EvaluationSchema
 
-LEVEL = 0.05  # a difference is significant when Holm's adjusted p is at most this
+LEVEL = 0.05  # a difference is significant when its p, corrected for the family that it belongs to, is at most this
 
 PerQuery = Callable[[Record, str], tuple[Values, Values]]
 """From a record and a metric to the ids [Q] and the values [Q] of its items, as in its per-item file."""
@@ -27,8 +29,9 @@ class StrategyRow:
     """One row of a comparison: a strategy with its settings.
 
     ``metrics`` are over its seeds and queries, in percent; ``cost`` are means over seeds; ``before`` are the metrics of
-    the untrained encoder. Rows that share a letter of ``letters`` are not significantly different; a row without
-    letters was not tested.
+    the untrained encoder. Rows that share a letter of ``letters`` are not significantly different in the family of all
+    pairs; a row without letters was not tested. ``not_best`` is the p of the hypothesis that no row is better, in the
+    family of the best row against the rest.
     """
 
     group: SeedGroup
@@ -36,6 +39,7 @@ class StrategyRow:
     cost: dict[str, float | None]
     before: dict[str, float | None]
     letters: str = ""
+    not_best: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class Comparison:
     """Tested rows by falling mean of ``metric``, then untested rows; ``pairs`` name rows by their place.
 
     ``best`` is the row that is significantly better than every other, or None where there is none. ``notes`` say in
-    what the rows differ beside the strategy, and which rows could not be tested.
+    what the rows differ beside the strategy, which rows could not be tested, and how equal the rows' seeds are.
     """
 
     metric: str
@@ -59,15 +63,21 @@ class Comparison:
 
     @property
     def leaders(self) -> list[int]:
-        """The first row and the rows not significantly different from it, by place; empty when nothing was tested."""
-        tied = [pair.second for pair in self.pairs if pair.first == 0 and pair.adjusted > LEVEL]
-        return [0, *tied] if self.pairs else []
+        """The rows that may be the best, by place: a 95 % confidence set. It is empty when nothing was tested."""
+        return [place for place, row in enumerate(self.rows) if row.not_best is not None and row.not_best > LEVEL]
+
+    def baseline(self, strategy: str | None) -> int | None:
+        """The place of the best tested row of a strategy."""
+        rows = enumerate(self.rows)
+        return next((place for place, row in rows if row.letters and row.group.strategy == strategy), None)
 
     def pair(self, first: int, second: int) -> Pair | None:
         """The test of two rows, first minus second."""
         for pair in self.pairs:
             if (pair.first, pair.second) == (first, second):
                 return pair
+            if (pair.second, pair.first) == (first, second):
+                return pair.turned()
         return None
 
 
@@ -99,14 +109,18 @@ def compare(
     notes += untested
     for place, of_row in zip(tested, values, strict=True):
         rows[place] = _by_query(rows[place], metric, of_row)
-    pairs = [widened(pair, values[0].shape[1]) for pair in paired(values, resamples=resamples)]
-    if pairs:
-        rows = [rows[place] for place in tested] + [row for place, row in enumerate(rows) if place not in tested]
+    seeds = [rows[place].group.seeds for place in tested]
+    pairs = [widened(pair, values[0].shape[1]) for pair in paired(values, seeds, resamples=resamples)]
+    if not pairs:
+        return Comparison(metric, tuple(rows), (), None, tuple(notes))
+    others = [row for place, row in enumerate(rows) if place not in tested]
     different = {(pair.first, pair.second) for pair in pairs if pair.adjusted <= LEVEL}
-    letters = letters_of(range(len(tested)) if pairs else [], different)
-    rows = [replace(row, letters=letters.get(number, "")) for number, row in enumerate(rows)]
-    winner = len(rows) > 1 and all((0, other) in different for other in range(1, len(rows)))
-    return Comparison(metric, tuple(rows), tuple(pairs), 0 if winner else None, tuple(notes))
+    letters = letters_of(range(len(tested)), different)
+    excluded = not_best(pairs, len(tested))
+    rows = [replace(rows[place], letters=letters[k], not_best=excluded[k]) for k, place in enumerate(tested)]
+    notes.append(_seeds_matter(rows, values))
+    winner = not others and all(p <= LEVEL for p in excluded[1:])
+    return Comparison(metric, (*rows, *others), tuple(pairs), 0 if winner else None, tuple(notes))
 
 
 def _apart(records: Iterable[Record]) -> tuple[list[Record], list[str]]:
@@ -167,6 +181,18 @@ def _few_seeds(rows: Sequence[StrategyRow], metric: str) -> list[str]:
     }
     by_count = group(rows, lambda row: row.metrics[metric].n)
     return [f"{text}: {', '.join(row.group.label for row in by_count[n])}" for n, text in said.items() if n in by_count]
+
+
+def _seeds_matter(rows: Sequence[StrategyRow], values: Sequence[Values]) -> str:
+    """A note: how strongly the data speak against equal variances over seeds, and whether rows are paired by seed."""
+    largest, share, p = equality([of_row.mean(1) for of_row in values])
+    by_seed = "paired" if paired_by_seed([row.group.seeds for row in rows]) else "not paired"
+    return (
+        f"variances over seeds: {rows[largest].group.label} has the largest, {100 * share:.0f} % of the sum of all "
+        f"rows'; Cochran's test of equal variances has p {p:.4f} (the test of differences does not need them to be "
+        "equal). "
+        f"Rows are {by_seed} by seed"
+    )
 
 
 def _over(measured: Sequence[Metrics]) -> dict[str, list[float]]:

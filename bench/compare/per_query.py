@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.compare.comparison import PerQuery
-from bench.compare.statistics import Values
+from bench.compare.interval import Values
 from bench.errors import UserError
 from bench.record.files import files_at
 from bench.record.record import Record

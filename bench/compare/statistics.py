@@ -1,9 +1,9 @@
-"""Is a difference between strategies significant? Intervals and a paired test, both over queries and seeds.
+"""Is a difference between strategies significant? A paired test over queries and seeds, and three families of p values.
 
 There are two sources of chance: the sample of queries, and the seeds of the runs. A test over queries alone would
 judge these particular models, not the strategies. A test over seeds alone would ignore that other queries could rank
-the strategies differently. The null distribution here has both sources. The sign of each query's difference is flipped
-at random, and a draw of Student's t, scaled by the standard error over seeds, is added to each resampled mean. The
+the strategies differently. The null distribution here has both sources. The sign of each query's deviation is flipped
+at random, the same for all rows, and each row's mean deviates as its own seeds let it (:mod:`~.seed_variance`). The
 effect of a seed on a single query would then count twice, so its variance is subtracted from the queries' part, where
 many values estimate it.
 """
@@ -12,85 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtri
 
-Values = NDArray[np.float64]
+from bench.compare.interval import Values
+from bench.compare.seed_variance import seed_variance
+
+Places = NDArray[np.intp]
 
 RESAMPLES = 10_000
 BLOCK = 500  # resamples whose signs are drawn at once
 PAIRS = 256  # pairs that are tested at once; [resamples, pairs] is the largest array
 EPSILON = 1e-5  # relative tolerance of a resampled difference (float32): one equal to the observed is as extreme
-SPARE = 40  # resamples for each pair, so that the smallest corrected p stays well below 0.05 with many pairs
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Mean, sample standard deviation over ``n`` seeds, and 95 % CI over seeds and queries of one metric, in percent.
-
-    With one seed there is neither a deviation nor an interval.
-    """
-
-    n: int
-    mean: float
-    sd: float | None
-    low: float | None
-    high: float | None
-
-
-def interval(
-    values: Sequence[float],
-    queries: int | None = None,
-    per_query: Values | None = None,
-    level: float = 0.95,
-    lowest: float = 0.0,
-) -> Interval:
-    """The interval of the mean of ``values`` (percent, one a seed), which covers the sampling of seeds and of queries.
-
-    ``per_query`` ``[Q]`` are the values of single queries, averaged over seeds; where they are not known, their number
-    ``queries`` gives a bound. Student's t reach over seeds and the normal reach over queries are independent, so they
-    add as squares. Where neither is given, the interval covers seeds alone, and equal seeds have none. Metrics are from
-    ``lowest`` to 100; where that is -100 they are correlations, and queries pairs of texts.
-    """
-    n, mean = len(values), float(np.mean(values))
-    if n < 2:
-        return Interval(n, mean, None, None, None)
-    sd, tail = float(np.std(values, ddof=1)), (1 + level) / 2
-    reach = float(stdtrit(n - 1, tail)) * sd / n**0.5
-    queries = queries if per_query is None else len(per_query)
-    if queries:
-        variance = _query_variance(mean, queries, per_query) if lowest == 0 else _pair_variance(mean, per_query)
-        reach = float(np.hypot(reach, ndtri(tail) * (variance / queries) ** 0.5))
-    if not reach:
-        return Interval(n, mean, sd, None, None)
-    return Interval(n, mean, sd, max(lowest, mean - reach), min(100.0, mean + reach))
-
-
-def _query_variance(mean: float, queries: int, per_query: Values | None) -> float:
-    """Variance of a single query's value, in percent squared, never zero.
-
-    Two queries at 0 and two at 100 are added (Agresti and Coull 1998), because a sample of equal queries does not show
-    that all are equal. Without the values it is the largest variance that values of this mean can have.
-    """
-    if per_query is not None:
-        return float(np.var(np.append(per_query, (0.0, 0.0, 100.0, 100.0)), ddof=1))
-    centre = (mean * queries + 200.0) / (queries + 4)
-    return centre * (100.0 - centre)
-
-
-def _pair_variance(mean: float, per_pair: Values | None) -> float:
-    """Variance of a single pair's value of a correlation, times 100 squared.
-
-    Without the values it is that of Spearman's correlation ``r`` of normal variables (Bonett and Wright 2000):
-    ``(1 + r^2 / 2) (1 - r^2)^2``, of at least a hundredth, since no sample shows that two orders are equal everywhere.
-    """
-    if per_pair is not None:
-        return float(np.var(per_pair, ddof=1))
-    square = min((mean / 100) ** 2, 0.9)
-    return 1e4 * (1 + square / 2) * (1 - square) ** 2
 
 
 @dataclass(frozen=True)
@@ -99,9 +34,11 @@ class Pair:
 
     ``difference`` is first minus second, in the metric's unit, with the 95 % CI ``low`` to ``high``. ``effect`` is the
     difference divided by the standard deviation of the queries' differences (Cohen's d for paired values). ``wins``
-    and ``losses`` are the shares of queries on which the first is better and worse, averaged over seeds. ``p`` is
-    two-sided, and ``least`` is the smallest p that this many resamples can show. ``adjusted`` is p after Holm's
-    correction over all pairs that were tested together.
+    and ``losses`` are the shares of queries on which the first is better and worse, averaged over seeds.
+
+    Every p is two-sided, and ``least`` is the smallest that this many resamples can show. ``p`` is of this pair alone.
+    ``adjusted`` is corrected for the family of all pairs. ``against_first`` is corrected for the family of all rows
+    against the first as their baseline, and ``against_second`` for all rows against the second.
     """
 
     first: int
@@ -115,58 +52,142 @@ class Pair:
     p: float
     least: float
     adjusted: float
+    against_first: float
+    against_second: float
+
+    def turned(self) -> Pair:
+        """Second minus first."""
+        return Pair(
+            *(self.second, self.first, -self.difference, -self.high, -self.low, -self.effect, self.losses, self.wins),
+            *(self.p, self.least, self.adjusted, self.against_second, self.against_first),
+        )
 
 
-def paired(runs: Sequence[Values], seed: int = 0, resamples: int = RESAMPLES) -> list[Pair]:
+def paired(
+    runs: Sequence[Values], seeds: Sequence[Sequence[int]] | None = None, seed: int = 0, resamples: int = RESAMPLES
+) -> list[Pair]:
     """Test every pair of strategies; ``runs`` holds one array [seeds, Q] of per-query values for each.
 
-    All have the same Q queries in the same order and at least two seeds; the numbers of seeds may differ. The variance
-    over seeds is assumed equal for all strategies and pooled over them, as in an analysis of variance, because three
-    seeds alone estimate it badly. Many pairs increase the number of ``resamples``. Raises ``ValueError`` when a
-    strategy has one seed.
+    All have the same Q queries in the same order and at least two seeds; the numbers of seeds may differ. ``seeds``
+    are the seeds of each strategy's runs, in order; where they are known and equal, rows can be paired by seed.
+    Variances over seeds need not be equal. Raises ``ValueError`` when a strategy has one seed.
     """
     if any(len(values) < 2 for values in runs):
         raise ValueError("a strategy with one seed cannot be tested")
-    pairs = list(combinations(range(len(runs)), 2))
-    if not pairs:
+    if len(runs) < 2:
         return []
+    chance = _Chance(runs, seeds, resamples, np.random.default_rng(seed))
+    firsts, seconds = np.triu_indices(len(runs), 1)
     means = np.stack([values.mean(0) for values in runs])
-    variance, freedom = _seed_variance(runs)
-    firsts, seconds = np.array(pairs).T
-    differences = means[firsts] - means[seconds]
-    error = np.array([(variance * (1 / len(runs[a]) + 1 / len(runs[b]))) ** 0.5 for a, b in pairs])
-    observed = differences.mean(1)
-    noise = [_noise(values) / len(values) for values in runs]
-    whole = differences.var(1, ddof=1)
-    queries = np.array([1 - (noise[a] + noise[b]) / w if w else 0.0 for (a, b), w in zip(pairs, whole, strict=True)])
-    rng = np.random.default_rng(seed)
-    resamples = max(resamples, SPARE * len(pairs))
-    flipped = _flipped(means - means.mean(0), resamples, rng)
-    p, reach = np.empty(len(pairs)), np.empty(len(pairs))
-    for start in range(0, len(pairs), PAIRS):
-        some = slice(start, start + PAIRS)
-        null = (flipped[:, firsts[some]] - flipped[:, seconds[some]]) * np.sqrt(np.maximum(queries[some], 0.0))
-        null += error[some] * rng.standard_t(freedom, size=null.shape)
-        extreme = np.abs(null) >= np.abs(observed[some]) * (1 - EPSILON) - 1e-12
-        p[some] = (extreme.sum(0) + 1) / (resamples + 1)
-        reach[some] = np.quantile(np.abs(null - null.mean(0)), 0.95, axis=0)
-    deviation = differences.std(1, ddof=1)
-    return [
-        Pair(
-            a,
-            b,
-            float(observed[k]),
-            float(observed[k] - reach[k]),
-            float(observed[k] + reach[k]),
-            float(observed[k] / deviation[k]) if deviation[k] else 0.0,
-            float((differences[k] > 0).mean()),
-            float((differences[k] < 0).mean()),
-            float(p[k]),
-            1 / (resamples + 1),
-            float(adjusted),
+    p, reach = chance.alone(firsts, seconds)
+    ratio = _ratio(chance.means[firsts] - chance.means[seconds], reach)
+    adjusted = chance.adjusted(firsts, seconds, reach, ratio)
+    against = np.ones((2, len(firsts)))  # of each pair with its first, and with its second, as baseline
+    for baseline in range(len(runs)):
+        (some,) = np.nonzero((firsts == baseline) | (seconds == baseline))
+        corrected = chance.adjusted(firsts[some], seconds[some], reach[some], ratio[some])
+        against[np.where(firsts[some] == baseline, 0, 1), some] = corrected
+    made = []
+    for k, (a, b) in enumerate(zip(firsts, seconds, strict=True)):
+        by_query = means[a] - means[b]
+        difference, deviation = float(by_query.mean()), by_query.std(ddof=1)
+        made.append(
+            Pair(
+                int(a),
+                int(b),
+                difference,
+                float(difference - reach[k]),
+                float(difference + reach[k]),
+                float(difference / deviation) if deviation else 0.0,
+                float((by_query > 0).mean()),
+                float((by_query < 0).mean()),
+                float(p[k]),
+                1 / (resamples + 1),
+                float(adjusted[k]),
+                *map(float, against[:, k]),
+            )
         )
-        for k, ((a, b), adjusted) in enumerate(zip(pairs, holm(p), strict=True))
-    ]
+    return made
+
+
+def not_best(pairs: Sequence[Pair], rows: int) -> list[float]:
+    """For each row the p of the hypothesis that no row is better: multiple comparisons with the best (Hsu 1981).
+
+    The data choose which row is best, so every row is tested as if it were the baseline, against all others (Edwards
+    and Hsu 1983). Only the test of the truly best row can be a false alarm, so no correction over rows is due.
+    """
+    p = [1.0] * rows
+    for pair in pairs:
+        if pair.difference > 0:
+            p[pair.second] = min(p[pair.second], pair.against_second)
+        elif pair.difference < 0:
+            p[pair.first] = min(p[pair.first], pair.against_first)
+    return p
+
+
+class _Chance:
+    """The null distribution of the differences of all pairs, jointly: ``resamples`` deviations of every row's mean."""
+
+    def __init__(
+        self, runs: Sequence[Values], seeds: Sequence[Sequence[int]] | None, resamples: int, rng: np.random.Generator
+    ) -> None:
+        values = np.stack([of_row.mean(0) for of_row in runs])
+        self.means = values.mean(1)
+        self.resamples = resamples
+        noise = np.array([_noise(of_row) for of_row in runs])
+        self._noise = noise / [len(of_row) for of_row in runs]
+        self._centred = values - values.mean(0)
+        variance = seed_variance([of_row.mean(1) for of_row in runs], seeds)
+        self._by_query = _flipped(self._centred, resamples, rng)
+        # The mean of a run cannot vary less than the noise of its single values makes it.
+        self._by_seed = variance.deviations(resamples, noise / values.shape[1], rng)
+
+    def _differences(self, firsts: Places, seconds: Places) -> Values:
+        """[resamples, pairs] differences that chance alone makes."""
+        whole = (self._centred[firsts] - self._centred[seconds]).var(1, ddof=1)
+        noise = np.divide(self._noise[firsts] + self._noise[seconds], whole, out=np.ones_like(whole), where=whole > 0)
+        queries = self._by_query[:, firsts] - self._by_query[:, seconds]
+        null: Values = queries * np.sqrt(np.maximum(1 - noise, 0.0))
+        null += self._by_seed[:, firsts] - self._by_seed[:, seconds]
+        return null
+
+    def alone(self, firsts: Places, seconds: Places) -> tuple[Values, Values]:
+        """For each pair its own two-sided p, and the reach of the 95 % CI of its difference."""
+        p, reach = np.empty(len(firsts)), np.empty(len(firsts))
+        observed = np.abs(self.means[firsts] - self.means[seconds])
+        for start in range(0, len(firsts), PAIRS):
+            some = slice(start, start + PAIRS)
+            null = np.abs(self._differences(firsts[some], seconds[some]))
+            p[some] = self._share((null >= observed[some] * (1 - EPSILON) - 1e-12).sum(0))
+            reach[some] = np.quantile(null, 0.95, axis=0)
+        return p, reach
+
+    def adjusted(self, firsts: Places, seconds: Places, reach: Values, ratio: Values) -> Values:
+        """p corrected for the family of these pairs by step-down maxima (Westfall and Young 1993, algorithm 2.8).
+
+        ``ratio`` are the observed differences in units of their ``reach``. A pair's p is the share of resamples in
+        which the largest ratio among this pair and those of smaller ratios is as large as its own.
+        """
+        order = np.argsort(ratio, kind="stable")
+        largest, p = np.zeros(self.resamples), np.empty(len(order))
+        for start in range(0, len(order), PAIRS):
+            some = order[start : start + PAIRS]
+            null = _ratio(self._differences(firsts[some], seconds[some]), reach[some])
+            null = np.maximum(np.maximum.accumulate(null, axis=1), largest[:, None])
+            p[some] = self._share((null >= ratio[some] * (1 - EPSILON)).sum(0))
+            largest = null[:, -1]
+        p[order[::-1]] = np.maximum.accumulate(p[order[::-1]])
+        return p
+
+    def _share(self, extreme: Values) -> Values:
+        shares: Values = (extreme + 1) / (self.resamples + 1)
+        return shares
+
+
+def _ratio(differences: Values, reach: Values) -> Values:
+    """Absolute differences in units of their reach; rows that cannot differ do not differ."""
+    ratio: Values = np.divide(np.abs(differences), reach, out=np.zeros_like(differences), where=reach > 0)
+    return ratio
 
 
 def widened(pair: Pair, queries: int) -> Pair:
@@ -176,13 +197,6 @@ def widened(pair: Pair, queries: int) -> Pair:
     """
     reach = float(np.hypot((pair.high - pair.low) / 2, float(ndtri(0.975)) * 100 / (queries + 2)))
     return replace(pair, low=pair.difference - reach, high=pair.difference + reach)
-
-
-def _seed_variance(runs: Sequence[Values]) -> tuple[float, int]:
-    """Variance of a run's mean over seeds, pooled over strategies, and its degrees of freedom."""
-    freedom = sum(len(values) - 1 for values in runs)
-    squares = sum(float(np.square(values.mean(1) - values.mean()).sum()) for values in runs)
-    return squares / freedom, freedom
 
 
 def _noise(values: Values) -> float:
@@ -202,13 +216,3 @@ def _flipped(values: Values, resamples: int, rng: np.random.Generator) -> Values
         signs = bits.reshape(rows, -1)[:, :queries].astype(np.float32) * 2 - 1
         null[start : start + rows] = signs @ scaled
     return null
-
-
-def holm(p: Sequence[float] | Values) -> Values:
-    """p after Holm's step-down correction: rejecting where it is at most a level bounds the family-wise error by it."""
-    values = np.asarray(p, dtype=np.float64)
-    order = np.argsort(values, kind="stable")
-    stepped = np.maximum.accumulate(values[order] * (len(values) - np.arange(len(values))))
-    adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return adjusted

@@ -52,8 +52,8 @@ def _measure_pairs(batch: Batch, loss: Loss, drawn: Drawn | None = None) -> dict
     ``mining.judge``) scores above the positive. Of the negatives ``drawn`` for the queries, ``drawn_labelled``
     is the share that is labelled relevant, hence masked, ``drawn_above`` the share that the miner scores above
     the positive, and ``drawn_free`` the share of places for which there was none. ``drawn`` is the mean number of
-    negatives that were drawn for a query and are not masked, and ``drawn_again`` is 1 where they were mined again after
-    training began, else 0.
+    negatives that were drawn for a query and are not masked, and ``drawn_again`` is 1 where some have replaced those
+    of the start, else 0.
     """
     similarity, positive, negative = batch.similarity, batch.positive_similarity, batch.negative
     count = negative.sum(1)

@@ -49,6 +49,6 @@ def matrix(comparison: Comparison) -> Drawing | None:
     figure.text(EDGE / wide, 1 - 0.05 / high, f"{comparison.metric}, row minus column, points", fontsize=8, va="top")
     drawing.alt = (
         f"Differences in {comparison.metric} of all {len(comparison.pairs)} pairs of rows; a dot marks the "
-        f"{len(significant) // 2} that are significant (p ≤ {LEVEL}, Holm)"
+        f"{len(significant) // 2} that are significant (p ≤ {LEVEL}, corrected for all pairs)"
     )
     return drawing
