@@ -28,7 +28,7 @@ def made_together(cache: Cache, name: str, make: Make, world: World) -> Entry:
         found: Entry = world.broadcast(Entry(Path(), {}))
         if not found.path.is_dir():
             raise UserError(
-                f"process {world.rank} does not see {found.path}; machines that train together need a common file "
+                f"rank {world.rank} does not see {found.path}; machines that train together need a common file "
                 "system for runs_dir and for the cache (NEGBENCH_CACHE)"
             )
         return found

@@ -116,14 +116,14 @@ def test_a_killed_process_ends_all_and_the_run_goes_on(data: Path, tmp_path: Pat
             rank, status, took = ended
             told = run.out.read_text()
             assert status == 2 and took < ENDS_WITHIN_S and run.left() == [], (ended, run.left(), told)
-            assert len(re.findall(rf"process {rank} of 2 was killed", told)) == 1, told
+            assert len(re.findall(rf"rank {rank} of 2 was killed", told)) == 1, told
             assert told.count("bench: ") == 1 and "Traceback" not in told, told
             again = Launched(given, place)
             assert again.process.wait(300) == 0, again.out.read_text()
             found = result(place / "runs")
             assert [key for key in wanted if found[key] != wanted[key]] == []
 
-        counted.check(f"{kind}, process {rank}, {until - run.began:.1f} s after its start", holds)
+        counted.check(f"{kind}, rank {rank}, {until - run.began:.1f} s after its start", holds)
         ranks[rank] += 1
         longest = max(longest, took)
     print(f"\nprocesses killed: {ranks}; the others ended within {longest:.1f} s")

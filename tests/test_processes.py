@@ -150,6 +150,27 @@ def test_one_command_trains_on_two_devices_and_a_resume_is_exact(tmp_path: Path)
     assert ours == theirs
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_ranks_end_with_the_process_that_started_them(number: signal.Signals, tmp_path: Path) -> None:
+    """As where a scheduler or ``timeout`` ends that process alone."""
+    data = write_data(tmp_path / "data")
+    more = {"train.max_steps": "100000", "train.epochs": "99999", "train.save_every": "5", "devices": "2"}
+    started = subprocess.Popen(
+        [sys.executable, "-m", "bench", "run", *words(data, tmp_path / "runs", **more)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = monotonic() + 120
+    while not list((tmp_path / "runs").glob("*/checkpoints/*/last.pt")) and monotonic() < deadline:
+        sleep(0.02)
+    ranks = [int(line) for line in subprocess.check_output(["pgrep", "-P", str(started.pid)]).split()]
+    os.kill(started.pid, number)
+    _, told = started.communicate(timeout=30)  # until the ranks, which have the same pipe, have closed it
+    assert len(ranks) == 2 and told.count("the process that started this run is gone") == 1
+    while any(Path(f"/proc/{rank}").exists() for rank in ranks) and monotonic() < deadline:
+        sleep(0.02)
+    assert not any(Path(f"/proc/{rank}").exists() for rank in ranks)
+
+
 def test_processes_encode_and_mine_as_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = write_data(tmp_path / "data")
     more = {"strategy": "ance", "strategy.last": "30", "strategy.refresh": "2"}

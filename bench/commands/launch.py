@@ -22,8 +22,8 @@ GRACE_S = 10.0  # for the others to end before they are killed
 def launch(words: Sequence[str], devices: int) -> int:
     """Run ``bench run WORDS`` in ``devices`` processes that train together; the exit status of the first that fails.
 
-    The first process writes and speaks; what another one says on standard error is shown where it is the one that
-    fails. Raises :class:`UserError` when a process was killed.
+    Rank 0 writes and speaks; what another one says on standard error is shown where it is the one that fails. All end
+    when this process does, in any way. Raises :class:`UserError` when a rank was killed.
     """
     shared = {
         "MASTER_ADDR": "127.0.0.1",
@@ -37,10 +37,13 @@ def launch(words: Sequence[str], devices: int) -> int:
 
 
 def _watched(words: Sequence[str], shared: Mapping[str, str], said: Sequence[IO[bytes]]) -> int:
+    from bench.train.processes import WATCHES
+
     ranks = [
         subprocess.Popen(
             [sys.executable, "-m", "bench", "run", *words],
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), WATCHES: "1"},
+            stdin=subprocess.PIPE,  # closed by the kernel when this process ends, in any way
             stdout=None if rank == 0 else subprocess.DEVNULL,
             stderr=None if rank == 0 else said[rank],
         )
@@ -73,7 +76,7 @@ def _watch(ranks: Sequence[subprocess.Popen[bytes]], said: Sequence[IO[bytes]]) 
 def _told(failed: int, state: int, said: Sequence[IO[bytes]]) -> int:
     """Say why a process failed, where it has not said so itself; its exit status."""
     if state < 0:
-        raise UserError(f"process {failed} of {len(said)} was killed (signal {-state}); the same command goes on")
+        raise UserError(f"rank {failed} of {len(said)} was killed (signal {-state}); the same command goes on")
     if failed:
         said[failed].seek(0)
         sys.stderr.write(said[failed].read().decode(errors="replace"))

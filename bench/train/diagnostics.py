@@ -9,7 +9,7 @@ from strategies.negatives import NoNegatives
 
 MOSTLY = 0.5  # share of places for negatives that are empty or masked above which there is a warning
 NEVER = {
-    "negatives": "no query had a negative in its batch; raise train.batch_size",
+    "negatives": "no query had a negative in its batch; raise train.batch_size, or lower train.groups",
     "drawn": "no negative was found for any query; look at the data, or use more ranks and smaller margins",
     "queued": "the queue was never used; lower its warm-up, or train for more steps",
     "drawn_again": "no negative was replaced; lower strategy.refresh, or train for more steps",
@@ -26,7 +26,7 @@ def diagnose(strategy: Strategy, row: Mapping[str, float], step: int) -> Iterato
     wanted = strategy.negatives
     compares = not isinstance(wanted, NoNegatives)
     if compares and row.get("negatives") == 0:
-        yield f"no query has a negative: up to step {step} the batches had none; raise train.batch_size"
+        yield f"no query has a negative: up to step {step} the batches had none; raise train.batch_size, or lower train.groups"
     elif row["active"] == 0:
         yield (
             f"every loss is zero: up to step {step} {strategy.name} found no negative that is hard enough; "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import pairwise
+from threading import Thread
 from typing import Any, TypeVar
 
 import torch
@@ -18,6 +20,8 @@ from bench.world import World
 T = TypeVar("T")
 LEFT_ALONE = 76
 """The exit status of a process that another one has left; why it did so is the other one's to say."""
+WATCHES = "NEGBENCH_LAUNCHED"
+"""Set in the environment of ranks whose standard input is a pipe from the process that started them."""
 
 # A rank waits for the first one while it mines or evaluates. One that dies is noticed by who started it.
 PATIENCE = timedelta(days=2)
@@ -100,12 +104,23 @@ def join() -> World:
     """The world of this process: one rank alone, or the group of all that were started together."""
     if asked_for() == 1:
         return World()
+    if WATCHES in os.environ:
+        Thread(target=_end_with_launcher, name="launcher", daemon=True).start()
     if not dist.is_initialized():
         gpus = torch.cuda.is_available()
         if gpus:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("nccl" if gpus else "gloo", timeout=PATIENCE)
     return Processes()
+
+
+def _end_with_launcher() -> None:
+    """End this process once the one that started it is gone, which closes the pipe that is its standard input."""
+    os.read(0, 1)  # of sys.stdin a thread would keep the lock
+    if os.environ["RANK"] == "0":
+        print("the process that started this run is gone, so it ends; the same command goes on", file=sys.stderr)
+        sys.stderr.flush()
+    os._exit(LEFT_ALONE)
 
 
 def leave() -> None:
