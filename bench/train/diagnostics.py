@@ -26,7 +26,10 @@ def diagnose(strategy: Strategy, row: Mapping[str, float], step: int) -> Iterato
     wanted = strategy.negatives
     compares = not isinstance(wanted, NoNegatives)
     if compares and row.get("negatives") == 0:
-        yield f"no query has a negative: up to step {step} the batches had none; raise train.batch_size, or lower train.groups"
+        yield (
+            f"no query has a negative: up to step {step} the batches had none; "
+            "raise train.batch_size, or lower train.groups"
+        )
     elif row["active"] == 0:
         yield (
             f"every loss is zero: up to step {step} {strategy.name} found no negative that is hard enough; "
