@@ -55,7 +55,8 @@ def test_a_side_of_one_text_adds_nothing_and_has_no_gradient() -> None:
 
 def test_the_addition_of_a_group_counts_by_its_examples() -> None:
     batch = random_batch(registered()["mnr"]())
-    losses = [Loss(torch.tensor([1.0, 2.0, 6.0]), torch.tensor(8.0)), Loss(torch.tensor([3.0]), torch.tensor(4.0))]
+    terms = ((torch.tensor([1.0, 2.0, 6.0]), torch.tensor(8.0)), (torch.tensor([3.0]), torch.tensor(4.0)))
+    losses = [Loss(of_examples, added=added) for of_examples, added in terms]
     whole = Groups([Group(batch, loss, None) for loss in losses]).loss
     assert whole.value.item() == pytest.approx(0.75 * (3 + 8) + 0.25 * (3 + 4))
 

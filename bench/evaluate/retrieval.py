@@ -187,14 +187,19 @@ def evaluate(
     measured = _measured(found, cost, split, parts, config, at_score)
     if not by_index:
         return measured
-    nearest, recall = min(NEAREST, config.retrieve), measured.metrics
-    geometry = {
-        "mean_norm": mean_norm(corpus_vectors),
-        f"hubness@{nearest}": hubness(found["exact/"][1][:, :nearest], len(corpus_vectors)),
-        **{f"index_loss@{k}": recall[f"exact/recall@{k}"] - recall[f"recall@{k}"] for k in config.ks},
-    }
+    geometry = _geometry(corpus_vectors, found["exact/"][1], measured.metrics, config)
     by_chance = () if index.repeats else (BY_CHANCE.format(index.builders),)
     return replace(measured, geometry=geometry, warnings=(*measured.warnings, *by_chance))
+
+
+def _geometry(corpus: Floats, found: Ids, metrics: Mapping[str, float], config: EvalConfig) -> dict[str, float]:
+    """The geometry of the corpus, of which exact search ``found`` [Q, k] passages, and what the index loses of it."""
+    nearest = min(NEAREST, config.retrieve)
+    return {
+        "mean_norm": mean_norm(corpus),
+        f"hubness@{nearest}": hubness(found[:, :nearest], len(corpus)),
+        **{f"index_loss@{k}": metrics[f"exact/recall@{k}"] - metrics[f"recall@{k}"] for k in config.ks},
+    }
 
 
 def _measured(
