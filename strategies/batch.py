@@ -40,8 +40,8 @@ class Batch:
 
     @property
     def sides(self) -> tuple[Tensor, Tensor]:
-        """The texts of each side: [Q, d] queries and [C, d] candidates."""
-        return self.queries, self.candidates
+        """The texts of each side that this batch encoded: [Q, d] queries and the candidates without a queue's."""
+        return self.queries, self.candidates if self.queued is None else self.candidates[~self.queued]
 
     @property
     def texts(self) -> Tensor:

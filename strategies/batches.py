@@ -17,7 +17,7 @@ class Shuffled(Batches):
 
 @dataclass(frozen=True)
 class Clustered(Batches):
-    """Labelled pairs of one cluster, as far as they fill batches; pairs that are left over share batches.
+    """Labelled pairs sorted by cluster and cut into batches; where one cluster ends, a batch holds pairs of two.
 
     ``by`` names the encoder whose vectors of the pairs' ``of`` (``queries`` or ``passages``) are put into ``clusters``
     clusters: ``start`` is the encoder before training.

@@ -100,7 +100,9 @@ def find(name: str) -> type[Strategy]:
     if not further:
         return known[name]
     parts = [(first, _not_staged(first)), *((part, known_additions[part]) for part in further)]
-    return _made(name, Extended, parts, f"{first} with {' and '.join(further)} added to its loss.")
+    made = _made(name, Extended, parts, f"{first} with {' and '.join(further)} added to its loss.")
+    made.mechanism = known[first].mechanism
+    return made
 
 
 def _not_staged(name: str) -> type[Strategy]:

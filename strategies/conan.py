@@ -39,10 +39,10 @@ class Conan(Strategy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.last - self.first < self.n:
+        if self.last - self.first <= self.n:
             raise ValueError(
                 f"strategy.first={self.first} and strategy.last={self.last} leave {max(0, self.last - self.first)} "
-                f"ranks for strategy.n={self.n} negatives"
+                f"ranks for strategy.n={self.n} negatives and those that replace them"
             )
 
     @property

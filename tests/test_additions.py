@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,16 @@ def test_the_loss_is_that_of_the_strategy_and_the_term_of_the_formula(base: str,
         torch.testing.assert_close(loss.per_example, before.per_example, rtol=0, atol=0)
         torch.testing.assert_close(loss.value, before.value + wanted)
         assert loss.scalars["added"].item() == pytest.approx(wanted) and "added" not in before.scalars
+
+
+def test_passages_of_a_queue_are_left_out() -> None:
+    """They have no gradient, and would outweigh those of the batch."""
+    batch = random_batch(registered()["mnr"]())
+    old = torch.arange(len(batch.candidates)) % 2 == 1
+    term = additions()["spread_out"]()
+    assert term.term(replace(batch, queued=old)).item() == pytest.approx(
+        (term._of_side(batch.queries) + term._of_side(batch.candidates[~old])).item() / 2
+    )
 
 
 def test_a_side_of_one_text_adds_nothing_and_has_no_gradient() -> None:

@@ -158,6 +158,24 @@ def test_a_column_of_train_has_the_groups(tmp_path: Path, context: NegativesCont
     check(registered()["clustered"](by="data"), data)
 
 
+def test_the_column_of_groups_is_nothing_else(tmp_path: Path) -> None:
+    """Neither a negative of a table without names nor a label, and a row without a group is refused."""
+    (tmp_path / "train.tsv").write_text("".join(f"which {n}\tabout {n}\ttopic{n % 2}\n" for n in range(8)))
+    (tmp_path / "dev.tsv").write_text("find 3\tabout 3\n")
+    data = load(DataConfig(str(tmp_path), columns="group:3"))
+    assert sorted(data.passages) == [f"about {n}" for n in range(8)]
+    assert data.splits["train"].groups.tolist() == [0, 1] * 4
+    named = tmp_path / "named"
+    named.mkdir()
+    rows = [{"query": f"which {n}", "positive": f"about {n}", "label": n % 2 if n else None} for n in range(8)]
+    (named / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (named / "dev.jsonl").write_text(json.dumps({"query": "find 3", "positive": "about 3"}) + "\n")
+    with pytest.raises(UserError, match="the group in the column 'label' is empty"):
+        load(DataConfig(str(named), columns="group:label"))
+    data = load(DataConfig(str(named), columns="group:label", skip_broken=True))
+    assert len(data.splits["train"]) == 7 and data.splits["train"].groups.tolist() == [0, 1, 0, 1, 0, 1, 0]
+
+
 def test_groups_that_are_not_there_are_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="strategy clustered: data set toy has no groups; name the column"):
         check(registered()["clustered"](by="data"), DATA)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch.nn.functional as F
 from toys import DATA, toy_encoder
 
 from bench.data.tokens import tokenize
+from bench.errors import UserError
 from bench.model.embedding import encode, on_disk
 from bench.model.encoder import Encoder
 from bench.model.packing import Packed, pack
@@ -52,6 +55,17 @@ def test_every_layout_gives_the_same(encoder: Encoder, packed: Packed) -> None:
     padded = other(packed, tokens=True)
     for name in ("unit", "raw", "tokens"):
         torch.testing.assert_close(getattr(laid, name), getattr(padded, name), rtol=1e-4, atol=1e-5)
+
+
+def test_a_full_disk_is_told_before_vectors_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a page of a mapped file finds no room, the kernel ends the process."""
+
+    def full(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(UserError, match="full"):
+        on_disk(10, 4, tmp_path)
 
 
 def test_vectors_go_where_they_are_wanted_and_equal_texts_are_encoded_once(encoder: Encoder, tmp_path: Path) -> None:

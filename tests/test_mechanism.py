@@ -15,7 +15,7 @@ from bench.config.overrides import resolve
 from bench.errors import Impossible
 from bench.run.steps import check_steps, step_limits
 from bench.train.diagnostics import invalid
-from strategies import Chain, registered
+from strategies import Chain, find, registered
 from strategies.negatives import InBatch
 from studies.base import EVERY_KNOB, StudySpec
 
@@ -73,6 +73,18 @@ def test_a_run_in_which_it_cannot_act_is_invalid(name: str, never: Case, tmp_pat
     knobs, training, said = never
     found = why(name, knobs, tmp_path, **training)
     assert found is not None and found.startswith(said)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_an_addition_leaves_what_is_said_of_the_strategy(name: str) -> None:
+    alone, extended = registered()[name](), find(f"{name}:spread_out")()
+    assert extended.mechanism == alone.mechanism
+    for seen in ({"acted": 0.0}, {"drawn_again": 0.0}, {}):
+        told = invalid(alone, seen, 1)
+        assert invalid(extended, seen, 1) == (told and told.replace("after strategy.", f"after strategy.{name}."))
+    base = [f"strategy={name}:spread_out", "train.max_steps=4", "train.epochs=9"]
+    limits = step_limits(resolve(base))
+    assert {key.rpartition(".")[2] for key in limits} == {k.name for k in alone.knobs() if k.counts_steps}
 
 
 def test_a_prior_of_a_tenth_belongs_to_a_scale_of_two(tmp_path: Path) -> None:

@@ -94,6 +94,19 @@ def test_settings_that_were_tried_are_not_proposed_again(tmp_path: Path) -> None
     assert len(met) == 6
 
 
+def test_settings_that_failed_are_not_proposed_again(tmp_path: Path) -> None:
+    few = (Dimension("strategy.a", choices=(1, 2, 3)),)
+    s = sweep(open_storage(None, tmp_path), tmp_path, few, 3)
+    s.on_grid = False
+    met = set()
+    for _ in range(3):
+        trial = s.claim()
+        assert trial is not None
+        met.add(s.values(trial)["strategy.a"])
+        done(s, trial, None)
+    assert met == {1, 2, 3}
+
+
 def test_what_is_proposed_follows_from_place_and_results_alone(tmp_path: Path) -> None:
     met: list[list[dict[str, Any]]] = []
     for name, restart in (("one", False), ("two", True)):

@@ -124,15 +124,19 @@ def compare(
 
 
 def _apart(records: Iterable[Record]) -> tuple[list[Record], list[str]]:
-    """The valid runs, and a note for each setting that has invalid ones, with the reason."""
+    """The runs of settings without an invalid run, and a note for each other setting, with the reason.
+
+    A setting is left out as a whole: the seeds with which its mechanism acted are those with which it did well.
+    """
     records = list(records)
-    notes = []
+    notes, left_out = [], set[str]()
     for cell in seed_groups(records):
         for why, same in group(cell.records, lambda record: record.invalid).items():
             if why is not None:
                 seeds = ", ".join(str(record.seed) for record in same)
                 notes.append(f"{cell.label} is invalid and no row (seed {seeds}): {why}")
-    return [record for record in records if record.invalid is None], notes
+                left_out |= {record.run_id for record in cell.records}
+    return [record for record in records if record.run_id not in left_out and record.invalid is None], notes
 
 
 def _row(cell: SeedGroup, metric: str) -> StrategyRow:

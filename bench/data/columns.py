@@ -84,6 +84,8 @@ class Columns:
         """
         if chosen.keys() - {"group", "passage"}:
             return cls._chosen(names, chosen, lenient)
+        grouped = {column(name, names) for name in chosen.get("group", ())}
+        names = [name for name in names if name not in grouped]
         if not named:
             if len(names) < 2:
                 return "one column only, and a pair has a query and a passage"

@@ -68,7 +68,12 @@ def entries(
         if relevant is not None and (entry := _entry((path, line), row, columns, table.named, scored, problems)):
             if not relevant:
                 entry = entry._replace(positives=(), negatives=[*entry.positives, *entry.negatives])
-            read.append(entry if group is None else entry._replace(group=str(row.get(group)).strip()))
+            if group is None:
+                read.append(entry)
+            elif _is_empty(row.get(group)):
+                problems.lose(path, line, f"the group in the column {group!r} is empty")
+            else:
+                read.append(entry._replace(group=str(row[group]).strip()))
     return read
 
 

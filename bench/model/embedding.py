@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Lock
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,7 +97,14 @@ def on_disk(count: int, dim: int, directory: Path) -> Floats:
     if not count:
         return np.zeros((0, dim), dtype=np.float32)
     with explain_write_errors(directory), TemporaryFile(dir=directory) as file:
+        _reserve(file.fileno(), 4 * count * dim)
         return np.memmap(file, dtype=np.float32, shape=(count, dim))
+
+
+def _reserve(file: int, size: int) -> None:
+    """Take the room on the disk now: a page of a mapped file that finds none later would end the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
 
 
 def _gather(vectors: Floats, chunks: Sequence[Ids], mine: Sequence[Ids], world: World) -> None:
@@ -152,15 +161,23 @@ def embed(
     def make(place: Path) -> dict[str, float]:
         start = perf_counter()
         with task(name, len(rows)) as advance:
-            shape, path = (len(rows), prepared.encoder.dim), place / "matrix.npy"
-            matrix = open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
-            encode(prepared.encoder, tokens, prepared.precision, rows, advance, raw, world, out=matrix)
-            matrix.flush()
+            out = _file_of(place / "matrix.npy", len(rows), prepared.encoder.dim) if world.first else None
+            encode(prepared.encoder, tokens, prepared.precision, rows, advance, raw, world, out)
+            if out is not None:
+                out.flush()
         return {"seconds": perf_counter() - start, "texts": len(rows)}
 
     key = f"{'raw-' if raw else ''}vectors-{_key(prepared, tokens, rows)}"
     found = made_together(cache, key, make, world)
     return Vectors(rows, found.array("matrix")), Cost(**found.facts)
+
+
+def _file_of(path: Path, count: int, dim: int) -> np.memmap[Any, np.dtype[np.float32]]:
+    """An array of ``count`` vectors in the new file ``path``."""
+    found = open_memmap(path, mode="w+", dtype=np.float32, shape=(count, dim))
+    with path.open("r+b") as file:
+        _reserve(file.fileno(), path.stat().st_size)
+    return found
 
 
 def _key(prepared: Prepared, tokens: Tokens, rows: Ids) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import singledispatch
+from time import perf_counter
 
 import numpy as np
 
@@ -35,8 +36,9 @@ def _clustered(declared: Clustered, context: NegativesContext) -> tuple[Ids, Cos
     vectors, cost = embed(
         prepared, tokens, rows, context.cache, context.task, "embedding for clusters", world=context.world
     )
-    found = spherical_k_means(np.asarray(vectors.matrix), declared.clusters, stream(context.seed, CLUSTERS))
-    return found[place], cost
+    began = perf_counter()
+    found = spherical_k_means(vectors.matrix, declared.clusters, stream(context.seed, CLUSTERS))
+    return context.world.broadcast(found)[place], cost + Cost(perf_counter() - began)
 
 
 @clusters_of.register
@@ -56,12 +58,11 @@ def spherical_k_means(vectors: Floats, clusters: int, rng: np.random.Generator) 
     centres = vectors[rng.permutation(len(vectors))[:clusters]].astype(np.float64)
     found = np.full(len(vectors), -1, dtype=np.int64)
     for _ in range(ITERATIONS):
-        nearest = np.argmax(vectors @ centres.T, axis=1)
+        nearest = np.argmax(vectors @ centres.T.astype(vectors.dtype), axis=1)
         if np.array_equal(nearest, found):
             break
         found = nearest
-        sums = np.zeros_like(centres)
-        np.add.at(sums, found, vectors)
+        sums = np.stack([vectors[found == cluster].sum(0, dtype=np.float64) for cluster in range(len(centres))])
         length = np.linalg.norm(sums, axis=1, keepdims=True)
         centres = np.where(length > 0, sums / np.maximum(length, 1e-12), centres)
     return found

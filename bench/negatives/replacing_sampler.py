@@ -72,7 +72,7 @@ class ReplacingSampler(NegativeSampler):
     def _replace(self, place: Path) -> dict[str, int]:
         """Score all negatives, and write the state after replacing the easy ones."""
         now, texts = self._scores(self.rank, np.ones_like(self.rank, dtype=np.bool_))
-        easy = now * self.wanted.factor < self.score
+        easy = (now * self.wanted.factor < self.score) & (self.score > 0)  # a factor says nothing of those below 0
         further = self.next[:, None] + np.cumsum(easy, axis=1) - 1
         taken = easy & (further < self.last)
         rank = np.where(taken, further, self.rank)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from operator import attrgetter
 
 from bench.config.run import RunConfig
 from bench.data.dataset import DataSet
@@ -40,7 +41,7 @@ def _counting(config: RunConfig, data: DataSet | None = None) -> Iterator[tuple[
         place = f"{list(vars(config.strategy))[number]}." if len(stages) > 1 else ""
         for knob in stage.knobs():
             if knob.counts_steps:
-                yield f"strategy.{place}{knob.name}", getattr(stage, knob.name), _steps(config, number, data)
+                yield f"strategy.{place}{knob.name}", attrgetter(knob.name)(stage), _steps(config, number, data)
 
 
 def _steps(config: RunConfig, number: int, data: DataSet | None) -> int | None:

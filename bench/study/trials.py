@@ -136,7 +136,7 @@ class StrategyTrials:
         times: half of them by the sampler, then at random.
         """
         ended = [t for t in self.counted() if t.state in ENDED]
-        tried = [self.values(t) for t in ended]
+        tried = [self.values(t) for t in self.counted() if t.state.is_finished() and self.known(t)]
         for draw in range(DRAWS):
             seed = zlib.crc32(f"{self.study.study_name} {place} {draw}".encode())
             sampler = _SAMPLERS[self.sampler if draw < DRAWS // 2 else "random"](seed)

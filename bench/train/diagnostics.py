@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 
 from strategies import Strategy
 from strategies.negatives import NoNegatives
@@ -50,7 +51,7 @@ def diagnose(strategy: Strategy, row: Mapping[str, float], step: int) -> Iterato
 
 
 def invalid(strategy: Strategy, seen: Mapping[str, float], kept: int) -> str | None:
-    """Why a run of ``strategy`` is invalid, or None: what it declares never acted on the weights that were kept.
+    """Why a run of ``strategy`` is invalid, or None: what it declares never acted, or only after the kept weights.
 
     ``seen`` are the means of telemetry over all steps, ``kept`` is the step whose weights were kept. A mechanism that
     had nothing to do in some steps, or whose mask found nothing to mask, has acted: only what never happened counts.
@@ -59,7 +60,7 @@ def invalid(strategy: Strategy, seen: Mapping[str, float], kept: int) -> str | N
     never = [name for name in NEVER if seen.get(name) == 0 and (compares or name in ("active", "acted"))]
     if never:
         return NEVER[never[0]].format(strategy.mechanism)
-    waits = {k.name: getattr(strategy, k.name) for k in strategy.knobs() if k.counts_steps}
+    waits = {k.name: attrgetter(k.name)(strategy) for k in strategy.knobs() if k.counts_steps}
     return next(
         (
             f"the weights of step {kept} did best on dev, and the mechanism acts after strategy.{name}={steps} steps; "
