@@ -171,7 +171,7 @@ def test_a_rank_that_does_not_see_the_cache_says_so(tmp_path: Path) -> None:
         def broadcast(self, value: Any) -> Any:
             return Entry(tmp_path / "there", {}) if isinstance(value, Entry) else value
 
-    with pytest.raises(UserError, match=r"process 1 does not see .*there; .*common file system"):
+    with pytest.raises(UserError, match=r"rank 1 does not see .*there; .*common file system"):
         made_together(Cache(tmp_path), "thing", lambda place: {}, Elsewhere())
 
 
