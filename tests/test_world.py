@@ -93,9 +93,9 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 def ready(size: int, name: str, **changes: Any) -> list[Training]:
-    """Trainings whose encoders are there already: threads share the random state that new weights are drawn from."""
+    """Trainings whose weights are there already: threads share the random state that new ones are drawn from."""
     trainings = [Training(find(name)(), dropout=0.0, **changes) for _ in range(size)]
-    assert all(training.another for training in trainings)
+    assert all(training.another and training.first for training in trainings)
     return trainings
 
 

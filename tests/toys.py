@@ -174,6 +174,11 @@ class Training:
         guide = None if stage.guide is None else view(stage.guide, context, sides, sampler.reach())
         return Objective(stage, found, sampler, guide, clusters_of(stage.batches, context)[0])
 
+    @cached_property
+    def first(self) -> Learner:
+        """The learner of the first stage, whose head is drawn from random numbers that threads would share."""
+        return self.learner(self.strategy.stages()[0])
+
     def learner(self, stage: Strategy, before: Learner | None = None) -> Learner:
         return Learner.of(self.encoder, stage, 0, None if before is None else before.language)
 
@@ -220,7 +225,7 @@ class Training:
         stages = self.strategy.stages()
         learner = None
         for number, stage in enumerate(stages):
-            learner = self.learner(stage, learner)
+            learner = self.first if learner is None else self.learner(stage, learner)
             place = self.directory / str(number) if len(stages) > 1 else self.directory
             conditions = Conditions(0, self.precision, place, world or World())
             done = Trainer(learner, self.objective(stage, place, world), config, conditions, hooks).fit()
