@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _GROUPS = Path("/sys/fs/cgroup")
@@ -36,6 +38,17 @@ def available() -> int:
     if limit.isdecimal() and int(limit):
         cores = min(cores, int(limit))
     return max(1, min(cores, _quota()))
+
+
+@contextmanager
+def limited(threads: int, get: Callable[[], int], put: Callable[[int], None]) -> Iterator[None]:
+    """A library's number of threads set to ``threads`` by ``put`` and restored afterwards."""
+    before = get()
+    put(threads)
+    try:
+        yield
+    finally:
+        put(before)
 
 
 def _quota() -> int:

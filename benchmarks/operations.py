@@ -34,6 +34,11 @@ KINDS = {
 }
 
 
+def of_all_threads() -> profile:
+    """A profiler that watches the threads that are started while it runs, too."""
+    return profile(activities=[ProfilerActivity.CPU], experimental_config=_ExperimentalConfig(profile_all_threads=True))
+
+
 def shares(found: profile, seconds: float, threads: int) -> Mapping[str, float]:
     """Percent of the threads' time by kind of operation."""
     taken = dict.fromkeys(KINDS, 0.0)
@@ -50,9 +55,7 @@ def main() -> None:
     Path(args.scratch).mkdir(parents=True, exist_ok=True)
     cores.use(args.threads)
     work = Work(args)
-    watched = profile(
-        activities=[ProfilerActivity.CPU], experimental_config=_ExperimentalConfig(profile_all_threads=True)
-    )
+    watched = of_all_threads()
     steps: list[float] = []
 
     def after_step() -> None:
@@ -66,9 +69,7 @@ def main() -> None:
     watched.stop()
     columns = [shares(watched, training, args.threads)]
     encode_ours(args, work, encoder)
-    with profile(
-        activities=[ProfilerActivity.CPU], experimental_config=_ExperimentalConfig(profile_all_threads=True)
-    ) as encoding:
+    with of_all_threads() as encoding:
         start = perf_counter()
         encode_ours(args, work, encoder)
         seconds = perf_counter() - start

@@ -65,15 +65,9 @@ class Tunable(ABC):
 
     Raises ``ValueError`` on construction when a knob has a value that is not among its ``choices``, is below its
     ``least`` or above its ``most``.
-
-    A run in which a declared mechanism never acted is invalid: no negative had a gradient, or the declared sampling,
-    queue or repeated mining added nothing. ``mechanism`` is for a loss that becomes another one where its own idea does
-    not apply. It says what ``Loss.acted`` marks and what to set where nothing is marked; it completes the sentence "for
-    no query ...": "were the weights of the negatives different; set strategy.concentration above 0".
     """
 
     name: ClassVar[str]
-    mechanism: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         for k in self.knobs():
@@ -99,7 +93,15 @@ class Tunable(ABC):
 
 @dataclass(frozen=True)
 class Strategy(Tunable):
-    """Base of all strategies: what they are trained on, with which negatives, and by which loss."""
+    """Base of all strategies: what they are trained on, with which negatives, and by which loss.
+
+    A run in which a declared mechanism never acted is invalid: no negative had a gradient, or the declared sampling,
+    queue or repeated mining added nothing. ``mechanism`` is for a loss that becomes another one where its own idea does
+    not apply. It says what ``Loss.acted`` marks and what to set where nothing is marked; it completes the sentence "for
+    no query ...": "were the weights of the negatives different; set strategy.concentration above 0".
+    """
+
+    mechanism: ClassVar[str] = ""
 
     @property
     def negatives(self) -> Negatives:

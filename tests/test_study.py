@@ -243,7 +243,7 @@ def test_a_trial_that_is_seen_through_ends_early(
 
 def test_pruners_are_the_median_of_dev_evaluations_or_wilcoxon_s_over_seeds() -> None:
     def of(spec: StudySpec) -> str:
-        runner = runner_module.StudyRunner(Path("x"), spec, (), None, None, None)  # type: ignore[arg-type]
+        runner = runner_module.StudyRunner(Path("x"), spec, (), (), None, None, None)  # type: ignore[arg-type]
         return type(runner._pruner()).__name__
 
     searched = StudySpec("?", (knob("margin"),), ("in_batch",))

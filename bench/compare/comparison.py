@@ -129,6 +129,8 @@ def _apart(records: Iterable[Record]) -> tuple[list[Record], list[str]]:
     A setting is left out as a whole: the seeds with which its mechanism acted are those with which it did well.
     """
     records = list(records)
+    if all(record.invalid is None for record in records):
+        return records, []
     notes, left_out = [], set[str]()
     for cell in seed_groups(records):
         for why, same in group(cell.records, lambda record: record.invalid).items():

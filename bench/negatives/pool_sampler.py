@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from bench.cache import Cache
 from bench.data.dataset import Floats, Ids, Ragged
 from bench.data.tokens import Tokens
-from bench.errors import UserError
 from bench.model.embedding import Cost, Vectors, embed, encode, weights_digest
 from bench.model.prepared import Prepared
 from bench.negatives.context import NegativesContext
+from bench.negatives.kept import KeptSteps
 from bench.negatives.near import drawn_near
 from bench.negatives.pool import Pool, Searcher, build_pool, read_pool
 from bench.negatives.random_sampler import STEP, pick, stream
@@ -36,7 +36,7 @@ class PoolSampler(NegativeSampler):
     def __init__(self, declaration: Mined, context: NegativesContext) -> None:
         self.wanted, self.context, self.pairs = declaration, context, context.pairs
         self.depth = depth_of(declaration.last, context)
-        self.refreshed = Cache(context.scratch, required=True)
+        self.kept = KeptSteps("pool", context)
         self.pool: Pool | None = None
         self.searched: int | None = None  # the step before which the pool was last searched
         self.vectors: Vectors | None = None  # of all passages, where the choice needs them
@@ -103,30 +103,24 @@ class PoolSampler(NegativeSampler):
 
     def refresh(self, step: int) -> Cost:
         start = perf_counter()
-        name = f"pool-{step}"
-        if self.context.world.first:
-            self.refreshed.remove(name)  # of a process that was killed before this step was saved
+        name = self.kept.begin(step)
         searcher = _searcher(self.wanted.by, self.context, current=True)
-        self.pool = _build(name, lambda: searcher, self.depth, self.context, self.refreshed)
+        self.pool = _build(name, lambda: searcher, self.depth, self.context, self.kept.cache)
         self.searched = step
         return Cost(perf_counter() - start, searcher.cost.texts)
 
     def settle(self, step: int) -> None:
-        for path in self.context.scratch.glob("pool-*"):
-            if path.name != f"pool-{step}":
-                self.refreshed.remove(path.name)
+        self.kept.only(step)
 
     def resume(self, step: int) -> None:
         if self.wanted.refresh is None:
             return
         last = step - step % self.wanted.refresh
-        found = self.refreshed.find(f"pool-{last}")
+        found = self.kept.find(last)
         if found is not None:
             self.pool, self.searched = read_pool(found), last
         elif step != last:  # else it is about to be searched
-            raise UserError(
-                f"{self.context.scratch / f'pool-{last}'} is missing or damaged; --force trains from the start"
-            )
+            raise self.kept.missing(last)
 
 
 @negative_sampler.register

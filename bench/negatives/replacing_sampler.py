@@ -8,11 +8,11 @@ from time import perf_counter
 
 import numpy as np
 
-from bench.cache import Cache, Entry
+from bench.cache import Entry
 from bench.data.dataset import Floats, Ids
-from bench.errors import UserError
 from bench.model.embedding import Cost, encode
 from bench.negatives.context import NegativesContext
+from bench.negatives.kept import KeptSteps
 from bench.negatives.pool_sampler import depth_of, shared_pool
 from bench.negatives.sampler import Drawn, NegativeSampler, negative_sampler
 from bench.together import made_together
@@ -36,7 +36,7 @@ class ReplacingSampler(NegativeSampler):
         depth = depth_of(declaration.last, context)
         self.pool = shared_pool(declaration.by, depth, context)
         self.cost = self.pool.cost
-        self.kept = Cache(context.scratch, required=True)
+        self.kept = KeptSteps("negatives", context)
         self.last = min(declaration.last, depth)
         self._begin()
 
@@ -61,10 +61,8 @@ class ReplacingSampler(NegativeSampler):
         return step > 0 and step % self.every == 0 and self.replaced != step
 
     def refresh(self, step: int) -> Cost:
-        start, name = perf_counter(), _name(step)
-        if self.context.world.first:
-            self.kept.remove(name)  # of a process that was killed before this step was saved
-        entry = made_together(self.kept, name, self._replace, self.context.world)
+        start, name = perf_counter(), self.kept.begin(step)
+        entry = made_together(self.kept.cache, name, self._replace, self.context.world)
         self._take(entry, step)
         log.info("replaced %d of %d negatives that had become easy", entry.facts["replaced"], self.rank.size)
         return Cost(perf_counter() - start, int(entry.facts["texts"]))
@@ -106,25 +104,18 @@ class ReplacingSampler(NegativeSampler):
         self.replaced = step
 
     def settle(self, step: int) -> None:
-        for path in self.context.scratch.glob(_name("*")):
-            if path.name != _name(step):
-                self.kept.remove(path.name)
+        self.kept.only(step)
 
     def resume(self, step: int) -> None:
         last = step - step % self.every
-        found = self.kept.find(_name(last))
+        found = self.kept.find(last)
         if found is None and step == last:  # it is about to be made, from the state before
             last -= self.every
-            found = self.kept.find(_name(last))
+            found = self.kept.find(last)
         if found is not None:
             self._take(found, last)
         elif last > 0:
-            place = self.context.scratch / _name(last)
-            raise UserError(f"{place} is missing or damaged; --force trains from the start")
-
-
-def _name(step: int | str) -> str:
-    return f"negatives-{step}"
+            raise self.kept.missing(last)
 
 
 @negative_sampler.register

@@ -7,8 +7,7 @@ on what it found; those keep the rules.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -218,14 +217,3 @@ def too_few(config: IndexConfig, k: int) -> UserError:
         f"the HNSW graph reaches fewer than k={k} passages from some query; "
         f"raise index.m={config.m} or index.ef_construction={config.ef_construction}"
     )
-
-
-@contextmanager
-def limited(threads: int, get: Callable[[], int], put: Callable[[int], None]) -> Iterator[None]:
-    """A library's number of threads set to ``threads`` by ``put`` and restored afterwards."""
-    before = get()
-    put(threads)
-    try:
-        yield
-    finally:
-        put(before)

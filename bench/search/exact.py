@@ -13,7 +13,7 @@ import numpy as np
 
 from bench import cores
 from bench.data.dataset import Floats, Ids
-from bench.search.base import IndexConfig, best_first, check_k, checked, limited, register
+from bench.search.base import IndexConfig, best_first, check_k, checked, register
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +57,7 @@ class ExactIndex:
     def _by_faiss(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         faiss = _faiss()
         size = len(self.vectors)
-        with limited(self.threads, faiss.omp_get_max_threads, faiss.omp_set_num_threads):
+        with cores.limited(self.threads, faiss.omp_get_max_threads, faiss.omp_set_num_threads):
             scores, ids = faiss.knn(queries, self.vectors, min(k + 1, size), metric=faiss.METRIC_INNER_PRODUCT)
         if k < size:  # of equals it takes any
             tied = np.flatnonzero(scores[:, k - 1] == scores[:, k])
@@ -70,7 +70,7 @@ class ExactIndex:
     def _by_torch(self, queries: Floats, k: int) -> tuple[Floats, Ids]:
         import torch
 
-        with _full_precision(), limited(self.threads, torch.get_num_threads, torch.set_num_threads):
+        with _full_precision(), cores.limited(self.threads, torch.get_num_threads, torch.set_num_threads):
             products = torch.from_numpy(queries).to(self.device) @ self._tensor.T
             columns = top(products, k)
         return products.gather(1, columns).cpu().numpy(), columns.cpu().numpy()

@@ -6,8 +6,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from bench import cores
 from bench.data.dataset import Floats, Ids
-from bench.search.base import IndexConfig, best_first, check_k, checked, limited, register, too_few
+from bench.search.base import IndexConfig, best_first, check_k, checked, register, too_few
 
 
 @register("faiss", package="faiss", extra="cpu")
@@ -60,4 +61,4 @@ def _faiss() -> Any:
 
 
 def _threads(count: int) -> AbstractContextManager[None]:
-    return limited(count, _faiss().omp_get_max_threads, _faiss().omp_set_num_threads)
+    return cores.limited(count, _faiss().omp_get_max_threads, _faiss().omp_set_num_threads)

@@ -26,17 +26,16 @@ from bench.record.record import Record
 from bench.record.store import RunDirectory, RunLocked
 from bench.run.context import Pruned, RunContext
 from bench.run.lifecycle import check_training
-from bench.run.steps import check_steps, step_limits
+from bench.run.steps import check_steps
 from bench.study.arm import Arm
 from bench.study.claims import Claims
 from bench.study.heartbeat import heartbeat
 from bench.study.options import Options
 from bench.study.services import Services
-from bench.study.spec import as_overrides, grid, keys_of
+from bench.study.spec import as_overrides, grid
 from bench.study.trials import StrategyTrials
 from bench.train.trainer import TrainingStopped
-from strategies import find
-from studies.base import StudySpec
+from studies.base import Dimension, StudySpec
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ WAIT_S = 1.0  # between two looks at what another worker is doing
 
 @dataclass
 class StudyRunner:
-    """Carries out one study. ``base`` are the overrides of every run.
+    """Carries out one study. ``base`` are the overrides of every run; ``varied`` are the dimensions of each strategy.
 
     The name of its ``directory`` is that of its trials and of its W&B group.
     """
@@ -54,6 +53,7 @@ class StudyRunner:
     directory: Path
     spec: StudySpec
     base: tuple[str, ...]
+    varied: Sequence[tuple[Dimension, ...]]
     storage: BaseStorage
     services: Services
     data: DataSet
@@ -71,7 +71,7 @@ class StudyRunner:
         the reason in its arm, and no final run. Raises :class:`UserError` when no strategy has a finished trial.
         """
         starts = [(f"strategy={strategy}", *own) for strategy, *own in map(str.split, self.spec.strategies)]
-        sweeps = [self._sweep(start) for start in starts]
+        sweeps = [self._sweep(start, dimensions) for start, dimensions in zip(starts, self.varied, strict=True)]
         self.services.expect(self._left(sweeps))
         self._trials(list(zip(starts, sweeps, strict=True)))
         arms = [self._arm(start, sweep) for start, sweep in zip(starts, sweeps, strict=True)]
@@ -135,10 +135,8 @@ class StudyRunner:
             reasons=dict(reasons),
         )
 
-    def _sweep(self, start: Sequence[str]) -> StrategyTrials:
+    def _sweep(self, start: Sequence[str], dimensions: tuple[Dimension, ...]) -> StrategyTrials:
         q, strategy = self.spec, start[0].removeprefix("strategy=")
-        limits = step_limits(self.services.resolve(merged(start, self.base)))
-        dimensions = q.dimensions(find(strategy), keys_of([*start, *self.base]), limits)
         on_grid = q.protocol == "grid"
         study = optuna.create_study(
             study_name=f"{self.name}/{strategy}",

@@ -55,7 +55,7 @@ def run_study(name: str, given: Sequence[str], options: Options, services: Servi
     root = configs[0].root
     directory = root / "studies" / title
     kept = open_storage(options.storage, directory)
-    arms, records = StudyRunner(directory, spec, tuple(base), kept, services, data, options).carry_out()
+    arms, records = StudyRunner(directory, spec, tuple(base), varied, kept, services, data, options).carry_out()
     comparison = compare(records, of_runs(root), spec.report, spec.differs)
     command = " ".join(["bench study", name, *options.told(), *map(for_shell, given)])
     return directory, write(directory, spec, title, command, arms, comparison)

@@ -7,11 +7,13 @@ Threads that have texts of their own meet once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import torch
+
+from bench import cores
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -64,12 +66,6 @@ def share_out(
     return [found[place] for place in range(len(items))]
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> AbstractContextManager[None]:
     """Operations of torch run in one thread within the block, in this thread and in those started there."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return cores.limited(1, torch.get_num_threads, torch.set_num_threads)
