@@ -43,6 +43,7 @@ def study(told: Mapping[str, Any], picture: Figure | None = None) -> Section:
         _trials(told),
         picture,
         _finals(told),
+        _effects(told),
         Bullets(notes) if notes else None,
         section("Commands", Code(_commands(told)), folded=True),
     ]
@@ -129,6 +130,24 @@ def _finals(told: Mapping[str, Any]) -> Table:
             ]
         )
     return table([*header, *(_COSTS[name] for name in costs)], body)
+
+
+def _effects(told: Mapping[str, Any]) -> Section | None:
+    """What each setting of a grid does by itself."""
+    metric = told["comparison"]["metric"]
+    header = ["setting", "from", "to", f"difference in {metric}", "95 % CI", "pairs of runs"]
+    body = []
+    for effect in told.get("effects", ()):
+        over = effect["over"]
+        reach = "" if over["low"] is None else f"{over['low']:+.1f} to {over['high']:+.1f}"
+        values = as_override(effect["instead_of"]), as_override(effect["value"])
+        count = Cell(str(over["n"]), over["n"])
+        body.append([_short(effect["key"]), *values, number(over["mean"], sign=True), Cell(reach, over["low"]), count])
+    note = Prose(
+        "Each difference is the mean over pairs of runs that are equal in all other settings and in the seed. The CI "
+        "is over these pairs and over queries. It is not corrected for the number of settings."
+    )
+    return section("What each setting does by itself", note, table(header, body)) if body else None
 
 
 def _short(key: str) -> str:

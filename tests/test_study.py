@@ -116,6 +116,19 @@ def test_a_grid_runs_every_combination_with_every_seed(data: Path, tmp_path: Pat
     assert {json.loads(p.read_text())["split"] for p in tmp_path.glob("*/record.json")} == {"test"}
 
 
+def test_a_grid_of_several_settings_says_what_each_does_by_itself(data: Path, tmp_path: Path) -> None:
+    assert bench("study", "negatives", "seeds=1", *words(data, tmp_path)) == 0
+    told = result(tmp_path)
+    by_label = {row["label"]: row["metrics"]["recall@1"]["mean"] for row in told["comparison"]["rows"]}
+    at = {(group, pool): by_label[f"random_global group={group} pool={pool}"] for group in (2, 8) for pool in (10, 50)}
+    larger = ((at[8, 10] - at[2, 10]) + (at[8, 50] - at[2, 50])) / 2
+    found = {effect["key"]: effect for effect in told["effects"]}
+    assert found["strategy.group"]["over"]["mean"] == pytest.approx(larger)
+    assert found["strategy.pool"]["over"]["n"] == 2
+    (page,) = tmp_path.glob("studies/*/study.md")
+    assert "What each setting does by itself" in page.read_text()
+
+
 def test_strategies_of_a_showdown_get_the_same_number_of_trials(data: Path, tmp_path: Path) -> None:
     chosen = words(data, tmp_path, "strategy=in_batch,mnr,hardest_neg", "trials=2")
     assert bench("study", "showdown", *chosen) == 0

@@ -91,10 +91,20 @@ class _Always(TypedDict):
     comparison: Finals
 
 
+class OneEffect(TypedDict):
+    """What a setting of a grid does by itself (:class:`bench.compare.effects.Effect`)."""
+
+    key: str
+    value: Any
+    instead_of: Any
+    over: Mean
+
+
 class StudyResult(_Always, total=False):
-    """The content of ``study.json``."""
+    """The content of ``study.json``; older files do not have ``effects``."""
 
     evaluation: str
+    effects: list[OneEffect]
 
 
 def read_result(files: RecordFiles, directory: str) -> StudyResult:

@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 
 from bench.atomic import explain_write_errors, write_atomic
 from bench.compare.comparison import Comparison
+from bench.compare.effects import Effect
 from bench.record.serialize import as_override, serialize
 from bench.record.study import SCHEMA, TRIALS
 from bench.study.arm import Arm
@@ -23,7 +24,13 @@ from studies.base import StudySpec
 
 
 def write(
-    directory: Path, spec: StudySpec, name: str, command: str, arms: Sequence[Arm], comparison: Comparison
+    directory: Path,
+    spec: StudySpec,
+    name: str,
+    command: str,
+    arms: Sequence[Arm],
+    comparison: Comparison,
+    effects: Sequence[Effect],
 ) -> dict[str, Any]:
     """Write ``study.json`` and ``trials.parquet`` into ``directory``; returns the content of the first."""
     import pandas as pd
@@ -57,6 +64,7 @@ def write(
             "best": comparison.best,
             "notes": comparison.notes,
         },
+        "effects": [asdict(effect) for effect in effects],
     }
     with explain_write_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.compare.comparison import compare
+from bench.compare.effects import effects
 from bench.compare.per_query import of_runs
 from bench.config.overrides import for_shell
 from bench.config.run import RunConfig
@@ -57,8 +58,11 @@ def run_study(name: str, given: Sequence[str], options: Options, services: Servi
     kept = open_storage(options.storage, directory)
     arms, records = StudyRunner(directory, spec, tuple(base), varied, kept, services, data, options).carry_out()
     comparison = compare(records, of_runs(root), spec.report, spec.differs)
+    choices = {d.key: d.choices for dimensions in varied for d in dimensions}
+    grid = spec.protocol == "grid" and len(choices) > 1  # of one setting the comparison says the same
+    found = effects(records, choices, of_runs(root), comparison.metric) if grid else []
     command = " ".join(["bench study", name, *options.told(), *map(for_shell, given)])
-    return directory, write(directory, spec, title, command, arms, comparison)
+    return directory, write(directory, spec, title, command, arms, comparison, found)
 
 
 def _checked(
