@@ -23,7 +23,8 @@ class ProvidedHard(Strategy):
 
     Source: supervised SimCSE (Gao et al. 2021): entailment against contradiction, temperature 0.05, log
     weight 0 (BERT base, mean of seven STS tasks: 81.57; without hard negatives STS-B dev 84.9 instead of
-    86.2). FlagEmbedding draws ``n`` of a line's ``neg`` at every step.
+    86.2). FlagEmbedding draws ``n`` of a line's ``neg`` at every step. With negatives that a cross-encoder has judged
+    (``bench data judge``, ``data.judged``) it trains on RocketQA's denoised hard negatives (Qu et al. 2021).
 
     Published with: temperature 0.05, log weight 0, batches of 512, learning rate 5e-5, 3 epochs.
     """

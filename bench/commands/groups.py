@@ -20,7 +20,7 @@ def settings(what: str) -> Any:
 
 data_app = typer.Typer(
     no_args_is_help=True,
-    help="Inspect data sets before training on them, get a published one, or make pairs of texts.",
+    help="Inspect data sets before training on them, get a published one, make pairs, or judge hard negatives.",
     epilog="Example: bench data inspect path/to/my_data",
 )
 
@@ -130,3 +130,22 @@ def make_pairs(
     from bench.commands.data import pairs
 
     pairs(texts, out, kind.value, threshold, document is Document.LINE)
+
+
+@data_app.command("judge", epilog="Example: bench data judge DIR --by DIR_OR_HUB_ID --out verdicts.jsonl")
+def judge_negatives(
+    name: Annotated[str, typer.Argument(metavar="DATA", help="A directory, a file, a preset or hf:OWNER/NAME.")],
+    by: Annotated[str, typer.Option(metavar="CROSS_ENCODER", help="A cross-encoder: a directory or a hub id.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Write the verdicts into this file, as JSON lines.")],
+    words: Annotated[list[str] | None, settings("How it is read, such as data.max_train=1000, and device.")] = None,
+    search: Annotated[str, typer.Option(help="What finds passages to judge: bm25, or an encoder.")] = "bm25",
+    first: Annotated[int, typer.Option(help="The first rank that is judged, counted from 0.")] = 0,
+    last: Annotated[int, typer.Option(help="The rank before which judging ends.")] = 20,
+    keep: Annotated[float, typer.Option(help="Passages less likely relevant than this are negatives.")] = 0.1,
+    relabel: Annotated[float, typer.Option(help="Passages more likely relevant than this become positives.")] = 0.9,
+) -> None:
+    """Judge hard negatives by a cross-encoder (RocketQA's denoising); train on the result with data.judged=FILE."""
+    from bench.commands.judge import judge
+    from bench.use.judge import Bounds, Candidates
+
+    judge(name, words or [], by, out, Candidates(search, first, last), Bounds(keep, relabel))
