@@ -52,6 +52,7 @@ SETTINGS = {
     "train.recompute": ("true", "train.recompute", True),
     "train.save_every": ("50", "train.save_every", 50),
     "train.eval_every": ("0", "train.eval_every", 0),
+    "train.patience": ("3", "train.patience", 3),
     "train.init_from": ("in_batch-x-s0-00c0ffee", "train.init_from", "in_batch-x-s0-00c0ffee"),
     "index.engine": ("faiss", "index.engine", "faiss"),
     "index.m": ("16", "index.m", 16),

@@ -194,6 +194,18 @@ def test_what_the_data_cannot_give_is_told_before_training(
     assert not runs_in(tmp_path) if tmp_path.exists() else True
 
 
+def test_patience_without_evaluations_on_dev_is_refused(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(*words(data, tmp_path, train__patience="2", train__eval_every="0")) == 2
+    assert "train.patience=2 needs evaluations on dev" in capsys.readouterr().err
+    without = write_data(tmp_path / "without")
+    for name in ("dev.tsv", "dev_hard.tsv"):
+        (without / name).unlink()
+    assert bench(*words(without, tmp_path, train__patience="2", train__eval_every="1")) == 2
+    assert "train.patience=2: data set without has no dev split" in capsys.readouterr().err
+
+
 def test_a_batch_may_be_larger_than_the_data(data: Path, tmp_path: Path) -> None:
     assert bench(*words(data, tmp_path, train__batch_size="1000", train__max_steps="2")) == 0
     assert record_of(only_run(tmp_path)).selection["steps"] == 2

@@ -132,6 +132,27 @@ def test_the_weights_of_the_best_evaluation_are_kept_the_earlier_of_two(
     assert told == list(values)
 
 
+@pytest.mark.parametrize(
+    ("patience", "values", "steps", "best"),
+    [(2, (1, 3, 2, 3, 9), 8, 4), (1, (1, 3, 2, 9), 6, 4), (3, (1, 3, 2, 3, 4), 10, 10), (2, (1, 2, 3, 4, 4), 10, 8)],
+)
+def test_training_ends_when_dev_has_not_improved_for_long(
+    patience: int, values: tuple[int, ...], steps: int, best: int, tmp_path: Path
+) -> None:
+    training, left = Training(MNR, directory=tmp_path), iter(values)
+    settings = {"max_steps": 10, "eval_every": 2, "patience": patience, "log_every": 3}
+    done = fit(training, lambda: {"exact/mrr@10": next(left)}, **settings)
+    assert (done.step, done.best_step) == (steps, best)
+    assert done.totals["gradient_norm"][1] == steps, "telemetry is of all steps"
+    assert [event["step"] for event in training.events if "loss" in event][-1] == steps
+
+    def never() -> dict[str, float]:
+        raise AssertionError("a run that was killed after its last evaluation goes on training")
+
+    again = fit(Training(MNR, directory=tmp_path), never, **settings)
+    assert (again.step, again.best_step) == (steps, best)
+
+
 @pytest.mark.parametrize("clip", [0.0, 0.25])
 def test_clipping_bounds_the_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip: float) -> None:
     training, norms = Training(MNR, directory=tmp_path), []

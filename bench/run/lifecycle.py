@@ -181,6 +181,8 @@ def check_training(config: RunConfig, data: DataSet, varied: Collection[str] = (
     if config.train.trains:
         check_negatives(config.strategy, data)
         check_steps(config, data, varied)
+        if config.train.patience is not None and "dev" not in evaluation_kind(data).splits(data):
+            raise UserError(f"train.patience={config.train.patience}: data set {data.name} has no dev split to stop by")
 
 
 def _final_split(data: DataSet, wanted: str) -> str:

@@ -21,8 +21,9 @@ class TrainConfig:
     has ``epochs`` of its own material and at most ``max_steps``. ``warmup`` is a share of all steps below 1,
     else a number of steps. ``clip`` bounds the gradient's norm (0: not at all). ``eval_every`` steps the dev
     set is searched while training: 0 never, None once an epoch, with at most ``eval_queries`` queries and a
-    corpus of ``eval_corpus`` passages (the relevant ones and the first others). ``save_every`` steps the
-    state for a resume is written.
+    corpus of ``eval_corpus`` passages (the relevant ones and the first others). With ``patience`` training, or a
+    stage of it, ends early when so many of these searches in turn have found nothing better than the best before.
+    ``save_every`` steps the state for a resume is written.
     """
 
     batch_size: int = 32
@@ -40,6 +41,7 @@ class TrainConfig:
     eval_every: int | None = None
     eval_queries: int = 1000
     eval_corpus: int = 20000
+    patience: int | None = None
     log_every: int = 10
     stage_steps: tuple[int, ...] | None = None
     init_from: Name | None = None
@@ -63,6 +65,10 @@ class TrainConfig:
             at_least("train.stage_steps", steps, 1)
         if self.eval_every is not None:
             at_least("train.eval_every", self.eval_every, 0)
+        if self.patience is not None:
+            at_least("train.patience", self.patience, 1)
+            if self.eval_every == 0:
+                raise Impossible(f"train.patience={self.patience} needs evaluations on dev, and train.eval_every=0")
 
     @property
     def trains(self) -> bool:

@@ -136,7 +136,7 @@ class Trainer:
         stepper.texts_encoded = done.texts
         before, since = done.seconds, perf_counter()
         spent = world.broadcast(plan.spent(done))
-        while spent < plan.total:
+        while spent < plan.total and not self._stalled(done):
             if sampler.due(done.step):
                 self._refresh(state)
                 spent = world.broadcast(plan.spent(done))
@@ -157,11 +157,13 @@ class Trainer:
             window.add({**loss.scalars, "gradient_norm": norm, **measure(batch, loss, drawn)})
             spent = world.broadcast(plan.spent(done))
             over = spent >= plan.total
-            if done.step % config.log_every == 0 or over:
+            if told := done.step % config.log_every == 0 or over:
                 self._tell(window, done, lr)
             if world.first:
                 self.hooks.progress(done.step, plan.steps(done), done.pairs / max(done.seconds, 1e-9))
             evaluated = self._evaluate_if_due(done, over, table)
+            if self._stalled(done) and not told:
+                self._tell(window, done, lr)
             if done.step % config.save_every == 0 or over or evaluated:
                 self._save(state)
             before, since = done.seconds, perf_counter()
@@ -228,11 +230,20 @@ class Trainer:
                 f"train.precision=fp32 (it is {self.conditions.precision})"
             )
 
+    @property
+    def _every(self) -> int:
+        """Steps between two evaluations on dev; 0 for none."""
+        every = self.config.eval_every
+        return steps_per_epoch(len(self.objective.examples), self.config.batch_size) if every is None else every
+
+    def _stalled(self, done: Progress) -> bool:
+        """Whether dev has not improved for as many evaluations as ``train.patience`` says."""
+        patience, best = self.config.patience, done.best_step
+        return patience is not None and best is not None and done.step - best >= patience * self._every
+
     def _evaluate_if_due(self, done: Progress, over: bool, table: Narrowed) -> bool:
         """Evaluate when due, and keep the weights if they are the best so far; the first rank's result counts."""
-        every, world = self.config.eval_every, self.conditions.world
-        if every is None:
-            every = steps_per_epoch(len(self.objective.examples), self.config.batch_size)
+        every, world = self._every, self.conditions.world
         due = every and (done.step % every == 0 or over)
         if self.hooks.evaluate is None or not due:
             return False
