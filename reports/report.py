@@ -20,6 +20,7 @@ from bench.record.ledger import Ledger
 from bench.record.study import StudyResult, read_result, read_trials
 from reports import comparison, gate, html, markdown, training
 from reports.blocks import Block, Bullets, Figure, Prose, Section, section
+from reports.curves import course
 from reports.figures.matrix import matrix
 from reports.figures.overview import overview
 from reports.figures.quality import cost, forest, recall
@@ -179,7 +180,7 @@ def _group(group: Part, against: str | None, figures: Path | None, answered: boo
         ),
         section("Quality against cost", shown.get("cost"), training.cost(of)),
         _metrics(of, shown.get("recall")),
-        section("Learning curves", shown.get("learning")),
+        section("Learning curves", shown.get("learning"), course(of, group.history)),
         comparison.index(of),
         training.negatives(of, shown.get("hardness")),
         training.labelled(of),

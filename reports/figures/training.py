@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from bench.compare.comparison import Comparison
-from bench.record.record import Record
+from reports.curves import Histories, curves, on_dev
 from reports.figures.layout import framed, legend_below
 from reports.figures.quality import few
 from reports.figures.scales import linear, plain_y
 from reports.figures.style import ACCENT, OTHER, Drawing, short
-
-Histories = Callable[[Record], Sequence[Mapping[str, Any]]]
-Measure = Callable[[Mapping[str, Any]], float | None]
 
 
 def learning(comparison: Comparison, histories: Histories) -> Drawing | None:
@@ -24,14 +19,14 @@ def learning(comparison: Comparison, histories: Histories) -> Drawing | None:
     The lead is the cosine of the positive minus that of the batch's hardest negative. Unlike losses, it has the same
     unit for all strategies.
     """
-    measure = comparison.schema.on_dev(comparison.metric)
-    events = [[list(histories(record)) for record in row.group.records] for row in comparison.rows]
-    on_dev = any(measure in event for row in events for history in row for event in history)
-    measured: Measure = (lambda event: event.get(measure)) if on_dev else _lead
-    lines = [_averaged(row, measured) for row in events]
+    name, found = on_dev(comparison, histories)
+    what = f"{name}, percent"
+    if not any(found):
+        found = curves(comparison, histories, _lead)
+        what = "cosine of the positive minus that of the hardest negative"
+    lines = [(list(curve), list(curve.values())) for curve in found]
     if not any(len(steps) > 1 for steps, _ in lines):
         return None
-    what = f"{measure}, percent" if on_dev else "cosine of the positive minus that of the hardest negative"
     shown = few(comparison)
     named = [short(comparison.rows[place].group.label) for place in shown if len(lines[place][0]) > 1]
     figure, (axis,) = framed(2.6, titles=[f"{what}, by optimiser step"], ticks=0.25, legend=named)
@@ -60,16 +55,6 @@ def learning(comparison: Comparison, histories: Histories) -> Drawing | None:
 def _lead(event: Mapping[str, Any]) -> float | None:
     positive, hardest = event.get("positive_similarity"), event.get("hardest_similarity")
     return None if positive is None or hardest is None else positive - hardest
-
-
-def _averaged(histories: Sequence[Sequence[Mapping[str, Any]]], measured: Measure) -> tuple[np.ndarray, np.ndarray]:
-    """Steps at which every seed has a value, and the mean over seeds."""
-    by_seed = [
-        {event["step"]: value for event in history if "step" in event and (value := measured(event)) is not None}
-        for history in histories
-    ]
-    steps = sorted(set.intersection(*map(set, by_seed))) if by_seed else []
-    return np.array(steps), np.array([np.mean([seed[step] for seed in by_seed]) for step in steps])
 
 
 def hardness(comparison: Comparison, telemetry: Sequence[Mapping[str, float]]) -> Drawing | None:

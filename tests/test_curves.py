@@ -1,0 +1,64 @@
+"""The course of training on dev: means over seeds, and whether the order of rows holds until the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from records import LEVELS, Runs
+
+from bench.record.record import Record
+from reports.blocks import Section, Table
+from reports.curves import course
+
+NAME = "dev/exact/recall@1"
+STEPS = {"mined_hard": (100, 200, 300), "mnr": (100, 200, 300, 400), "in_batch": (100, 200, 300, 400)}
+VALUES = {"mined_hard": (50.0, 55.0, 60.0), "mnr": (40.0, 55.0, 62.0, 65.0), "in_batch": (30.0, 50.0, 65.0, 70.0)}
+
+
+def history(record: Record) -> list[Mapping[str, Any]]:
+    """Each seed lies one point above the one before; of seed 3 one evaluation more is known."""
+    steps, values = STEPS[record.strategy], VALUES[record.strategy]
+    found = [{"step": step, NAME: value + record.seed - 2} for step, value in zip(steps, values, strict=True)]
+    return [{"step": 10, "loss": 1.0}, *found, *([{"step": 450, NAME: 99.0}] if record.seed == 3 else [])]
+
+
+def shown(found: Section | None) -> list[dict[str, str]]:
+    assert found is not None
+    (table,) = (block for block in found.blocks if isinstance(block, Table))
+    return [dict(zip(table.header, (cell.text for cell in row.cells), strict=True)) for row in table.rows]
+
+
+def test_the_order_of_rows_is_compared_with_that_of_the_end() -> None:
+    rows = shown(course(Runs(LEVELS).compare(), history))
+    assert [row["step"] for row in rows] == ["100", "200", "300", "400", "end"], "only steps that every seed has"
+    first, second, third, fourth, end = rows
+    assert (first["mined_hard"], first["mnr"], first["in_batch"], first["highest"]) == (
+        "50.00",
+        "40.00",
+        "30.00",
+        "mined_hard",
+    )
+    assert second["in_batch"] == "50.00" and third["highest"] == "in_batch"
+    assert (fourth["mined_hard"], fourth["highest"]) == ("", ""), "one row has no value there"
+    assert (end["mined_hard"], end["mnr"], end["in_batch"]) == ("60.00", "65.00", "70.00")
+    tau = [row["Kendall's tau with the end"] for row in rows]
+    assert (tau[0], tau[2], tau[3], tau[4]) == ("-1.00", "1.00", "", "1.00")
+
+
+def test_two_rows_have_no_rank_correlation_and_one_row_no_table() -> None:
+    two = {name: LEVELS[name] for name in ("mnr", "in_batch")}
+    assert set(shown(course(Runs(two).compare(), history))[0]) == {"step", "in_batch", "mnr", "highest"}
+    assert course(Runs({"mnr": 0.5}).compare(), history) is None
+    assert course(Runs(LEVELS).compare(), lambda record: [{"step": 10, "loss": 1.0}]) is None
+
+
+@pytest.mark.parametrize("count", [3, 10, 11, 200])
+def test_many_evaluations_are_thinned_and_the_first_and_the_last_stay(count: int) -> None:
+    def long(record: Record) -> list[Mapping[str, Any]]:
+        return [{"step": 10 * n, NAME: float(n)} for n in range(1, count + 1)]
+
+    rows = shown(course(Runs(LEVELS).compare(), long))
+    assert len(rows) <= 11 and rows[0]["step"] == "10"
+    assert rows[-2]["step"] == f"{10 * count:,}" and rows[-1]["step"] == "end"
