@@ -18,6 +18,11 @@ def words(data: Path, runs: Path, *more: str) -> list[str]:
     return [*(f"{key}={word}" for key, word in settings.items()), "budget.steps=4", *more]
 
 
+def showdown(data: Path, runs: Path, *more: str) -> list[str]:
+    """The words of the study ``showdown``, which tunes the learning rate."""
+    return [word for word in words(data, runs, *more) if not word.startswith("train.lr=")]
+
+
 def result(runs: Path) -> dict[str, Any]:
     (path,) = runs.glob("studies/*/study.json")
     told: dict[str, Any] = json.loads(path.read_text())
