@@ -21,7 +21,7 @@ from bench.train import processes
 from bench.world import World
 from strategies import Strategy, find, registered
 
-STEPS, LR = 20, 1e-3
+STEPS, LR = 10, 1e-3
 CALM = {"roformer_sim": ("simbert", "distil")}  # noise is drawn by each rank
 
 
@@ -35,7 +35,7 @@ def calm(name: str) -> Strategy:
 
 
 def trained(name: str, world: World, place: Path, micro_batch: int | None = None) -> dict[str, torch.Tensor]:
-    """The weights after twenty steps, and the losses on the way."""
+    """The weights after some steps, and the losses on the way."""
     training = Training(
         calm(name), directory=place, dropout=0.0, epochs=9, max_steps=STEPS, lr=LR, micro_batch=micro_batch
     )
