@@ -15,6 +15,8 @@ from bench.cache import Cache
 from bench.errors import UserError
 from bench.model.embedding import encode
 from bench.negatives import NegativesContext, negative_sampler
+from bench.train.state import State
+from bench.train.trainer import Trainer
 from bench.world import World
 from strategies import registered
 from strategies.negatives import Replaced
@@ -104,6 +106,41 @@ def test_killed_anywhere_it_ends_as_if_it_had_not_been(death: int, tmp_path: Pat
     assert last is not None and last.facts["replaced"] > 0
 
 
+@pytest.mark.parametrize(("name", "saves"), [("conan", 2), ("ance", 3)])
+def test_a_refresh_that_no_checkpoint_has_is_made_and_counted_again(
+    name: str, saves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the search before step 3, and before the checkpoint that has its cost; one of step 3 is there."""
+
+    def training(place: str) -> Training:
+        strategy = registered()[name](refresh=3, n=2, last=20)
+        return Training(strategy, directory=tmp_path / place, max_steps=7, save_every=3, lr=1e-2)
+
+    whole, killed, resumed = training("whole"), training("killed"), training("killed")
+    expected = whole.fit()
+
+    class Killed(Exception):
+        pass
+
+    written, save = [], Trainer._save
+
+    def dying(self: Trainer, state: State) -> None:
+        written.append(state.progress.step)
+        if len(written) == saves:
+            raise Killed
+        save(self, state)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "_save", dying)
+        with pytest.raises(Killed):
+            killed.fit()
+    assert written[-2:] == [3, 3], "the second one has the search"
+    done = resumed.fit()
+    assert (done.step, done.mine_texts) == (expected.step, expected.mine_texts)
+    for key, value in whole.encoder.state_dict().items():
+        assert torch.equal(value, resumed.encoder.state_dict()[key])
+
+
 def test_two_ranks_replace_the_same(tmp_path: Path) -> None:
     trainings = [hasty(tmp_path / str(size)) for size in (1, 2, 2)]
 
@@ -124,7 +161,7 @@ def test_two_ranks_replace_the_same(tmp_path: Path) -> None:
 
 def test_a_lost_state_is_told(context: NegativesContext) -> None:
     sampler = negative_sampler(WANTED, context)
-    sampler.resume(3)
+    sampler.resume(None)
     assert sampler.draw(ROWS, 3) is not None
     with pytest.raises(UserError, match="negatives-4 is missing or damaged; --force trains from the start"):
-        sampler.resume(6)
+        sampler.resume(4)

@@ -20,19 +20,18 @@ class KeptSteps:
             self.cache.remove(self._name(step))
         return self._name(step)
 
-    def find(self, step: int) -> Entry | None:
-        """What was made before a step, or None."""
-        return self.cache.find(self._name(step))
+    def get(self, step: int) -> Entry:
+        """What was made before a step that a checkpoint has. Raises :class:`UserError` where it is lost."""
+        found = self.cache.find(self._name(step))
+        if found is None:
+            raise UserError(f"{self.place / self._name(step)} is missing or damaged; --force trains from the start")
+        return found
 
     def only(self, step: int) -> None:
         """Remove what was made before other steps."""
         for path in self.place.glob(f"{self.kind}-*"):
             if path.name != self._name(step):
                 self.cache.remove(path.name)
-
-    def missing(self, step: int) -> UserError:
-        """What to say when a step is not there that a checkpoint needs."""
-        return UserError(f"{self.place / self._name(step)} is missing or damaged; --force trains from the start")
 
     def _name(self, step: int) -> str:
         return f"{self.kind}-{step}"

@@ -99,7 +99,9 @@ class PoolSampler(NegativeSampler):
         return np.unique(self.pool.entries["passage"][:, self.wanted.first : self.wanted.last].astype(np.int64))
 
     def due(self, step: int) -> bool:
-        return self.wanted.refresh is not None and step % self.wanted.refresh == 0 and self.searched != step
+        if self.wanted.refresh is None or self.searched == step:
+            return False
+        return self.pool is None or step % self.wanted.refresh == 0
 
     def refresh(self, step: int) -> Cost:
         start = perf_counter()
@@ -112,15 +114,9 @@ class PoolSampler(NegativeSampler):
     def settle(self, step: int) -> None:
         self.kept.only(step)
 
-    def resume(self, step: int) -> None:
-        if self.wanted.refresh is None:
-            return
-        last = step - step % self.wanted.refresh
-        found = self.kept.find(last)
-        if found is not None:
-            self.pool, self.searched = read_pool(found), last
-        elif step != last:  # else it is about to be searched
-            raise self.kept.missing(last)
+    def resume(self, refreshed: int | None) -> None:
+        if refreshed is not None:
+            self.pool, self.searched = read_pool(self.kept.get(refreshed)), refreshed
 
 
 @negative_sampler.register

@@ -106,16 +106,9 @@ class ReplacingSampler(NegativeSampler):
     def settle(self, step: int) -> None:
         self.kept.only(step)
 
-    def resume(self, step: int) -> None:
-        last = step - step % self.every
-        found = self.kept.find(last)
-        if found is None and step == last:  # it is about to be made, from the state before
-            last -= self.every
-            found = self.kept.find(last)
-        if found is not None:
-            self._take(found, last)
-        elif last > 0:
-            raise self.kept.missing(last)
+    def resume(self, refreshed: int | None) -> None:
+        if refreshed is not None:
+            self._take(self.kept.get(refreshed), refreshed)
 
 
 @negative_sampler.register

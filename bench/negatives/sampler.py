@@ -57,8 +57,11 @@ class NegativeSampler:
     def settle(self, step: int) -> None:
         """Note that a checkpoint has the refresh at ``step``, so that earlier ones can be removed."""
 
-    def resume(self, step: int) -> None:
-        """In a new process, restore the state after the last refresh before ``step``."""
+    def resume(self, refreshed: int | None) -> None:
+        """In a new process, restore the state after the refresh at a step; None: there was none.
+
+        It is the last one that the checkpoint has. A later one, of which the checkpoint lacks the cost, is due again.
+        """
 
 
 @singledispatch

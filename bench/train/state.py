@@ -19,7 +19,8 @@ from bench.world import World
 class Progress:
     """The progress of training, with its cost, telemetry and warnings so far.
 
-    ``mine_s`` and ``mine_texts`` are what searches during training cost. ``totals`` holds sum and count of
+    ``mine_s`` and ``mine_texts`` are what searches during training cost, up to that before the step ``refreshed``.
+    ``totals`` holds sum and count of
     every scalar of telemetry over all steps; ``warnings`` are for the user.
     """
 
@@ -29,6 +30,7 @@ class Progress:
     seconds: float = 0.0
     mine_s: float = 0.0
     mine_texts: int = 0
+    refreshed: int | None = None
     best_step: int | None = None
     best_value: float | None = None
     totals: dict[str, tuple[float, int]] = field(default_factory=dict)

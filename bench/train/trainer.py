@@ -130,7 +130,7 @@ class Trainer:
         state = State(done, learner, table, optimizer, scaler, window, stepper.queues, world)
         if world.broadcast(self._last.exists()):
             state.read(checkpoint.read(self._last))
-            sampler.resume(done.step)
+            sampler.resume(done.refreshed)
         if world.first:
             self.hooks.resumed(done.step)
         stepper.texts_encoded = done.texts
@@ -204,6 +204,7 @@ class Trainer:
             cost = world.broadcast(sampler.refresh(done.step))
         done.mine_s += cost.seconds
         done.mine_texts += cost.texts
+        done.refreshed = done.step
         self._save(state)  # a resume needs the search that goes with its step
         if world.first:
             sampler.settle(done.step)
