@@ -52,7 +52,7 @@ def course(comparison: Comparison, histories: Histories) -> Section | None:
     shared = sorted(set.intersection(*(set(curve) for _, curve in rows))) if rows else []
     if len(rows) < 2 or not shared:
         return None
-    every = sorted({step for _, curve in rows for step in curve})
+    every = sorted({step for _, curve in rows for step in curve if step != max(curve) or step in shared})
     ends = [curve[max(curve)] for _, curve in rows]
     several = len(rows) > 2
     header = ["step", *(label for label, _ in rows), "highest", *(["Kendall's tau with the end"] if several else [])]
