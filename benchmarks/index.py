@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -22,6 +24,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
+from bench.atomic import atomic_directory
 from bench.config.overrides import resolve
 from bench.data import load
 from bench.data.dataset import DataSet, Floats, Ids, Split
@@ -33,23 +36,23 @@ from bench.use.embedder import Embedder
 from bench.use.weights import settings_of
 
 COLUMNS = (
-    *("model", "passages", "centred", "mean_norm", "hubness", "exact_recall@1", "exact_recall@10"),
+    *("model", "data", "split", "passages", "centred", "mean_norm", "hubness", "exact_recall@1", "exact_recall@10"),
     *("engine", "ef_construction", "ef", "loss@1", "loss@10", "build_s", "search_s"),
 )
 
-IDENTITY = ("model", "passages", "centred", "engine", "ef_construction", "ef")
+IDENTITY = ("model", "data", "split", "passages", "centred", "engine", "ef_construction", "ef")
 
 
 def vectors(name: str, data: DataSet, split: Split, keep: Path) -> tuple[Floats, Floats]:
     """The vectors of the queries and of the corpus by a model, from the directory ``keep`` or made now."""
-    place = keep / f"{Path(name).name}-{len(data.passages)}"
+    of = [str(Path(name).resolve()), data.fingerprint, split.queries.tolist()]
+    place = keep / hashlib.sha256(json.dumps(of).encode()).hexdigest()[:16]
     if not place.is_dir():
         embedder = Embedder.load(settings_of(name))
-        queries = embedder.vectors([data.queries[query] for query in split.queries], "query")
-        passages = embedder.vectors(data.passages, "passage")
-        place.mkdir(parents=True)
-        np.save(place / "queries.npy", queries)
-        np.save(place / "passages.npy", passages)
+        keep.mkdir(parents=True, exist_ok=True)
+        with atomic_directory(place) as made:
+            np.save(made / "queries.npy", embedder.vectors([data.queries[query] for query in split.queries], "query"))
+            np.save(made / "passages.npy", embedder.vectors(data.passages, "passage"))
     return np.load(place / "queries.npy"), np.load(place / "passages.npy")
 
 
@@ -77,17 +80,16 @@ def recall(found: Ids, split: Split, k: int) -> float:
 
 def measured(args: argparse.Namespace, data: DataSet, split: Split, done: set[tuple[str, ...]]) -> Iterator[list[str]]:
     """The rows of the output, in the order of :data:`COLUMNS`."""
-    passages = str(len(data.passages))
-    for model, without in product(args.model, (False, True)):
-        name = Path(model).name
+    asked = [data.name, args.split, str(len(data.passages))]
+    for name, without in product(args.model, (False, True)):
         left = [
             (engine, construction)
             for engine, construction in product(args.engine, args.ef_construction)
-            if any((name, passages, str(without), engine, str(construction), str(ef)) not in done for ef in args.ef)
+            if any((name, *asked, str(without), engine, str(construction), str(ef)) not in done for ef in args.ef)
         ]
         if not left:
             continue
-        queries, corpus = vectors(model, data, split, args.keep)
+        queries, corpus = vectors(name, data, split, args.keep)
         if without:
             queries, corpus = centred(queries, corpus)
         exact = ExactIndex(corpus).search(queries, NEAREST)[1]
@@ -106,7 +108,7 @@ def measured(args: argparse.Namespace, data: DataSet, split: Split, done: set[tu
                 searched = perf_counter() - start
                 lost = [best[k] - recall(found, split, k) for k in best]
                 row = [*(f"{value:.3f}" for value in told), engine, str(construction), str(ef)]
-                yield [name, passages, str(without), *row, *(f"{value:.3f}" for value in (*lost, built, searched))]
+                yield [name, *asked, str(without), *row, *(f"{value:.3f}" for value in (*lost, built, searched))]
             graph.unlink()
 
 
@@ -133,7 +135,7 @@ def main() -> None:
     options.add_argument("settings", nargs="*")
     args = options.parse_intermixed_args()
     data = load(resolve([f"data={args.data}", *args.settings]).data)
-    header = not args.out.exists()
+    header = not args.out.exists() or args.out.stat().st_size == 0
     with args.out.open("a+", newline="") as file:
         file.seek(0)
         rows = csv.DictReader(file, delimiter="\t")

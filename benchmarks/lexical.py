@@ -29,6 +29,10 @@ def main() -> None:
     print(f"{'data':24} {'queries':>8} {'passages':>9} {'R@1':>6} {'R@10':>6} {'R@10 - R@1':>11}")
     for name in args.data:
         data = load(resolve([f"data={name}", *args.settings.split()]).data)
+        if args.split not in data.splits:
+            raise SystemExit(
+                f"{name} has no split {args.split} of queries and passages; there is {', '.join(data.splits)}"
+            )
         split = data.splits[args.split]
         rows = np.random.default_rng(0).permutation(len(split))[: args.queries]
         _, ids, _ = BM25Searcher(data, split).search(rows, FIRST, split.relevant.take(rows))

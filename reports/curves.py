@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import mean
 from typing import Any
 
@@ -14,28 +15,37 @@ from reports.blocks import Cell, Prose, Section, number, section, table
 
 Histories = Callable[[Record], Sequence[Mapping[str, Any]]]
 Measure = Callable[[Mapping[str, Any]], float | None]
-Curve = dict[int, float]
-"""A value for each of some optimiser steps, in rising order."""
 
 MOST_STEPS = 10
 MOST_ROWS = 8
 
 
+@dataclass(frozen=True)
+class Curve:
+    """Means over the seeds of a row: ``means`` by optimiser step, rising, where every seed was measured; and the
+    ``end``, of the last value of each seed, whose steps may differ. It is None where a seed has no value.
+    """
+
+    means: Mapping[int, float] = field(default_factory=dict)
+    end: float | None = None
+
+
 def curves(comparison: Comparison, histories: Histories, measured: Measure) -> list[Curve]:
-    """For each row the mean over seeds of what is ``measured`` of events, at the steps at which every seed has it."""
-    found = []
-    for row in comparison.rows:
-        by_seed = [
-            {
-                event["step"]: value
-                for event in histories(run)
-                if "step" in event and (value := measured(event)) is not None
-            }
-            for run in row.group.records
-        ]
-        steps = sorted(set.intersection(*map(set, by_seed)))
-        found.append({step: mean(seed[step] for seed in by_seed) for step in steps})
-    return found
+    """The curve of each row of what is ``measured`` of events."""
+    return [_curve([_of_run(histories(run), measured) for run in row.group.records]) for row in comparison.rows]
+
+
+def _of_run(events: Sequence[Mapping[str, Any]], measured: Measure) -> dict[int, float]:
+    found = ((event["step"], measured(event)) for event in events if "step" in event)
+    return {step: value for step, value in found if value is not None}
+
+
+def _curve(by_seed: Sequence[Mapping[int, float]]) -> Curve:
+    if not all(by_seed):
+        return Curve()
+    steps = sorted(set.intersection(*map(set, by_seed)))
+    means = {step: mean(seed[step] for seed in by_seed) for step in steps}
+    return Curve(means, mean(seed[max(seed)] for seed in by_seed))
 
 
 def on_dev(comparison: Comparison, histories: Histories) -> tuple[str, list[Curve]]:
@@ -45,41 +55,53 @@ def on_dev(comparison: Comparison, histories: Histories) -> tuple[str, list[Curv
 
 
 def course(comparison: Comparison, histories: Histories) -> Section | None:
-    """The dev metric by step with the highest row of each step; None where fewer than two rows have it."""
+    """The dev metric by step with the highest row of each step; None where fewer than two rows have several steps."""
     name, found = on_dev(comparison, histories)
-    rows = [(row.group.label, curve) for row, curve in zip(comparison.rows, found, strict=True) if len(curve) > 1]
-    rows = rows[:MOST_ROWS]
-    shared = sorted(set.intersection(*(set(curve) for _, curve in rows))) if rows else []
-    if len(rows) < 2 or not shared:
+    known = [(row, curve) for row, curve in zip(comparison.rows, found, strict=True) if len(curve.means) > 1]
+    known = known[:MOST_ROWS]
+    if len(known) < 2:
         return None
-    every = sorted({step for _, curve in rows for step in curve if step != max(curve) or step in shared})
-    ends = [curve[max(curve)] for _, curve in rows]
+    labels, rows = [row.group.label for row, _ in known], [curve for _, curve in known]
     several = len(rows) > 2
-    header = ["step", *(label for label, _ in rows), "highest", *(["Kendall's tau with the end"] if several else [])]
-    body = []
-    for step in _some(every):
-        values = [curve.get(step) for _, curve in rows]
-        body.append([Cell(f"{step:,}", step), *map(number, values), *_order(values, ends, rows, several)])
-    body.append([Cell("end"), *map(number, ends), *_order(ends, ends, rows, several)])
-    tau = (
-        "; Kendall's tau is 1 where the order of rows is that of the end, and -1 where it is reversed"
-        if several
-        else ""
+    header = ["step", *labels, "highest", *(["Kendall's tau with the end"] if several else [])]
+    lines: list[tuple[Cell, list[float | None]]] = [
+        (Cell(f"{step:,}", step), [curve.means.get(step) for curve in rows]) for step in _some(_steps(rows))
+    ]
+    ends = [curve.end for curve in rows]
+    lines.append((Cell("end"), ends))
+    body = [[first, *map(number, values), *_order(values, ends, labels)] for first, values in lines]
+    tau = " Kendall's tau is 1 where the order of rows is that of the end, and -1 where it is reversed."
+    runs = [record for row, _ in known for record in row.group.records]
+    note = (
+        f"`{name}` in percent, the mean over seeds{_of_what(runs)}. `end` is the last evaluation of each run; runs may "
+        f"differ in their number of steps. `highest` is named where all rows have a value.{tau if several else ''}"
     )
-    note = Prose(
-        f"`{name}` in percent, the mean over seeds. `end` is the last evaluation of each row; rows may differ in their "
-        f"number of steps. `highest` is named where all rows have a value{tau}."
-    )
-    return section("Dev by step", note, table(header, body), folded=True)
+    return section("Dev by step", Prose(note), table(header, body), folded=True)
 
 
-def _order(
-    values: Sequence[float | None], ends: Sequence[float], rows: Sequence[tuple[str, Curve]], several: bool
-) -> list[Cell]:
-    known = [value for value in values if value is not None]
-    if len(known) < len(rows):
+def _steps(rows: Sequence[Curve]) -> list[int]:
+    """The steps of all rows, without a last one that is not of all: it stands under ``end``."""
+    shared = set.intersection(*(set(curve.means) for curve in rows))
+    return sorted({step for curve in rows for step in curve.means if step != max(curve.means) or step in shared})
+
+
+def _of_what(runs: Sequence[Record]) -> str:
+    """How many queries and passages of dev were measured, where it is the same for all runs and recorded."""
+    sizes = {(run.setting.get("train.eval_queries"), run.setting.get("train.eval_corpus")) for run in runs}
+    queries, passages = next(iter(sizes))
+    if len(sizes) > 1 or not isinstance(queries, int) or not isinstance(passages, int):
+        return ""
+    return f", over at most {queries:,} queries and {passages:,} passages"
+
+
+def _order(values: Sequence[float | None], ends: Sequence[float | None], labels: Sequence[str]) -> list[Cell]:
+    """The highest rows of a step, and of three rows or more the rank correlation with the end."""
+    several = len(labels) > 2
+    if None in values:
         return [Cell()] * (1 + several)
-    return [Cell(rows[known.index(max(known))][0]), *([number(float(kendalltau(known, ends)[0]))] if several else [])]
+    best = max(value for value in values if value is not None)
+    highest = " = ".join(label for label, value in zip(labels, values, strict=True) if value == best)
+    return [Cell(highest), *([number(float(kendalltau(values, ends)[0]))] if several else [])]
 
 
 def _some(steps: Sequence[int]) -> list[int]:

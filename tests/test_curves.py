@@ -41,7 +41,7 @@ def test_the_order_of_rows_is_compared_with_that_of_the_end() -> None:
         "mined_hard",
     )
     assert second["in_batch"] == "50.00" and third["highest"] == "in_batch"
-    assert (end["mined_hard"], end["mnr"], end["in_batch"]) == ("60.00", "65.00", "70.00")
+    assert (end["mined_hard"], end["mnr"], end["in_batch"]) == ("72.67", "76.00", "79.33"), "the last of each seed"
     tau = [row["Kendall's tau with the end"] for row in rows]
     assert (tau[0], tau[2], tau[3]) == ("-1.00", "1.00", "1.00")
 
@@ -55,6 +55,28 @@ def test_where_a_row_has_ended_nothing_is_called_highest() -> None:
     row = next(row for row in shown(course(Runs(LEVELS).compare(), history)) if row["step"] == "400")
     assert (row["mined_hard"], row["mnr"], row["in_batch"], row["highest"]) == ("", "65.00", "70.00", "")
     assert row["Kendall's tau with the end"] == ""
+
+
+def test_rows_that_are_tied_are_all_highest() -> None:
+    rows = shown(course(Runs(LEVELS).compare(), lambda record: [{"step": n, NAME: 50.0 + n} for n in (1, 2)]))
+    assert {row["highest"] for row in rows} == {"mined_hard = in_batch = mnr"}
+
+
+def test_rows_that_were_measured_at_other_steps_are_shown_beside_each_other() -> None:
+    def history(record: Record) -> list[Mapping[str, Any]]:
+        every = {"mnr": 2, "in_batch": 5}[record.strategy]
+        return [{"step": step, NAME: float(step)} for step in range(every, 9, every)] + [{"step": 9, NAME: 9.0}]
+
+    rows = shown(course(Runs({name: LEVELS[name] for name in ("mnr", "in_batch")}).compare(), history))
+    assert [(row["step"], row["mnr"], row["in_batch"]) for row in rows] == [
+        ("2", "2.00", ""),
+        ("4", "4.00", ""),
+        ("5", "", "5.00"),
+        ("6", "6.00", ""),
+        ("8", "8.00", ""),
+        ("9", "9.00", "9.00"),
+        ("end", "9.00", "9.00"),
+    ]
 
 
 def test_two_rows_have_no_rank_correlation_and_one_row_no_table() -> None:

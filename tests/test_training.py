@@ -137,20 +137,36 @@ def test_the_weights_of_the_best_evaluation_are_kept_the_earlier_of_two(
     [(2, (1, 3, 2, 3, 9), 8, 4), (1, (1, 3, 2, 9), 6, 4), (3, (1, 3, 2, 3, 4), 10, 10), (2, (1, 2, 3, 4, 4), 10, 8)],
 )
 def test_training_ends_when_dev_has_not_improved_for_long(
-    patience: int, values: tuple[int, ...], steps: int, best: int, tmp_path: Path
+    patience: int, values: tuple[int, ...], steps: int, best: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO")
     training, left = Training(MNR, directory=tmp_path), iter(values)
     settings = {"max_steps": 10, "eval_every": 2, "patience": patience, "log_every": 3}
     done = fit(training, lambda: {"exact/mrr@10": next(left)}, **settings)
     assert (done.step, done.best_step) == (steps, best)
     assert done.totals["gradient_norm"][1] == steps, "telemetry is of all steps"
     assert [event["step"] for event in training.events if "loss" in event][-1] == steps
+    assert (f"dev has not improved since step {best}: training ends at step {steps}" in caplog.text) == (steps < 10)
 
     def never() -> dict[str, float]:
         raise AssertionError("a run that was killed after its last evaluation goes on training")
 
     again = fit(Training(MNR, directory=tmp_path), never, **settings)
     assert (again.step, again.best_step) == (steps, best)
+
+
+def test_patience_that_can_never_end_training_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for place, patience in (("a", 2), ("b", 1)):
+        fit(
+            Training(MNR, directory=tmp_path / place),
+            lambda: {"exact/mrr@10": 1},
+            max_steps=4,
+            eval_every=2,
+            patience=patience,
+        )
+        told = "train.patience=2 cannot end training early: dev is searched every 2 of 4 steps"
+        assert (told in caplog.text) == (patience == 2)
+        caplog.clear()
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.25])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from bench.atomic import atomic_file, explain_write_errors
 from bench.cache import Cache, cache_dir
-from bench.config.overrides import for_shell, resolve
+from bench.config.overrides import command_line, resolve
 from bench.data import load
 from bench.errors import UserError
 from bench.model.cross_encoder import CrossEncoder
@@ -33,11 +34,21 @@ def judge(name: str, words: Sequence[str], by: str, out: Path, candidates: Candi
     cross_encoder = CrossEncoder.load(by, device, resolve_precision("auto", device))
     counts: Counter[str] = Counter()
     with Display() as display, explain_write_errors(out), atomic_file(out) as file:
-        for verdict in verdicts(data, cross_encoder, candidates, bounds, Cache(cache_dir()), display.task):
-            file.write((json.dumps(asdict(verdict), ensure_ascii=False) + "\n").encode())
-            counts[verdict.verdict] += 1
+        for block in verdicts(data, cross_encoder, candidates, bounds, Cache(cache_dir()), display.task):
+            for verdict in block.verdicts:
+                file.write((json.dumps(asdict(verdict), ensure_ascii=False) + "\n").encode())
+            counts.update(verdict.verdict for verdict in block.verdicts)
+            counts["truncated"] += block.truncated
+    truncated = counts.pop("truncated", 0)
+    if truncated:
+        shown = f"{truncated:,} of {counts.total():,} pairs have more than the {cross_encoder.most_tokens} tokens"
+        print(f"{shown} that {by} reads", file=sys.stderr)
     print(f"{out}: {counts.total():,} passages of {len(data.splits['train']):,} training queries judged")
     print(f"  {counts['keep']:>9,} keep (negatives: relevant with a probability below {bounds.keep:g})")
     print(f"  {counts['relabel']:>9,} relabel (positives: above {bounds.relabel:g})")
     print(f"  {counts['drop']:>9,} drop (neither)")
-    print(f"next: bench run strategy=provided_hard data={for_shell(name)} data.judged={for_shell(str(out))}")
+    if not counts["keep"]:
+        print(f"no passage is a negative by {by}, so provided_hard has nothing to train on", file=sys.stderr)
+        return
+    own = [word for word in words if word.startswith("data.")]
+    print(f"next: {command_line([f'data={name}', *own, f'data.judged={out}', 'strategy=provided_hard'])}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,13 @@ from transformers.utils import logging as transformers_logging
 
 from bench.data.dataset import Floats
 from bench.errors import UserError
+from bench.model.loading import check_vocabulary
+from bench.model.positions import most_tokens
 from bench.model.precision import autocast
 from bench.setting import place_named
 
+MOST_TOKENS = 512
 AT_ONCE = 32  # pairs in a batch
-SORTED = 4096  # pairs that are sorted by length together
 
 
 @dataclass(frozen=True)
@@ -30,20 +32,23 @@ class CrossEncoder:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     precision: str
-    most_tokens: int = 512
+    most_tokens: int
 
     @classmethod
-    def load(cls, name: str, device: torch.device, precision: str, most_tokens: int = 512) -> CrossEncoder:
-        """The cross-encoder of a directory or a hub id.
+    def load(cls, name: str, device: torch.device, precision: str) -> CrossEncoder:
+        """The cross-encoder of a directory or a hub id. It reads as many tokens as it has positions for, at most 512.
 
         Raises :class:`UserError` for one that cannot be loaded and for a model that is no classifier of pairs.
         """
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         place = place_named(name)
+        if not place.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") != 1):
+            raise UserError(f"{name}: there is no such directory, and a hub id is OWNER/NAME")
         source, options = (str(place), {"local_files_only": True}) if place.is_dir() else (name, {})
         try:
             tokenizer = AutoTokenizer.from_pretrained(source, **options)
+            check_vocabulary(tokenizer)
             model, info = _load(source, options)
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -54,20 +59,22 @@ class CrossEncoder:
             raise UserError(
                 f"{name} is no cross-encoder of relevance: it has {model.config.num_labels} outputs, not one or two"
             )
-        longest = min(most_tokens, getattr(model.config, "max_position_embeddings", most_tokens))
+        if not all(weight.isfinite().all() for weight in model.state_dict().values()):
+            raise UserError(f"{name} is no usable cross-encoder: it has weights that are not finite")
+        longest = min(MOST_TOKENS, tokenizer.model_max_length, most_tokens(model) or MOST_TOKENS)
         return cls(model.to(device).eval(), tokenizer, precision, longest)
 
-    def probabilities(
-        self, pairs: Sequence[tuple[str, str]], progress: Callable[[int], None] = lambda count: None
-    ) -> Floats:
+    def truncated(self, pairs: Sequence[tuple[str, str]]) -> int:
+        """How many of the pairs have more tokens than are read."""
+        queries, passages = map(list, zip(*pairs, strict=True))
+        return sum(len(ids) > self.most_tokens for ids in self.tokenizer(queries, passages)["input_ids"])
+
+    def probabilities(self, pairs: Sequence[tuple[str, str]]) -> Floats:
         """[n] probabilities that the passage of each (query, passage) is relevant, from 0 to 1, in their order."""
         found: Floats = np.empty(len(pairs), dtype=np.float32)
-        for start in range(0, len(pairs), SORTED):
-            block = pairs[start : start + SORTED]
-            order = np.argsort([len(query) + len(passage) for query, passage in block], kind="stable")
-            for some in np.split(order, range(AT_ONCE, len(order), AT_ONCE)):
-                found[start + some] = self._batch([block[place] for place in some])
-                progress(len(some))
+        order = np.argsort([len(query) + len(passage) for query, passage in pairs], kind="stable")
+        for some in np.split(order, range(AT_ONCE, len(order), AT_ONCE)):
+            found[some] = self._batch([pairs[place] for place in some])
         return found
 
     @torch.inference_mode()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.lib.format import open_memmap
+from torch import nn
 
 from bench import cores
 from bench.atomic import explain_write_errors
@@ -189,10 +190,10 @@ def _key(prepared: Prepared, tokens: Tokens, rows: Ids) -> str:
     return digest.hexdigest()[:24]
 
 
-def weights_digest(encoder: Encoder) -> str:
-    """A short hash of all weights: equal for equal encoders from any source."""
+def weights_digest(model: nn.Module) -> str:
+    """A short hash of all weights: equal for equal models from any source."""
     digest = hashlib.sha256()
-    for name, value in sorted(encoder.state_dict().items()):
+    for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     return digest.hexdigest()[:16]

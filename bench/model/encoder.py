@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.errors import Impossible, UserError
+from bench.model import positions
 from bench.model.config import EncoderConfig
 from bench.model.cpu import attention
 from bench.model.cuda.attention import Varlen
@@ -24,7 +25,6 @@ from bench.record.serialize import canonical
 
 ROUND = 128  # tokens of a packed batch are a multiple of it
 FEW = 16  # the same where less than that is encoded, as for one query
-_POSITIONS = ("position_embeddings", "wpe", "embed_positions", "position_embedding")
 _NO_VECTORS = ("_name_or_path", "architectures", "dtype", "output_hidden_states", "transformers_version", "use_cache")
 
 
@@ -132,8 +132,7 @@ class Encoder(nn.Module):
     @property
     def most_tokens(self) -> int | None:
         """The length of the longest text that the model has positions for; None where they have no end."""
-        table = self._positions()
-        return None if table is None else table.num_embeddings - getattr(table, "offset", self._first_position)
+        return positions.most_tokens(self.transformer)
 
     def check_lengths(self) -> None:
         """Raise :class:`UserError` if a text may be longer than the model has positions for."""
@@ -189,7 +188,7 @@ class Encoder(nn.Module):
         # Batches of a few different sizes: see attention.plan. The rows added belong to no text.
         count = len(packed.ids)
         added = (0, -count % (ROUND if self.training or count > ROUND else FEW))
-        positions = torch.from_numpy(packed.positions) + self._first_position
+        places = torch.from_numpy(packed.positions) + self._first_position
         planned: object
         if self.varlen is None:
             planned = attention.plan(packed, self.transformer.config.num_attention_heads)
@@ -197,7 +196,7 @@ class Encoder(nn.Module):
             planned = self.varlen.plan(packed, added[1], self.device)
         out = self.transformer(
             inputs_embeds=self._inputs(F.pad(packed.ids, added, value=int(packed.ids[-1])))[None],
-            position_ids=F.pad(positions, added, value=self._first_position)[None].to(self.device),
+            position_ids=F.pad(places, added, value=self._first_position)[None].to(self.device),
             packing=planned,
             output_hidden_states=self.pooling == "first_last_mean",
             **self._segments(F.pad(torch.from_numpy(packed.in_target), added)[None], packed),
@@ -242,16 +241,9 @@ class Encoder(nn.Module):
         several = (getattr(self.transformer.config, "type_vocab_size", 0) or 0) > 1
         return {"token_type_ids": in_target.to(self.device)} if several else {}
 
-    def _positions(self) -> nn.Embedding | None:
-        """The table of learnt positions, if the model has one."""
-        tables = (getattr(module, name, None) for module in self.transformer.modules() for name in _POSITIONS)
-        return next((table for table in tables if isinstance(table, nn.Embedding)), None)
-
     @property
     def _first_position(self) -> int:
-        """RoBERTa's family counts positions from the padding id on; padded, it does so by itself."""
-        table = self._positions()
-        return 0 if table is None or table.padding_idx is None else table.padding_idx + 1
+        return positions.first(self.transformer)
 
     def _needed(self, out: Any) -> tuple[Tensor, ...]:
         if self.pooling == "first_last_mean":

@@ -105,6 +105,11 @@ def _complete(tokenizer: PreTrainedTokenizerBase, missing: Collection[str]) -> N
     lost = sorted(name for name in missing if not _of_pooler(name))
     if lost:
         raise ValueError(f"{len(lost)} weights are missing, {lost[0]} among them")
+    check_vocabulary(tokenizer)
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise ``ValueError`` for a tokenizer without words, which ``transformers`` makes where files are missing."""
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise ValueError("there is no vocabulary")
 

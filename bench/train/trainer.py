@@ -136,6 +136,11 @@ class Trainer:
         stepper.texts_encoded = done.texts
         before, since = done.seconds, perf_counter()
         spent = world.broadcast(plan.spent(done))
+        if plan.unit == "steps" and config.patience is not None and config.patience * self._every >= plan.total:
+            log.warning(
+                "train.patience=%d cannot end training early: dev is searched every %d of %d steps",
+                *(config.patience, self._every, plan.total),
+            )
         while spent < plan.total and not self._stalled(done):
             if sampler.due(done.step):
                 self._refresh(state)
@@ -167,6 +172,8 @@ class Trainer:
             if done.step % config.save_every == 0 or over or evaluated:
                 self._save(state)
             before, since = done.seconds, perf_counter()
+        if spent < plan.total:
+            log.info("dev has not improved since step %s: training ends at step %d", done.best_step, done.step)
         return done
 
     def _step(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache as remembered
 from pathlib import Path
@@ -11,12 +13,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from bench.cache import Cache
+from bench.cache import Cache, Entry
 from bench.data.dataset import DataSet, Ids
 from bench.data.pairs import Pairs
 from bench.errors import UserError
 from bench.model.config import EncoderConfig
 from bench.model.cross_encoder import CrossEncoder
+from bench.model.embedding import weights_digest
 from bench.model.precision import resolve_precision
 from bench.model.prepared import Prepared
 from bench.model.presets import build
@@ -25,7 +28,7 @@ from bench.negatives.pool_sampler import depth_of, shared_pool
 from bench.progress import Task
 from bench.run.truncation import tokens_of
 
-QUERIES = 256  # whose candidates are judged together
+QUERIES = 64  # whose candidates are judged, and kept, together
 
 
 @dataclass(frozen=True)
@@ -92,25 +95,44 @@ class Verdict:
     score: float
 
 
+@dataclass(frozen=True)
+class Block:
+    """Verdicts on the candidates of some queries; of ``truncated`` pairs the judge has not read the end."""
+
+    verdicts: Sequence[Verdict]
+    truncated: int
+
+
 def judge(
     data: DataSet, judge: CrossEncoder, candidates: Candidates, bounds: Bounds, cache: Cache, task: Task
-) -> Iterator[Verdict]:
-    """The verdict of ``judge`` on every candidate of every training query of ``data``.
+) -> Iterator[Block]:
+    """The verdicts of ``judge`` on every candidate of every training query of ``data``.
 
-    Raises :class:`UserError` for a data set without training pairs of a query and a passage.
+    The probabilities of each block are kept in ``cache``, so that a judge that was interrupted continues. Raises
+    :class:`UserError` for a data set without training pairs of a query and a passage.
     """
     train = data.splits.get("train")
     if train is None or len(train) == 0:
         raise UserError(f"data set {data.name} has no training pairs of a query and a passage")
     asked = candidates.of(data, judge.model.device, cache, task)
+    who = f"{weights_digest(judge.model)} {judge.precision} {judge.most_tokens}"
     with task("judging", sum(map(len, asked))) as advance:
         for start in range(0, len(asked), QUERIES):
-            pairs = [
-                (data.queries[query], data.passages[passage])
-                for query, of_query in zip(
-                    train.queries[start : start + QUERIES], asked[start : start + QUERIES], strict=True
-                )
-                for passage in of_query
-            ]
-            for (query, passage), score in zip(pairs, judge.probabilities(pairs, advance), strict=True):
-                yield Verdict(query, passage, bounds.verdict(float(score)), round(float(score), 4))
+            some = zip(train.queries[start : start + QUERIES], asked[start : start + QUERIES], strict=True)
+            pairs = [(data.queries[query], data.passages[passage]) for query, of in some for passage in of]
+            entry = _scored(pairs, judge, who, cache)
+            advance(len(pairs))
+            scores = [round(float(score), 4) for score in entry.array("scores")]
+            told = [Verdict(*pair, bounds.verdict(score), score) for pair, score in zip(pairs, scores, strict=True)]
+            yield Block(told, int(entry.facts["truncated"]))
+
+
+def _scored(pairs: Sequence[tuple[str, str]], judge: CrossEncoder, who: str, cache: Cache) -> Entry:
+    """The probabilities of the pairs, as ``scores``."""
+
+    def make(place: Path) -> dict[str, int]:
+        np.save(place / "scores.npy", judge.probabilities(pairs))
+        return {"truncated": judge.truncated(pairs)}
+
+    key = hashlib.sha256(f"{who} {json.dumps(pairs)}".encode()).hexdigest()[:24]
+    return cache.entry(f"judged-{key}", make)

@@ -21,10 +21,10 @@ def learning(comparison: Comparison, histories: Histories) -> Drawing | None:
     """
     name, found = on_dev(comparison, histories)
     what = f"{name}, percent"
-    if not any(found):
+    if not any(curve.means for curve in found):
         found = curves(comparison, histories, _lead)
         what = "cosine of the positive minus that of the hardest negative"
-    lines = [(list(curve), list(curve.values())) for curve in found]
+    lines = [(list(curve.means), list(curve.means.values())) for curve in found]
     if not any(len(steps) > 1 for steps, _ in lines):
         return None
     shown = few(comparison)
