@@ -32,14 +32,13 @@ def judge(name: str, words: Sequence[str], by: str, out: Path, candidates: Candi
     config = resolve(words)
     data, device = load(replace(config.data, name=name)), resolve_device(config.device)
     cross_encoder = CrossEncoder.load(by, device, resolve_precision("auto", device))
-    counts: Counter[str] = Counter()
+    counts, truncated = Counter[str](), 0
     with Display() as display, explain_write_errors(out), atomic_file(out) as file:
         for block in verdicts(data, cross_encoder, candidates, bounds, Cache(cache_dir()), display.task):
             for verdict in block.verdicts:
                 file.write((json.dumps(asdict(verdict), ensure_ascii=False) + "\n").encode())
             counts.update(verdict.verdict for verdict in block.verdicts)
-            counts["truncated"] += block.truncated
-    truncated = counts.pop("truncated", 0)
+            truncated += block.truncated
     if truncated:
         shown = f"{truncated:,} of {counts.total():,} pairs have more than the {cross_encoder.most_tokens} tokens"
         print(f"{shown} that {by} reads", file=sys.stderr)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -45,11 +44,13 @@ class CrossEncoder:
         place = place_named(name)
         if not place.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") != 1):
             raise UserError(f"{name}: there is no such directory, and a hub id is OWNER/NAME")
-        source, options = (str(place), {"local_files_only": True}) if place.is_dir() else (name, {})
+        source, local = (str(place), True) if place.is_dir() else (name, False)
         try:
-            tokenizer = AutoTokenizer.from_pretrained(source, **options)
+            tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
             check_vocabulary(tokenizer)
-            model, info = _load(source, options)
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                source, dtype=torch.float32, output_loading_info=True, local_files_only=local
+            )
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise UserError(f"{name} is no usable cross-encoder: {reason}") from error
@@ -88,10 +89,3 @@ class CrossEncoder:
         relevant = logits[:, 0] if logits.shape[1] == 1 else logits[:, 1] - logits[:, 0]
         probabilities: Floats = relevant.sigmoid().cpu().numpy()
         return probabilities
-
-
-def _load(source: str, options: dict[str, Any]) -> tuple[PreTrainedModel, dict[str, Any]]:
-    model, info = AutoModelForSequenceClassification.from_pretrained(
-        source, dtype=torch.float32, output_loading_info=True, **options
-    )
-    return model, info
