@@ -40,7 +40,8 @@ _TABLE: tuple[str, ...] = (
     "The confidence interval is of that pair alone. p is corrected for the family of all rows against the baseline; "
     "significant means p ≤ 0.05.",
     "`texts encoded` counts training and mining, and is the cost. The last column is the row that encodes the fewest "
-    "texts (their number in brackets) of those that are not significantly worse than the best. Its mean may be lower.",
+    "texts (their number in brackets) of those that are not significantly worse than the best, where that is at least "
+    "10 % less than the best row encodes. Its mean may be lower.",
 )
 _INDEX = (
     "Differences are those of the index. Where the difference by exact search is another, the index loses more of one "
