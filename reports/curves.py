@@ -16,7 +16,7 @@ from reports.blocks import Cell, Prose, Section, number, section, table
 Histories = Callable[[Record], Sequence[Mapping[str, Any]]]
 Measure = Callable[[Mapping[str, Any]], float | None]
 
-MOST_STEPS = 10
+MOST_STEPS = 8
 MOST_ROWS = 8
 
 
@@ -65,7 +65,7 @@ def course(comparison: Comparison, histories: Histories) -> Section | None:
     several = len(rows) > 2
     header = ["step", *labels, "highest", *(["Kendall's tau with the end"] if several else [])]
     lines: list[tuple[Cell, list[float | None]]] = [
-        (Cell(f"{step:,}", step), [curve.means.get(step) for curve in rows]) for step in _some(_steps(rows))
+        (Cell(f"{step:,}", step), [curve.means.get(step) for curve in rows]) for step in _steps(rows)
     ]
     ends = [curve.end for curve in rows]
     lines.append((Cell("end"), ends))
@@ -80,9 +80,10 @@ def course(comparison: Comparison, histories: Histories) -> Section | None:
 
 
 def _steps(rows: Sequence[Curve]) -> list[int]:
-    """The steps of all rows, without a last one that is not of all: it stands under ``end``."""
+    """Some steps of all rows, and some of any row but its last, which stands under ``end``; closer at the beginning."""
     shared = set.intersection(*(set(curve.means) for curve in rows))
-    return sorted({step for curve in rows for step in curve.means if step != max(curve.means) or step in shared})
+    others = {step for curve in rows for step in curve.means if step != max(curve.means)}
+    return sorted({*_some(sorted(shared)), *_some(sorted(others - shared))})
 
 
 def _of_what(runs: Sequence[Record]) -> str:
@@ -109,4 +110,4 @@ def _some(steps: Sequence[int]) -> list[int]:
     if len(steps) <= MOST_STEPS:
         return list(steps)
     last = len(steps) - 1
-    return [steps[place] for place in sorted({round(last * (n / (MOST_STEPS - 1)) ** 1.5) for n in range(MOST_STEPS)})]
+    return [steps[round(last * (n / (MOST_STEPS - 1)) ** 1.5)] for n in range(MOST_STEPS)]
