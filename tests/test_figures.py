@@ -177,6 +177,26 @@ def test_a_study_s_figure_can_be_read(strategies: int, selected_by: str | None) 
     assert drawing is not None and not unreadable(drawing)
 
 
+def test_leaving_a_setting_out_is_a_choice_of_its_own_where_the_strategy_has_it() -> None:
+    trials = pd.DataFrame(
+        {
+            "strategy": ["mined_hard"] * 4 + ["mnr"] * 2,
+            "number": [0, 1, 2, 3, 0, 1],
+            "state": ["complete"] * 6,
+            "value": [50.0, 51.0, 52.0, 53.0, 40.0, 41.0],
+            "strategy.relative_margin": [None, None, 0.05, 0.05, None, None],
+            "strategy.scale": [20.0, 50.0, 20.0, 50.0, 20.0, 50.0],
+        }
+    )
+    told = {"selected_by": None, "comparison": {"metric": "recall@1"}, "asks": "Which?", "logarithmic": []}
+    with styled():
+        drawing = response(trials, told)
+    assert drawing is not None and "strategy.relative_margin, strategy.scale" in drawing.alt
+    axis = drawing.figure.axes[0]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["null", "0.05"]
+    assert sorted(float(x) for dot in axis.collections for x, _ in dot.get_offsets()) == [0, 0, 1, 1], "mnr has none"
+
+
 def test_no_figure_has_markup_of_mathematics(tmp_path: Path) -> None:
     for name, drawing in drawn(compared(9, "short", (90, 4_000_000))):
         assert not re.search(r"mathdefault|\$|\^\{", save(drawing, name, tmp_path))

@@ -18,6 +18,7 @@ from bench.errors import UserError
 from bench.record.record import Metrics, Record
 from bench.record.schema import EvaluationSchema
 
+NAMED = 8  # rows that a note names
 LEVEL = 0.05  # a difference is significant when its p, corrected for the family that it belongs to, is at most this
 
 PerQuery = Callable[[Record, str], tuple[Values, Values]]
@@ -186,7 +187,11 @@ def _few_seeds(rows: Sequence[StrategyRow], metric: str) -> list[str]:
         2: "two seeds, which say little about the spread over seeds, so the interval is wide",
     }
     by_count = group(rows, lambda row: row.metrics[metric].n)
-    return [f"{text}: {', '.join(row.group.label for row in by_count[n])}" for n, text in said.items() if n in by_count]
+    return [
+        f"{text}: {', '.join(row.group.label for row in few) if len(few) <= NAMED else f'{len(few)} rows'}"
+        for n, text in said.items()
+        if (few := by_count.get(n))
+    ]
 
 
 def _seeds_matter(rows: Sequence[StrategyRow], values: Sequence[Values]) -> str:

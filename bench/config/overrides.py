@@ -19,7 +19,7 @@ from bench.record.identity import flat
 from strategies import Strategy, additions, find, registered
 
 DEFAULT_STRATEGY = "in_batch"
-_OWN = ("runs_dir=", "track=", "keep=")  # of the person who runs it, and no part of what is run
+PERSONAL = ("runs_dir=", "track=", "keep=")  # of the person who runs it, and no part of what is run
 _TYPES = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
 
 
@@ -40,7 +40,7 @@ def expand(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 def command_line(overrides: Sequence[str]) -> str:
     """The shortest command that repeats a run with these overrides on this machine, for a POSIX shell."""
-    return " ".join(["bench", "run", *map(for_shell, (w for w in overrides if not w.startswith(_OWN)))])
+    return " ".join(["bench", "run", *map(for_shell, (w for w in overrides if not w.startswith(PERSONAL)))])
 
 
 def for_shell(word: str) -> str:

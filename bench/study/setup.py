@@ -12,7 +12,7 @@ from typing import Any
 from bench.compare.comparison import compare
 from bench.compare.effects import effects
 from bench.compare.per_query import of_runs
-from bench.config.overrides import for_shell
+from bench.config.overrides import PERSONAL, for_shell
 from bench.config.run import RunConfig
 from bench.errors import UserError, nearest
 from bench.evaluate import evaluation_kind
@@ -61,7 +61,8 @@ def run_study(name: str, given: Sequence[str], options: Options, services: Servi
     choices = {d.key: d.choices for dimensions in varied for d in dimensions}
     grid = spec.protocol == "grid" and len(choices) > 1  # of one setting the comparison says the same
     found = effects(records, choices, of_runs(root), comparison.metric) if grid else []
-    command = " ".join(["bench study", name, *options.told(), *map(for_shell, given)])
+    own = [word for word in given if not word.startswith(PERSONAL)]
+    command = " ".join(["bench study", name, *options.told(), *map(for_shell, own)])
     return directory, write(directory, spec, title, command, arms, comparison, found)
 
 

@@ -23,7 +23,7 @@ def response(trials: pd.DataFrame, told: Mapping[str, Any]) -> Drawing | None:
 
     In a search, a ring marks the best trial of each strategy.
     """
-    complete = trials[trials.state == "complete"]
+    complete = _with_nulls(trials[trials.state == "complete"])
     settings = [column for column in map(str, trials) if column not in _NO_SETTING and complete[column].nunique() > 1]
     if not settings:
         return None
@@ -63,6 +63,18 @@ def response(trials: pd.DataFrame, told: Mapping[str, Any]) -> Drawing | None:
     handles = [axes[0].scatter([], [], s=18, color=f"C{number % 10}") for number in range(len(named))]
     legend_below(figure, handles, named)
     return drawing
+
+
+def _with_nulls(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials with the word ``null`` where a strategy that has a setting left it out: that is one of its choices."""
+    made = trials.copy()
+    for setting in (column for column in map(str, trials) if column not in _NO_SETTING):
+        known = trials[setting].notna()
+        left_out = ~known & trials.strategy.isin(trials.strategy[known])
+        if left_out.any():
+            made[setting] = trials[setting].astype(object).where(known, None).map(str, na_action="ignore")
+            made.loc[left_out, setting] = "null"
+    return made
 
 
 def _choices(values: pd.Series) -> list[str]:
