@@ -72,8 +72,9 @@ def course(comparison: Comparison, histories: Histories) -> Section | None:
     body = [[first, *map(number, values), *_order(values, ends, labels)] for first, values in lines]
     tau = " Kendall's tau is 1 where the order of rows is that of the end, and -1 where it is reversed."
     runs = [record for row, _ in known for record in row.group.records]
+    limits = _limits(runs) if comparison.schema.items == "queries" else ""
     note = (
-        f"`{name}` in percent, the mean over seeds{_of_what(runs)}. `end` is the last evaluation of each run; runs may "
+        f"`{name}` in percent, the mean over seeds{limits}. `end` is the last evaluation of each run; runs may "
         f"differ in their number of steps. `highest` is named where all rows have a value.{tau if several else ''}"
     )
     return section("Dev by step", Prose(note), table(header, body), folded=True)
@@ -86,7 +87,7 @@ def _steps(rows: Sequence[Curve]) -> list[int]:
     return sorted({*_some(sorted(shared)), *_some(sorted(others - shared))})
 
 
-def _of_what(runs: Sequence[Record]) -> str:
+def _limits(runs: Sequence[Record]) -> str:
     """How many queries and passages of dev were measured, where it is the same for all runs and recorded."""
     sizes = {(run.setting.get("train.eval_queries"), run.setting.get("train.eval_corpus")) for run in runs}
     queries, passages = next(iter(sizes))

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,15 +31,15 @@ def pack(
 ) -> tuple[bytes, Damage]:
     """The archive of ``records``, which lie in ``files``, and of ``studies`` by the names of their directories.
 
-    Of each run it holds ``record.json``, of the per-item file the columns of numbers (ids, ranks, metrics; exactly as
-    they are) that ``items`` asks for, and of ``history.jsonl`` the loss, two similarities and the dev metrics. It
-    mirrors a directory of runs. The same runs give the same bytes. A damaged file is left out, and returned beside the
-    archive with the reason.
+    Of each run it holds ``record.json`` without the directory of its runs, of the per-item file the columns of numbers
+    (ids, ranks, metrics; exactly as they are) that ``items`` asks for, and of ``history.jsonl`` the loss, two
+    similarities and the dev metrics. It mirrors a directory of runs. The same runs give the same bytes. A damaged file
+    is left out, and returned beside the archive with the reason.
     """
     runs = sorted(records, key=lambda record: record.run_id)
     kept: dict[str, bytes] = {}  # files of one kind beside each other: they are alike, and compress together
     for record in runs:
-        kept[f"{record.run_id}/record.json"] = record.to_json().encode()
+        kept[f"{record.run_id}/record.json"] = _anywhere(record).to_json().encode()
     damaged: Damage = []
     for record in runs:
         try:
@@ -64,6 +65,13 @@ def pack(
             with suppress(FileNotFoundError):
                 kept[name] = files.read(name)
     return archive(kept), damaged
+
+
+def _anywhere(record: Record) -> Record:
+    """The record without the directory of its runs, which is a place of the machine that made it."""
+    if "runs_dir" not in record.config:
+        return record
+    return replace(record, config={**record.config, "runs_dir": "runs"})
 
 
 def complete_studies(files: RecordFiles, commands: Iterable[str]) -> tuple[list[str], dict[str, list[str]]]:

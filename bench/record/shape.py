@@ -35,7 +35,7 @@ def misfit(value: Any, kind: Any, name: str) -> str | None:
     if not fits:
         return f"{name}={told(value)} is not {_name(kind)}"
     if origin is Mapping and args:
-        return _first(misfit(entry, args[1], f"{name}.{key}") for key, entry in value.items())
+        return _first(misfit(entry, args[1], f"{name}.{_key(key)}") for key, entry in value.items())
     if origin is list:
         return _first(misfit(entry, args[0], f"{name}[{place}]") for place, entry in enumerate(value))
     return None
@@ -51,10 +51,15 @@ def unusual(value: Any, name: str = "", depth: int = 0) -> str | None:
         return f"{name} is not a number of 64 bits"
     below: Sequence[tuple[Any, Any]] = ()
     if isinstance(value, dict):
-        below = [(f"{name}.{key}" if name else key, entry) for key, entry in value.items()]
+        below = [(f"{name}.{_key(key)}" if name else _key(key), entry) for key, entry in value.items()]
     elif isinstance(value, list):
         below = [(f"{name}[{place}]", entry) for place, entry in enumerate(value)]
     return _first(unusual(entry, of, depth + 1) for of, entry in below)
+
+
+def _key(key: Any) -> str:
+    """A key for a message, on one line."""
+    return str(key) if str(key).isprintable() else repr(key)[1:-1]
 
 
 def told(value: Any) -> str:

@@ -46,24 +46,7 @@ def write(
         "evaluation": comparison.schema.name,
         "split": comparison.rows[0].group.records[0].split,
         "arms": [_arm(arm, spec) for arm in arms],
-        "comparison": {
-            "metric": comparison.metric,
-            "rows": [
-                {
-                    "label": row.group.label,
-                    "seeds": row.group.seeds,
-                    "commands": [record.command for record in row.group.records],
-                    "metrics": {metric: asdict(value) for metric, value in row.metrics.items()},
-                    "cost": row.cost,
-                    "before": row.before,
-                    "letters": row.letters,
-                }
-                for row in comparison.rows
-            ],
-            "pairs": [asdict(pair) for pair in comparison.pairs],
-            "best": comparison.best,
-            "notes": comparison.notes,
-        },
+        "comparison": _comparison(comparison),
         "effects": [asdict(effect) for effect in effects],
     }
     with explain_write_errors(directory):
@@ -89,6 +72,27 @@ def write(
             frame[column] = there.map(as_override)
     write_atomic(directory / TRIALS, frame.to_parquet(index=False))
     return told
+
+
+def _comparison(comparison: Comparison) -> dict[str, Any]:
+    return {
+        "metric": comparison.metric,
+        "rows": [
+            {
+                "label": row.group.label,
+                "seeds": row.group.seeds,
+                "commands": [record.command for record in row.group.records],
+                "metrics": {metric: asdict(value) for metric, value in row.metrics.items()},
+                "cost": row.cost,
+                "before": row.before,
+                "letters": row.letters,
+            }
+            for row in comparison.rows
+        ],
+        "pairs": [asdict(pair) for pair in comparison.pairs],
+        "best": comparison.best,
+        "notes": comparison.notes,
+    }
 
 
 def shown(lines: Sequence[Sequence[str]], seeds: Sequence[int]) -> str:
