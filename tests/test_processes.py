@@ -21,7 +21,7 @@ from bench.train import processes
 from bench.world import World
 from strategies import Strategy, find, registered
 
-STEPS, LR = 10, 1e-3
+STEPS, LR = 6, 1e-3
 CALM = {"roformer_sim": ("simbert", "distil")}  # noise is drawn by each rank
 
 
