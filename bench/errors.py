@@ -86,6 +86,11 @@ def at_most(key: str, value: float, highest: float) -> None:
         raise UserError(f"{key}={short(f'{value}')} must be at most {highest:,}")
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what a library says of its error; the kind of error where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def message(error: BaseException) -> str | None:
     """What to tell the person of an error that is no bug: theirs, or one of the operating system; else None."""
     if isinstance(error, UserError):

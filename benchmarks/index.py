@@ -29,6 +29,7 @@ from bench.config.overrides import resolve
 from bench.data import load
 from bench.data.dataset import DataSet, Floats, Ids, Split
 from bench.evaluate.geometry import NEAREST, hubness, mean_norm
+from bench.evaluate.metrics import judge, means, per_query
 from bench.model.post import fitted
 from bench.search import ExactIndex, IndexConfig, build
 from bench.search import load as read
@@ -40,6 +41,7 @@ COLUMNS = (
     *("engine", "ef_construction", "ef", "loss@1", "loss@10", "build_s", "search_s"),
 )
 
+METRICS = ("recall@1", f"recall@{NEAREST}")
 IDENTITY = ("model", "data", "split", "passages", "centred", "engine", "ef_construction", "ef")
 
 
@@ -69,13 +71,9 @@ def centred(queries: Floats, passages: Floats) -> tuple[Floats, Floats]:
     return without(queries), without(passages)
 
 
-def recall(found: Ids, split: Split, k: int) -> float:
-    """The share of relevant passages among the first ``k``, averaged over queries, in percent."""
-    shares = []
-    for row, ids in enumerate(found[:, :k].tolist()):
-        relevant = set(split.relevant[row].tolist())
-        shares.append(len(relevant.intersection(ids)) / len(relevant))
-    return 100 * float(np.mean(shares))
+def recalls(found: Ids, split: Split) -> dict[str, float]:
+    """Recall@1 and Recall@10 of what was found, in percent."""
+    return means(per_query(judge(found, split.relevant), METRICS))
 
 
 def measured(args: argparse.Namespace, data: DataSet, split: Split, done: set[tuple[str, ...]]) -> Iterator[list[str]]:
@@ -93,7 +91,7 @@ def measured(args: argparse.Namespace, data: DataSet, split: Split, done: set[tu
         if without:
             queries, corpus = centred(queries, corpus)
         exact = ExactIndex(corpus).search(queries, NEAREST)[1]
-        best = {k: recall(exact, split, k) for k in (1, NEAREST)}
+        best = recalls(exact, split)
         told = [mean_norm(corpus), hubness(exact, len(corpus)), *best.values()]
         for engine, construction in left:
             config, graph = IndexConfig(engine, args.m, construction, min(args.ef), args.threads), args.keep / "graph"
@@ -106,7 +104,7 @@ def measured(args: argparse.Namespace, data: DataSet, split: Split, done: set[tu
                 start = perf_counter()
                 found = index.search(queries, NEAREST)[1]
                 searched = perf_counter() - start
-                lost = [best[k] - recall(found, split, k) for k in best]
+                lost = [best[name] - value for name, value in recalls(found, split).items()]
                 row = [*(f"{value:.3f}" for value in told), engine, str(construction), str(ef)]
                 yield [name, *asked, str(without), *row, *(f"{value:.3f}" for value in (*lost, built, searched))]
             graph.unlink()

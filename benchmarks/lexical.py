@@ -14,6 +14,7 @@ import numpy as np
 
 from bench.config.overrides import resolve
 from bench.data import load
+from bench.evaluate.metrics import judge, means, per_query
 from bench.negatives.searchers import BM25Searcher
 
 FIRST = 10
@@ -35,10 +36,9 @@ def main() -> None:
             )
         split = data.splits[args.split]
         rows = np.random.default_rng(0).permutation(len(split))[: args.queries]
-        _, ids, _ = BM25Searcher(data, split).search(rows, FIRST, split.relevant.take(rows))
-        hits = np.array([np.isin(found, split.relevant[row]) for found, row in zip(ids, rows, strict=True)])
-        known = np.array([len(split.relevant[row]) for row in rows])
-        first, ten = (100 * float((hits[:, :k].sum(1) / np.minimum(known, k)).mean()) for k in (1, FIRST))
+        relevant = split.relevant.take(rows)
+        _, ids, _ = BM25Searcher(data, split).search(rows, FIRST, relevant)
+        first, ten = means(per_query(judge(ids, relevant), ("recall@1", f"recall@{FIRST}"))).values()
         counts = f"{len(rows):>8,} {len(data.passages):>9,}"
         print(f"{data.name:24} {counts} {first:6.1f} {ten:6.1f} {ten - first:11.1f}")
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
 
 from bench.data.dataset import Floats
-from bench.errors import UserError
-from bench.model.loading import check_vocabulary
+from bench.errors import UserError, first_line
+from bench.model.loading import check_vocabulary, quiet
 from bench.model.positions import most_tokens
 from bench.model.precision import autocast
 from bench.setting import place_named
@@ -39,8 +38,7 @@ class CrossEncoder:
 
         Raises :class:`UserError` for one that cannot be loaded and for a model that is no classifier of pairs.
         """
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
+        quiet()
         place = place_named(name)
         if not place.is_dir() and (name.startswith((".", "/", "~")) or name.count("/") != 1):
             raise UserError(f"{name}: there is no such directory, and a hub id is OWNER/NAME")
@@ -52,8 +50,7 @@ class CrossEncoder:
                 source, dtype=torch.float32, output_loading_info=True, local_files_only=local
             )
         except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise UserError(f"{name} is no usable cross-encoder: {reason}") from error
+            raise UserError(f"{name} is no usable cross-encoder: {first_line(error)}") from error
         if missing := sorted(info["missing_keys"]):
             raise UserError(f"{name} is no cross-encoder: it has no weights for {missing[0]}")
         if model.config.num_labels not in (1, 2):

@@ -11,8 +11,9 @@ import torch
 import transformers
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
 
-from bench.errors import UserError
+from bench.errors import UserError, first_line
 from bench.model.config import EncoderConfig
 from bench.model.described import Description
 from bench.model.head import Dense
@@ -62,8 +63,7 @@ def load(source: str, told: Description, config: EncoderConfig) -> Loaded:
         if "trust_remote_code" in str(error):  # of the tokenizer alone
             raise _untrusted(source) from error
         where = "in this directory" if local else "on this machine or on the hub"
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"encoder={source}: no usable encoder {where}: {reason}") from error
+        raise UserError(f"encoder={source}: no usable encoder {where}: {first_line(error)}") from error
     if config.causal and getattr(transformer.config, "use_cache", False):
         transformer.config.use_cache = False  # of keys and values for the next word, which is not asked for
     return Loaded(transformer, tokenizer, new_pooler=any(map(_of_pooler, info["missing_keys"])))
@@ -106,6 +106,12 @@ def _complete(tokenizer: PreTrainedTokenizerBase, missing: Collection[str]) -> N
     if lost:
         raise ValueError(f"{len(lost)} weights are missing, {lost[0]} among them")
     check_vocabulary(tokenizer)
+
+
+def quiet() -> None:
+    """Have ``transformers`` show neither warnings nor progress: what matters is told here."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
 
 
 def check_vocabulary(tokenizer: PreTrainedTokenizerBase) -> None:

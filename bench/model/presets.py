@@ -10,14 +10,13 @@ from pathlib import Path
 import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
 
 from bench.errors import UserError, nearest
 from bench.model.config import EncoderConfig
 from bench.model.described import PRESETS, Description, Unsupported, find, read, settled
 from bench.model.encoder import Encoder
 from bench.model.head import Dense, first_and_last, hidden_size, layers_of, width_of
-from bench.model.loading import Loaded, load
+from bench.model.loading import Loaded, load, quiet
 from bench.model.published import PUBLISHED
 from bench.model.scratch import scratch, scratch_roformer
 from bench.model.trial import prepare
@@ -42,8 +41,7 @@ def build(config: EncoderConfig, texts: Sequence[str], device: torch.device, see
     or used.
     """
     torch.manual_seed(seed)
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    quiet()
     if config.name in SCRATCH:
         transformer, tokenizer = SCRATCH[config.name](texts)
         return prepare(Encoder(transformer, tokenizer, settled(config)), device)

@@ -57,10 +57,11 @@ def run_study(name: str, given: Sequence[str], options: Options, services: Servi
     directory = root / "studies" / title
     kept = open_storage(options.storage, directory)
     arms, records = StudyRunner(directory, spec, tuple(base), varied, kept, services, data, options).carry_out()
-    comparison = compare(records, of_runs(root), spec.report, spec.differs)
+    per_query = of_runs(root)
+    comparison = compare(records, per_query, spec.report, spec.differs)
     choices = {d.key: d.choices for dimensions in varied for d in dimensions}
     grid = spec.protocol == "grid" and len(choices) > 1  # of one setting the comparison says the same
-    found = effects(records, choices, of_runs(root), comparison.metric) if grid else []
+    found = effects(records, choices, per_query, comparison.metric) if grid else []
     own = [word for word in given if not word.startswith(PERSONAL)]
     command = " ".join(["bench study", name, *options.told(), *map(for_shell, own)])
     return directory, write(directory, spec, title, command, arms, comparison, found)

@@ -20,8 +20,7 @@ class Progress:
     """The progress of training, with its cost, telemetry and warnings so far.
 
     ``mine_s`` and ``mine_texts`` are what searches during training cost, up to that before the step ``refreshed``.
-    ``totals`` holds sum and count of
-    every scalar of telemetry over all steps; ``warnings`` are for the user.
+    ``totals`` holds sum and count of every scalar of telemetry over all steps; ``warnings`` are for the user.
     """
 
     step: int = 0
