@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import hypothesis
@@ -36,6 +36,7 @@ from strategies import Strategy, registered
 
 CPU = torch.device("cpu")
 WORDS = [a + b for a in ("ka", "lo", "mi", "nu", "pe", "ri", "so", "tu") for b in ("ban", "dor", "fel", "gim", "hux")]
+SCRATCH = TemporaryDirectory(prefix="negbench-")  # goes when the tests end
 MNR = registered()["mnr"]()
 
 plainly = hypothesis.settings(deadline=None, derandomize=True)
@@ -128,7 +129,7 @@ class Training:
     """A strategy about to be trained on the toy data, with all that the engine needs."""
 
     strategy: Strategy
-    directory: Path = field(default_factory=lambda: Path(mkdtemp(prefix="negbench-")))
+    directory: Path = field(default_factory=lambda: Path(mkdtemp(dir=SCRATCH.name)))
     dropout: float = 0.1
     batch_size: int = 8
     micro_batch: int | None = None
