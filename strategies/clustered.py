@@ -24,8 +24,8 @@ class ClusteredBatches(Strategy):
     clusters make harder batches until they are smaller than a batch.
 
     Source: Merrick 2024, "Embedding And Clustering Your Data Can Improve Contrastive Pretraining". Contextual Document
-    Embeddings (Morris and Rush 2024) also removes likely false negatives from such batches, as
-    :class:`strategies.guided.Guided` does in any.
+    Embeddings (Morris and Rush 2024) also masks likely false negatives in such batches: ``strategy=guided
+    strategy.clusters=10``.
 
     Published with: 10 clusters of queries or of passages by a trained encoder; about 2 % higher nDCG@10.
     """

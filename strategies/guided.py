@@ -8,6 +8,7 @@ from torch import Tensor
 
 from strategies.base import Strategy, knob, register
 from strategies.batch import Batch, Loss
+from strategies.batches import Batches, Clustered, Shuffled
 from strategies.losses import contrast, only
 from strategies.negatives import Guide, InBatch, Mined, Negatives
 
@@ -21,10 +22,12 @@ class Guided(Strategy):
     other passages. ``contrast_queries`` adds the query with the other queries, and ``contrast_passages`` the
     positive with the other passages. A pair counts only if the guide's cosine for it is at most the threshold
     ``g_ip - m`` (``absolute``) or ``g_ip - m |g_ip|`` (``relative``). ``mined`` passages, from ranks 0 to 200
-    of the encoder before training, join each query's candidates.
+    of the encoder before training, join each query's candidates. With ``clusters`` a batch has
+    pairs of one cluster, as in ``clustered``, by the guide's vectors of their queries.
 
     Source: GISTEmbed (Solatorio 2024), Sentence Transformers ``GISTEmbedLoss`` (temperature 0.01, margin 0,
-    both contrasts). The guide (``by``) embeds every text once, before training.
+    both contrasts). The guide (``by``) embeds every text once, before training. Contextual Document Embeddings (Morris
+    and Rush 2024) masks what its guide scores above the positive in batches of one cluster.
 
     Published with: temperature 0.01 and a guide that is stronger than the encoder. The margins and the choice of
     contrasts are of Sentence Transformers.
@@ -37,6 +40,9 @@ class Guided(Strategy):
     contrast_queries: bool = knob(True, choices=(True, False), source="GISTEmbedLoss contrast_anchors")
     contrast_passages: bool = knob(True, choices=(True, False), source="GISTEmbedLoss contrast_positives")
     mined: int = knob(0, low=0, high=7, least=0, source="GISTEmbedLoss takes triplets too")
+    clusters: int | None = knob(
+        None, low=2, high=100, log=True, least=1, source="Contextual Document Embeddings; Merrick 2024 has 10"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,6 +52,10 @@ class Guided(Strategy):
     @property
     def negatives(self) -> Negatives:
         return Mined(self.mined) if self.mined else InBatch()
+
+    @property
+    def batches(self) -> Batches:
+        return Shuffled() if self.clusters is None else Clustered(self.clusters, self.by)
 
     @property
     def guide(self) -> Guide:

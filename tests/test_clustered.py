@@ -103,7 +103,10 @@ def test_pairs_of_a_cluster_have_similar_texts(of: str, context: NegativesContex
     assert clusters_of(Shuffled(), context)[0] is None
 
 
-def test_training_takes_its_batches_from_the_clusters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["clustered", "guided"])
+def test_training_takes_its_batches_from_the_clusters(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[np.ndarray] = []
     plain = Stepper.backward
 
@@ -112,7 +115,7 @@ def test_training_takes_its_batches_from_the_clusters(tmp_path: Path, monkeypatc
         return plain(self, rows, *more, **kept)
 
     monkeypatch.setattr(Stepper, "backward", backward)
-    training = Training(registered()["clustered"](clusters=4), directory=tmp_path)
+    training = Training(registered()[name](clusters=4), directory=tmp_path)
     cluster = training.objective(training.strategy, tmp_path).cluster
     assert cluster is not None
     training.fit()
