@@ -20,6 +20,7 @@ from bench.record.ledger import Ledger
 from bench.record.study import StudyResult, read_result, read_trials
 from reports import comparison, gate, html, markdown, training
 from reports.blocks import Block, Bullets, Figure, Prose, Section, section
+from reports.budgets import across_budgets
 from reports.curves import course
 from reports.figures.matrix import matrix
 from reports.figures.overview import overview
@@ -94,7 +95,9 @@ def build(
     ]
     made, saved = zip(*_each(written), strict=True)
     sections = [
-        *made[: 1 + len(found)],
+        made[0],
+        across_budgets(found),
+        *made[1 : 1 + len(found)],
         section("Studies", *made[1 + len(found) :]),
         gate.gate(found),
         provenance(found, [*ledger.skipped, *unreadable], ledger.failed, ledger.records),

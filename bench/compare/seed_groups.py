@@ -11,7 +11,7 @@ from typing import TypeVar
 from bench.record.record import Record
 from bench.record.serialize import as_override, canonical
 
-_LENGTH = ("train.epochs", "train.max_steps", "train.stage_steps")
+LENGTH = ("train.epochs", "train.max_steps", "train.stage_steps")
 _SHELL_WORD = re.compile(r"""(?:'[^']*'|"[^"]*"|\\.|[^\s'"\\])+""")
 _SEED = re.compile(r"seed=\d+")
 
@@ -67,13 +67,13 @@ def seed_groups(records: Iterable[Record]) -> list[SeedGroup]:
 def _own(record: Record) -> dict[str, object]:
     """Settings that may distinguish a group from others of its strategy."""
     known = record.setting
-    return _set({**record.knobs, **{key: known.get(key) for key in _LENGTH}})
+    return _set({**record.knobs, **{key: known.get(key) for key in LENGTH}})
 
 
 def _common(record: Record) -> dict[str, object]:
     """Settings that may distinguish a group from any other."""
     known = {"data": record.data["name"], **_set(record.setting)}
-    return {key: value for key, value in known.items() if key not in _LENGTH and not key.startswith("strategy.")}
+    return {key: value for key, value in known.items() if key not in LENGTH and not key.startswith("strategy.")}
 
 
 def _set(tree: Mapping[str, object]) -> dict[str, object]:
