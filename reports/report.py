@@ -38,8 +38,9 @@ TITLE = "Which negatives?"
 _TABLE: tuple[str, ...] = (
     "In the table, the number after the best strategy is its value of the metric, in percent. A name is bold where it "
     "is significantly better than every other row. A difference is bold where it is significant.",
-    "The confidence interval is of that pair alone. p is corrected for the family of all rows against the baseline; "
-    "significant means p ≤ 0.05.",
+    "The best row is compared with the baseline, or with the next row where the baseline itself is the best. The "
+    "confidence interval is of that pair alone. p is corrected for the family of all rows against the baseline, or of "
+    "the best against the rest; significant means p ≤ 0.05.",
     "`texts encoded` counts training and mining, and is the cost. The last column is the row that encodes the fewest "
     "texts (their number in brackets) of those that are not significantly worse than the best, where that is at least "
     "10 % less than the best row encodes. Its mean may be lower.",

@@ -53,7 +53,8 @@ def start_with(comparison: Comparison) -> tuple[str, tuple[str, ...]]:
 
 
 def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) -> Table:
-    """One line for each titled comparison: its best row, the difference from the baseline, the cost, the command.
+    """One line for each titled comparison: its best row, the difference from the baseline, or from the next row where the best
+    is of the baseline's strategy, the cost, the command.
 
     Every comparison must have been tested.
     """
@@ -61,9 +62,9 @@ def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) 
     header = [
         "data set",
         "best",
-        "baseline",
+        "compared with",
         "difference (95 % CI)",
-        "p (against the baseline)",
+        "p",
         *(["difference by exact search"] if indexed else []),
         "texts encoded",
         "cheapest statistically tied",

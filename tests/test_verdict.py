@@ -132,9 +132,9 @@ def test_the_glance_says_what_the_sentences_say() -> None:
     assert table.header == (
         "data set",
         "best",
-        "baseline",
+        "compared with",
         "difference (95 % CI)",
-        "p (against the baseline)",
+        "p",
         "difference by exact search",
         "texts encoded",
         "cheapest statistically tied",
@@ -142,13 +142,13 @@ def test_the_glance_says_what_the_sentences_say() -> None:
     for title, of, row in zip(("one", "two"), (clear, close), table.rows, strict=True):
         told = dict(zip(table.header, row.cells, strict=True))
         instruction, evidence, cost = verdict(of, "mnr")
-        assert told["data set"].text == title and told["baseline"].text == "mnr"
+        assert told["data set"].text == title and told["compared with"].text == "mnr"
         name, value = told["best"].text.split(" ", 1)
         assert f"Use `{name}`" in instruction and f"recall@1 is {value.strip('()')}" in evidence
         assert told["best"].strong == ("is significantly better than the other row" in evidence) == (of.best == 0)
         by, interval = told["difference (95 % CI)"].text.split(" ", 1)
         assert f"{by} points of recall@1 over `mnr` (95 % CI {interval.strip('()')}" in instruction
-        p = told["p (against the baseline)"]
+        p = told["p"]
         assert f"(p {p.text}, corrected for all rows against the baseline)" in evidence
         significant = "The difference from `mnr` is significant" in evidence
         assert told["difference (95 % CI)"].strong == significant == (p.hint == "significant")
