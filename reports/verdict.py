@@ -53,8 +53,9 @@ def start_with(comparison: Comparison) -> tuple[str, tuple[str, ...]]:
 
 
 def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) -> Table:
-    """One line for each titled comparison: its best row, the difference from the baseline, or from the next row where the best
-    is of the baseline's strategy, the cost, the command.
+    """One line for each titled comparison: its best row, the difference from the baseline, the cost, the command.
+
+    Where the best row is of the baseline's strategy, the difference is from the next row.
 
     Every comparison must have been tested.
     """
