@@ -49,6 +49,8 @@ LATER: Mapping[str, Any] = {
     "encoder.post": "none",
     "encoder.post_on": "train",
     "encoder.trust_remote_code": False,
+    "strategy.clusters": None,
+    "strategy.guided.clusters": None,
 }
 """Settings that came after the first records, by the start of their key, with what every run had before: while one has
 that value it does not count, as if not there."""
