@@ -54,6 +54,12 @@ def test_the_page_is_what_the_published_records_say(page: str, tmp_path: Path) -
     assert drawn == {path.name for path in (place / "figures").glob("*.png")} != set()
 
 
+def test_the_comparison_that_readme_names_is_not_refused() -> None:
+    readme = (RESULTS.parents[1] / "README.md").read_text(encoding="utf-8")
+    (words,) = re.findall(r"^bench compare --runs-dir reports/results/records(.*)$", readme, re.MULTILINE)
+    assert bench("compare", "--runs-dir", str(RESULTS / "records"), *shlex.split(words)) == 0
+
+
 def test_no_published_figure_has_the_markup_of_mathematics() -> None:
     drawn = [path for kind in ("svg", "html", "md") for path in RESULTS.rglob(f"*.{kind}")]
     assert len(drawn) > 60
