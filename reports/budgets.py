@@ -17,7 +17,7 @@ from bench.record.serialize import canonical
 from reports.blocks import Cell, Prose, Section, Table, amount, number, section, table
 from reports.parts import Part
 
-_OTHER = ("strategy.", "budget.", *LENGTH, "train.eval_", "train.save_every")  # knobs, and what a budget may change
+_OTHER = ("budget.", *LENGTH, "train.eval_")  # what may differ from budget to budget
 _FEW = 3  # rows whose order can be compared
 _NOTE = (
     "The same strategies with the same settings at several budgets, from the cheapest budget to the dearest. Values "
@@ -77,8 +77,7 @@ def _aspects(record: Record) -> dict[str, object]:
 
 def _settings(record: Record) -> dict[str, object]:
     """What makes a row the same at another budget."""
-    kept = {key: value for key, value in record.setting.items() if not key.startswith(_OTHER)}
-    return {key: value for key, value in {**record.knobs, **kept}.items() if value is not None}
+    return {k: value for k, value in record.setting.items() if value is not None and not k.startswith(_OTHER)}
 
 
 def _side_by_side(found: Sequence[Part]) -> Table | None:
