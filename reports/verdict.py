@@ -119,7 +119,7 @@ def _instruction(comparison: Comparison, against: str | None) -> str:
     if pair.against_second <= LEVEL:
         use = f"Use {_named(first)}: {gain} of {metric} over {_named(baseline)} ({interval}){cost}"
     elif not pair.difference:
-        both = f"{_named(first)} and {_named(baseline)} have the same {metric}"
+        both = f"{_named(first)} has the same {metric} as {_named(baseline)}"
         use = f"No clear winner: {both} ({first.metrics[metric].mean:.1f}){cost}"
     else:
         use = (

@@ -274,6 +274,17 @@ def test_two_equal_seeds_have_an_interval_and_the_note_says_that_there_are_two()
     assert [note for note in found.notes if note.startswith("one seed") and note.endswith("in_batch")]
 
 
+@pytest.mark.parametrize(("queries", "noted"), [(10, True), (99, True), (100, False)])
+def test_a_note_says_that_a_test_set_is_small(queries: int, noted: bool) -> None:
+    records = [
+        replace(record, items={**record.items, "items": queries})
+        for record in Runs({"mnr": 0.5, "mined_hard": 0.7}, seeds=(1,)).records
+    ]
+    found = compare(records, lambda record, metric: (np.arange(queries), np.zeros(queries)))
+    told = f"only {queries} queries, so only large differences can be significant"
+    assert (told in found.notes) == noted
+
+
 def test_rows_that_agree_on_every_query_have_a_difference_with_an_interval() -> None:
     runs = Runs({"mnr": 0.5, "mined_hard": 0.7}, seeds=(1, 2))
     first = runs.records[0]

@@ -212,7 +212,7 @@ def test_rows_that_are_equal_are_said_to_be_equal() -> None:
     (pair,) = comparison.pairs
     equal = replace(comparison, pairs=(replace(pair, difference=0.0),))
     instruction = verdict(equal, "in_batch")[0]
-    assert " have the same recall@1 (" in instruction and "highest" not in instruction
+    assert " has the same recall@1 as `" in instruction and "highest" not in instruction
 
 
 @pytest.mark.parametrize(("second", "seeds"), [({"recall@1": 10.0}, [""]), ({"recall@1": 20.0}, ["1", "2"])])

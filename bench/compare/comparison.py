@@ -19,6 +19,7 @@ from bench.record.record import Metrics, Record
 from bench.record.schema import EvaluationSchema
 
 NAMED = 8  # rows that a note names
+FEW_ITEMS = 100  # queries or pairs of a test set below which a note says that it is small
 LEVEL = 0.05  # a difference is significant when its p, corrected for the family that it belongs to, is at most this
 
 PerQuery = Callable[[Record, str], tuple[Values, Values]]
@@ -105,7 +106,7 @@ def compare(
         notes.append(f"runs that repeat a seed of their row: {again}; the latest run of each seed counts")
     rows = [_row(cell, metric) for cell in found]
     rows.sort(key=lambda row: (row.metrics[metric].n < 2, -row.metrics[metric].mean))  # rows of one seed come last
-    notes += [*unacted, *_transductive(rows), *_few_seeds(rows, metric)]
+    notes += [*unacted, *_transductive(rows), *_few_items(rows[0], metric), *_few_seeds(rows, metric)]
     tested, values, untested = _values(rows, per_query, metric)
     notes += untested
     for place, of_row in zip(tested, values, strict=True):
@@ -178,6 +179,15 @@ def _transductive(rows: Sequence[StrategyRow]) -> list[str]:
     seen = [label for label, of in settings if of.get("post", "none") != "none" and of["post_on"] != "train"]
     what = "post-processing is fitted on all texts, those that are evaluated included (transductive)"
     return [f"{what}: {', '.join(seen)}"] if seen else []
+
+
+def _few_items(row: StrategyRow, metric: str) -> list[str]:
+    """A note where the table has so few queries, or pairs, that only large differences can be significant."""
+    record = row.group.records[0]
+    n = _queries(record, metric)
+    if n is None or n >= FEW_ITEMS:
+        return []
+    return [f"only {n} {record.evaluation_schema.items}, so only large differences can be significant"]
 
 
 def _few_seeds(rows: Sequence[StrategyRow], metric: str) -> list[str]:
