@@ -50,6 +50,7 @@ def test_an_offline_run_holds_config_history_summary_and_table(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")  # track=offline is the person's word, and wins
+    monkeypatch.delitem(sys.modules, "openai", raising=False)  # of other tests; W&B would advertise Weave
     config = {"seed": 3, "train": {"lr": 1e-4}, "data": {"path": Path("a/b")}}
     ranks = pd.array([412, 97, None], dtype="Int64")
     worst = pd.DataFrame({"query": ["問い", "q", "r"], "rank": ranks, "score": [0.5, float("nan"), 0.25]})
