@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from records import record
 
+from bench.commands.runs import list_runs
 from bench.errors import UserError
 from bench.record import ledger
 from bench.record.record import Record
+from bench.record.store import RunDirectory
 
 
 def write(root: Path, one: Record) -> Path:
@@ -49,6 +51,24 @@ def test_the_ledger_names_what_it_leaves_out(tmp_path: Path) -> None:
     assert "good-0" in why[copied] and why[odd] == "is a directory; a record is a file"
     with pytest.raises(UserError, match="no runs at"):
         ledger.read(tmp_path / "nowhere")
+
+
+def test_runs_without_a_record_are_listed_as_running_or_interrupted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, record(run_id="ended"))
+    for run_id in ("ended", "going", "stopped", "fresh"):
+        with RunDirectory.open(tmp_path, run_id) as run:
+            run.write_config({})
+            if run_id == "stopped":
+                run.append_history({"step": 20, "loss": 1.0})
+    assert ledger.read(tmp_path).unfinished == ["fresh", "going", "stopped"]
+    with RunDirectory.open(tmp_path, "going"):
+        list_runs(tmp_path)
+    listed = {line.split()[0]: " ".join(line.split()[1:]) for line in capsys.readouterr().out.splitlines()}
+    assert listed["ended"].startswith("finished recall@1 ")
+    assert listed["going"] == "running" and listed["fresh"] == "interrupted"
+    assert listed["stopped"] == "interrupted step 20; its command continues it"
 
 
 def test_a_single_run_and_a_file_are_not_taken_for_a_directory_of_runs(tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ def test_a_sweep_reads_its_data_once_and_a_failure_does_not_stop_it(
 
 def test_every_run_of_a_sweep_is_checked_before_any_is_run(data: Path, tmp_path: Path) -> None:
     assert bench(*words(data, tmp_path, strategy="mnr,hardest_neg", strategy__scale="20")) == 2
+    assert bench(*words(data, tmp_path, strategy="mnr,queue", train__max_steps="3")) == 2, "a queue that never acts"
     assert not list(tmp_path.iterdir())
 
 

@@ -169,6 +169,14 @@ def test_patience_that_can_never_end_training_is_told(tmp_path: Path, caplog: py
         caplog.clear()
 
 
+def test_steps_that_the_epochs_do_not_have_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = fit(Training(MNR, directory=tmp_path / "whole")).step
+    for more in (0, 1):
+        assert fit(Training(MNR, directory=tmp_path / str(more)), max_steps=whole + more).step == whole
+        told = f"training ends after {whole} of train.max_steps={whole + 1} steps"
+        assert (told in caplog.text) == (more == 1)
+
+
 @pytest.mark.parametrize("clip", [0.0, 0.25])
 def test_clipping_bounds_the_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clip: float) -> None:
     training, norms = Training(MNR, directory=tmp_path), []

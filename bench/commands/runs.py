@@ -8,9 +8,11 @@ from pathlib import Path
 from rich.table import Table
 
 from bench.commands.output import console
+from bench.errors import UserError
 from bench.record.jobs import log_of
 from bench.record.ledger import read
 from bench.record.record import Record
+from bench.record.store import RunDirectory
 
 
 def list_runs(runs_dir: Path) -> None:
@@ -23,6 +25,7 @@ def list_runs(runs_dir: Path) -> None:
     rows = [(record.run_id, "finished", "", _result(record)) for record in ended if record.invalid is None]
     rows += [(record.run_id, "invalid", "", record.invalid) for record in ended if record.invalid]
     rows += [(record.run_id, "failed", "", (record.error or "").partition("\n")[0]) for record in ledger.failed]
+    rows += [(run_id, *_unfinished(RunDirectory(runs_dir, run_id))) for run_id in ledger.unfinished]
     for job, state in ledger.submitted:
         log = "" if state == "pending" else str(log_of(runs_dir, job))
         told = {"ended": "stopped", "unknown": "submitted"}.get(state, state)
@@ -32,6 +35,17 @@ def list_runs(runs_dir: Path) -> None:
     console().print(table)
     for path, why in ledger.skipped:
         print(f"left out: {path}: {why}", file=sys.stderr)
+
+
+def _unfinished(run: RunDirectory) -> tuple[str, str, str]:
+    """The state of a run without a record, no job, and how far it is."""
+    state = "running" if run.held else "interrupted"
+    try:
+        step = max((event.get("step", 0) for event in run.history()), default=0)
+    except UserError as error:
+        return state, "", str(error)
+    goes_on = "" if run.held else "; its command continues it"
+    return state, "", f"step {step}{goes_on}" if step else ""
 
 
 def _result(record: Record) -> str:

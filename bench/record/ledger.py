@@ -18,7 +18,8 @@ class Ledger:
     """Finished runs in order of their id, and what was left out: damaged files with the reason, and failed runs.
 
     ``searched`` are finished runs that were trials of a study, which no comparison includes. ``submitted`` are the
-    cluster's jobs of runs that have not ended: pending, running, or gone without a record.
+    cluster's jobs of runs that have not ended: pending, running, or gone without a record. ``unfinished`` are the ids
+    of other runs without a record: in progress, or interrupted.
     """
 
     records: list[Record]
@@ -26,6 +27,7 @@ class Ledger:
     searched: list[Record]
     failed: list[Record]
     submitted: list[tuple[Job, State]] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
 
     @property
     def awaited(self) -> int:
@@ -36,8 +38,7 @@ class Ledger:
 def read(runs_dir: Path) -> Ledger:
     """Read every record under ``runs_dir``.
 
-    A run that is in progress or was killed before its first record is ignored. A broken record, one that
-    lies in another run's directory and one without a metric are skipped and named. Raises
+    A broken record, one that lies in another run's directory and one without a metric are skipped and named. Raises
     :class:`UserError` when there is no such directory, and for a pack that is broken or of a later version.
     """
     if runs_dir.is_file():
@@ -49,7 +50,8 @@ def read(runs_dir: Path) -> Ledger:
     files = files_at(runs_dir)
     searched, unreadable = searched_in(files)
     ledger = Ledger([], unreadable, [], [])
-    for name in files.names("*/record.json"):
+    recorded = files.names("*/record.json")
+    for name in recorded:
         path = runs_dir / name
         try:
             record = files.record(path.parent.name)
@@ -67,6 +69,9 @@ def read(runs_dir: Path) -> Ledger:
         else:
             (ledger.searched if record.run_id in searched else ledger.records).append(record)
     _add_submitted(ledger, runs_dir)
+    begun = {name.partition("/")[0] for name in files.names("*/config.yaml")}
+    told = {name.partition("/")[0] for name in recorded} | {job.run_id for job, _ in ledger.submitted}
+    ledger.unfinished.extend(sorted(begun - told))
     return ledger
 
 

@@ -136,6 +136,12 @@ class Trainer:
         stepper.texts_encoded = done.texts
         before, since = done.seconds, perf_counter()
         spent = world.broadcast(plan.spent(done))
+        if self.plan is None and config.max_steps is not None and plan.total < config.max_steps:
+            log.warning(
+                "training ends after %d of train.max_steps=%d steps, with train.epochs=%d; raise train.epochs, or set "
+                "budget.steps=%d instead, which repeats epochs",
+                *(plan.total, config.max_steps, config.epochs, config.max_steps),
+            )
         if plan.unit == "steps" and config.patience is not None and config.patience * self._every >= plan.total:
             log.warning(
                 "train.patience=%d cannot end training early: dev is searched every %d of %d steps",
