@@ -14,7 +14,17 @@ import pytest
 from scipy import stats
 
 from bench.compare.interval import Values
-from bench.compare.seed_variance import equality, paired_by_seed, seed_variance
+from bench.compare.seed_variance import (
+    COMMON,
+    OWN,
+    SCALES,
+    SHARES,
+    WEIGHTS,
+    SeedVariance,
+    equality,
+    paired_by_seed,
+    seed_variance,
+)
 from bench.compare.statistics import not_best, paired
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -30,7 +40,7 @@ SETTINGS = [
     *(Setting(rows, seeds, "noisy") for rows in (2, 4, 8) for seeds in (2, 3, 5, 10)),
     *(Setting(18, seeds, "noisy") for seeds in (2, 3, 5)),
     *(Setting(rows, 3, "published") for rows in (2, 8, 18)),
-    *(Setting(rows, 3) for rows in (2, 8, 18)),
+    *(Setting(rows, 3) for rows in (2, 4, 8, 18)),
     Setting(18, 10),
     Setting(8, 3, "noisy", query=0.0),
     *(Setting(8, 3, spread, correlation=0.6) for spread in ("equal", "noisy")),
@@ -43,7 +53,14 @@ SETTINGS = [
 
 
 def tables(setting) -> int:  # type: ignore[no-untyped-def]
-    return 100 if setting.rows == 18 else 250
+    """More where false alarms are most frequent (docs/protocol.md), so that chance decides less."""
+    return 100 if setting.rows == 18 else 800 if setting.query == 0 else 250
+
+
+def wide(setting) -> bool:  # type: ignore[no-untyped-def]
+    """Whether intervals may hold nearly always: seeds say hardly anything of variances, or half a query is wrong."""
+    few = setting.seeds == 2 or (setting.rows, setting.seeds) == (2, 3)
+    return few or (setting.recall == 99.0 and setting.queries == 50)
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=repr)
@@ -52,7 +69,7 @@ def test_chance_is_called_significant_in_one_table_in_twenty_at_most(setting) ->
     rng, n = np.random.default_rng(3), tables(setting)
     *families, contained = np.sum([simulation.alarms(setting, rng) for _ in range(n)], axis=0)
     assert max(families) <= n * 0.05 + 3 * (n * 0.05 * 0.95) ** 0.5, families
-    assert n * 0.93 <= contained <= n * (0.98 if setting.seeds >= 5 else 1), "with two or three seeds they are wide"
+    assert n * 0.93 <= contained <= n * (1 if wide(setting) else 0.98)
 
 
 def test_one_variance_for_all_rows_would_be_called_significant_far_more_often() -> None:
@@ -61,7 +78,7 @@ def test_one_variance_for_all_rows_would_be_called_significant_far_more_often() 
     assert np.mean([simulation.mixed_model(setting, rng)[0] for _ in range(300)]) > 0.1
 
 
-@pytest.mark.parametrize(("seeds", "share"), [(3, 0.6), (5, 0.75), (10, 0.85)])
+@pytest.mark.parametrize(("seeds", "share"), [(3, 0.65), (5, 0.8), (10, 0.9)])
 def test_where_variances_are_equal_most_of_a_mixed_model_s_power_is_kept(seeds: int, share: float) -> None:
     rng, setting = np.random.default_rng(5), Setting(8, seeds)
     found = np.mean([simulation.alarms(setting, rng, lead=3.5)[1] for _ in range(200)])
@@ -105,6 +122,23 @@ def test_equal_rows_come_near_one_variance_and_a_noisy_row_beside_them_keeps_its
     assert np.log(deviation(means)).std() < 0.6 * np.log(own).std()
     beside = deviation([*means, noisy])
     assert beside[10] > 0.6 * np.std(noisy, ddof=1) and max(beside[:10]) < 2
+
+
+def test_variances_are_drawn_from_the_posterior_of_the_mixture() -> None:
+    """Against the definition: tables are drawn from the prior, and weighted by how likely they make the estimates."""
+    rng, freedom, estimates, n = np.random.default_rng(0), 2.0, np.array([1.0, 1.3, 12.0]), 400_000
+    scales = estimates.mean() * SCALES
+    common = rng.choice(scales, n)
+    share = rng.choice(SHARES, n, p=WEIGHTS / WEIGHTS.sum())
+    d0 = np.where(rng.random((n, 3)) < share[:, None], rng.choice(OWN, n, p=1 / OWN / (1 / OWN).sum())[:, None], COMMON)
+    variance = d0 * common[:, None] / rng.chisquare(d0)
+    weight = stats.gamma.pdf(estimates, freedom / 2, scale=2 * variance / freedom).prod(1)
+    drawn = SeedVariance(estimates, np.full(3, freedom), np.full(3, 3.0))._drawn(100_000, np.random.default_rng(1))
+    assert np.square(weight.sum()) / np.square(weight).sum() > 5000, "enough of the tables count"
+    for row in range(3):
+        for limit in (0.5, 1.0, 2.0, 5.0, 20.0):
+            expected = np.average(variance[:, row] <= limit, weights=weight)
+            assert np.mean(drawn[:, row] <= limit) == pytest.approx(expected, abs=0.02)
 
 
 def test_no_mean_varies_less_than_its_noise_allows() -> None:

@@ -2,9 +2,10 @@
 
 Two or three seeds say little about a row's variance. A variance that is pooled over rows is too small for a noisy row,
 and its own variance needs Student's t of one or two degrees of freedom. Moderated variances (Smyth 2004) stand between:
-the variances of the rows are a sample of a scaled inverse chi-square distribution, whose scale and degrees of freedom
-``d0`` the table itself estimates. Both stay uncertain with few rows, so they are integrated over a grid instead of
-being fixed at an estimate.
+the variances of the rows are a sample of a distribution that the table itself estimates. Here it is a mixture of two
+scaled inverse chi-square distributions. Most rows may share one variance, and some have a variance of their own, as in
+robust moderation (Phipson et al. 2016). How many, how different, and the common variance stay uncertain with few rows,
+so they are integrated over a grid instead of being fixed at an estimate.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from scipy.special import gammaln
 
 from bench.compare.interval import Values
 
-FREEDOM = 2.0 ** np.arange(-2, 5)  # of d0: from rows that have little in common to rows that are nearly equal
-PRIOR = 1 / FREEDOM  # weight of each d0 before the data; chosen once, by simulation (docs/protocol.md)
+# What is possible before the data, and its weight; chosen once, by simulation (docs/protocol.md).
+COMMON = 64.0  # d0 of rows that share a variance: nearly equal
+OWN = np.array([0.25, 0.5, 1.0])  # d0 of rows with a variance of their own, of weight 1/d0: little in common
+SHARES = np.array([0.1, 0.3, 0.6, 1.0])  # of rows with a variance of their own
+WEIGHTS = np.array([1.0, 1.0, 1.0, 4.0])  # of the shares
 SCALES = np.exp(np.arange(-8, 5.25, 0.25))  # of the common variance, relative to the pooled one; equal weights
 LEFT = 8  # degrees of freedom that pairing by seed must leave (docs/protocol.md)
 TABLES = 20_000  # simulated tables of equal variances
@@ -48,25 +52,33 @@ class SeedVariance:
         """[resamples, R] variances, drawn from their posterior distribution.
 
         Given d0 and the common variance s0, the variance of a row is (d0 s0 + d s) over a chi-square of d0 + d degrees
-        of freedom, where s is the row's own estimate with d (Smyth 2004). The likelihood of s is that of a scaled F.
+        of freedom, where s is the row's own estimate with d (Smyth 2004). Each resample draws s0, the share of rows
+        with a variance of their own and their d0, and then which rows these are.
         """
         own = self.freedom * self.variance
         pooled = own.sum() / self.freedom.sum()
         if not pooled:
             return np.zeros((resamples, len(own)))
-        d0, common = FREEDOM[:, None, None], pooled * SCALES[None, :, None]
-        likelihood = (
-            gammaln((d0 + self.freedom) / 2)
-            - gammaln(d0 / 2)
-            - self.freedom / 2 * np.log(d0 * common)
-            - (d0 + self.freedom) / 2 * np.log1p(own / (d0 * common))
-        ).sum(2) + np.log(PRIOR)[:, None]
-        weight = np.exp(likelihood - likelihood.max()).ravel()
-        cell = rng.choice(len(weight), resamples, p=weight / weight.sum())
-        freedom, scale = (part[:, None] for part in np.divmod(cell, len(SCALES)))
-        prior = FREEDOM[freedom]
-        drawn: Values = (prior * pooled * SCALES[scale] + own) / rng.chisquare(prior + self.freedom)
+        scales = pooled * SCALES
+        both = [self._likelihood(d0, scales) for d0 in (np.array([COMMON]), OWN)]  # [1, S, R] and [D, S, R]
+        largest = np.maximum(*both)
+        common, other = (np.exp(part - largest) for part in both)
+        shares = SHARES[:, None, None, None]
+        of_row = (1 - shares) * common + shares * other  # [P, D, S, R]
+        weight = (np.log(of_row) + largest).sum(3) + np.log(WEIGHTS)[:, None, None] - np.log(OWN)[:, None]
+        chance = np.exp(weight - weight.max())
+        cell = np.unravel_index(rng.choice(chance.size, resamples, p=chance.ravel() / chance.sum()), chance.shape)
+        apart = rng.random((resamples, len(own))) < (shares * other / of_row)[cell]
+        prior = np.where(apart, OWN[cell[1]][:, None], COMMON)
+        drawn: Values = (prior * scales[cell[2]][:, None] + own) / rng.chisquare(prior + self.freedom)
         return drawn
+
+    def _likelihood(self, d0: Values, scales: Values) -> Values:
+        """[d0, scales, R] logarithms: of the rows' own estimates, each a scaled F, without what all cells share."""
+        d0, common, d = d0[:, None, None], scales[:, None], self.freedom
+        ratio = d * self.variance / (d0 * common)
+        whole: Values = gammaln((d0 + d) / 2) - gammaln(d0 / 2) - d / 2 * np.log(d0 * common)
+        return whole - (d0 + d) / 2 * np.log1p(ratio)
 
 
 def seed_variance(means: Sequence[Values], seeds: Sequence[Sequence[int]] | None = None) -> SeedVariance:
