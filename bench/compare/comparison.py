@@ -106,6 +106,7 @@ def compare(
         notes.append(f"runs that repeat a seed of their row: {again}; the latest run of each seed counts")
     rows = [_row(cell, metric) for cell in found]
     rows.sort(key=lambda row: (row.metrics[metric].n < 2, -row.metrics[metric].mean))  # rows of one seed come last
+    notes += [f"{row.group.label} has {given}" for row in rows if (given := row.group.unlabelled)]
     notes += [*unacted, *_transductive(rows), *_few_items(rows[0], metric), *_few_seeds(rows, metric)]
     tested, values, untested = _values(rows, per_query, metric)
     notes += untested

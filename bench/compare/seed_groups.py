@@ -33,6 +33,15 @@ class SeedGroup:
         return f"{self.strategy} {self.setting}".strip()
 
     @property
+    def unlabelled(self) -> str:
+        """The strategy's settings that the command gives and the label leaves out: ``scale=20 n=3``."""
+        words = [word.strip("'\"") for word in _SHELL_WORD.findall(self.records[0].command)]
+        given = [word.partition("=") for word in words if word.startswith("strategy.")]
+        shown = {word.partition("=")[0] for word in self.setting.split()}
+        short = [(key.removeprefix("strategy."), value) for key, _, value in given]
+        return " ".join(f"{key}={value}" for key, value in short if not shown & {key, key.rpartition(".")[2]})
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         return tuple(record.seed for record in self.records)
 

@@ -136,17 +136,7 @@ class Trainer:
         stepper.texts_encoded = done.texts
         before, since = done.seconds, perf_counter()
         spent = world.broadcast(plan.spent(done))
-        if self.plan is None and config.max_steps is not None and plan.total < config.max_steps:
-            log.warning(
-                "training ends after %d of train.max_steps=%d steps, with train.epochs=%d; raise train.epochs, or set "
-                "budget.steps=%d instead, which repeats epochs",
-                *(plan.total, config.max_steps, config.epochs, config.max_steps),
-            )
-        if plan.unit == "steps" and config.patience is not None and config.patience * self._every >= plan.total:
-            log.warning(
-                "train.patience=%d cannot end training early: dev is searched every %d of %d steps",
-                *(config.patience, self._every, plan.total),
-            )
+        self._warn_of_length(plan)
         while spent < plan.total and not self._stalled(done):
             if sampler.due(done.step):
                 self._refresh(state)
@@ -249,6 +239,21 @@ class Trainer:
         """Steps between two evaluations on dev; 0 for none."""
         every = self.config.eval_every
         return steps_per_epoch(len(self.objective.examples), self.config.batch_size) if every is None else every
+
+    def _warn_of_length(self, plan: Plan) -> None:
+        """Tell of settings of the length of training that have no effect."""
+        config = self.config
+        if self.plan is None and config.max_steps is not None and plan.total < config.max_steps:
+            log.warning(
+                "training ends after %d of train.max_steps=%d steps, with train.epochs=%d; raise train.epochs, or set "
+                "budget.steps=%d instead, which repeats epochs",
+                *(plan.total, config.max_steps, config.epochs, config.max_steps),
+            )
+        if plan.unit == "steps" and config.patience is not None and config.patience * self._every >= plan.total:
+            log.warning(
+                "train.patience=%d cannot end training early: dev is searched every %d of %d steps",
+                *(config.patience, self._every, plan.total),
+            )
 
     def _stalled(self, done: Progress) -> bool:
         """Whether dev has not improved for as many evaluations as ``train.patience`` says."""
