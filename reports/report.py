@@ -55,8 +55,8 @@ _READING: tuple[str, ...] = (
     "parts. A study that varies the encoder or the evaluation has a part of its own, whose rows differ in that.",
     "Rows that share a letter are not significantly different by a paired test over {items} and seeds, corrected for "
     "all pairs.",
-    "Rows differ in the strategy: its negatives, its loss and its settings, such as the scale (see `Settings`). A row's "
-    "name has the settings that distinguish it from other rows; a note in its part has those that its command sets "
+    "Rows differ in the strategy: its negatives, its loss and its settings, such as the scale (see `Settings`). A "
+    "row's name has the settings that distinguish it from other rows; a note in its part has those that its command sets "
     "besides. Every row unfolds to the command that repeats it.",
     "Seconds and memory depend on the machine and on what else ran on it; texts encoded do not.",
 )
