@@ -56,8 +56,8 @@ _READING: tuple[str, ...] = (
     "Rows that share a letter are not significantly different by a paired test over {items} and seeds, corrected for "
     "all pairs.",
     "Rows differ in the strategy: its negatives, its loss and its settings, such as the scale (see `Settings`). A "
-    "row's name has the settings that distinguish it from other rows; a note in its part has those that its command sets "
-    "besides. Every row unfolds to the command that repeats it.",
+    "row's name has the settings that distinguish it from other rows; a note in its part has those that its command "
+    "sets besides. Every row unfolds to the command that repeats it.",
     "Seconds and memory depend on the machine and on what else ran on it; texts encoded do not.",
 )
 
