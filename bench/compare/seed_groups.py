@@ -36,10 +36,9 @@ class SeedGroup:
     def unlabelled(self) -> str:
         """The strategy's settings that the command gives and the label leaves out: ``scale=20 n=3``."""
         words = [word.strip("'\"") for word in _SHELL_WORD.findall(self.records[0].command)]
-        given = [word.partition("=") for word in words if word.startswith("strategy.")]
+        given = [word.removeprefix("strategy.") for word in words if word.startswith("strategy.")]
         shown = {word.partition("=")[0] for word in self.setting.split()}
-        short = [(key.removeprefix("strategy."), value) for key, _, value in given]
-        return " ".join(f"{key}={value}" for key, value in short if not shown & {key, key.rpartition(".")[2]})
+        return " ".join(word for word in given if not shown & {key := word.partition("=")[0], key.rpartition(".")[2]})
 
     @property
     def seeds(self) -> tuple[int, ...]:
