@@ -217,7 +217,23 @@ def test_kept_layers_are_those_layers_in_that_order(kind: str, tmp_path: Path) -
     torch.testing.assert_close(again, wanted, atol=2e-6, rtol=0)
 
 
-@pytest.mark.parametrize("layers", [(0, 3), (-1,), ()])
+def test_without_layers_a_vector_is_the_mean_of_the_token_embeddings(kind: str, tmp_path: Path) -> None:
+    if kind == "modernbert":
+        with pytest.raises(UserError, match=r"encoder\.layers=\[\]: a modernbert model cannot be without layers"):
+            tower(model(kind), layers=())
+        return
+    encoder, texts = prepare(tower(model(kind), layers=()), torch.device("cpu")).eval(), tokens()
+    encoder.transformer.save_pretrained(tmp_path)
+    again = type(encoder.transformer).from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        got, wanted = vectors(encoder, texts), by_hand(again, texts, "mean")
+        alone = again(input_ids=torch.from_numpy(texts.ids[None, :1].astype(np.int64))).last_hidden_state[0, 0]
+        first = again(input_ids=torch.from_numpy(texts.ids[None, :2].astype(np.int64))).last_hidden_state[0, 0]
+    torch.testing.assert_close(got, wanted, atol=2e-6, rtol=0)
+    torch.testing.assert_close(alone, first)
+
+
+@pytest.mark.parametrize("layers", [(0, 3), (-1,)])
 def test_layers_that_are_not_there(layers: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match=r"encoder\.layers=.*layers 0 to 2"):
         tower(model("bert"), layers=layers)

@@ -26,6 +26,14 @@ def test_the_rate_rises_to_its_peak_and_falls_but_never_to_zero(total: int, warm
         assert rates == [*sorted(rates[:warm]), *sorted(rates[warm:], reverse=True)]
 
 
+@plainly
+@given(st.integers(1, 60), st.integers(0, 80))
+def test_a_constant_rate_rises_as_the_linear_one_and_stays(total: int, warmup: int) -> None:
+    rates = [lr_at(step, total, 2.0, warmup, "constant") for step in range(total + 5)]
+    assert rates[:warmup] == [2.0 * (step + 1) / (warmup + 1) for step in range(min(warmup, total + 5))]
+    assert all(rate == 2.0 for rate in rates[warmup:])
+
+
 def test_matrices_decay_and_vectors_do_not() -> None:
     encoder = Training(MNR).encoder
     optimizer = adamw(encoder.parameters(), 0.1, 0.3)

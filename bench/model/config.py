@@ -36,12 +36,13 @@ class EncoderConfig:
     (``first_last_mean``), the mean weighted by position (``weightedmean``), the largest values (``max``), or several
     joined by ``+``: ``cls+mean``.
     ``output_dim`` adds a projection with dropout before normalisation, as PaddleNLP's model has; it replaces a
-    directory's dense layers of another size. ``layers`` keeps those layers only. A model whose tokens see only those
-    before them is taken only with ``causal``, and a directory with program code of its own only with
-    ``trust_remote_code``. ``post`` processes the vectors after training (``centre``, ``whitening``, or
-    ``whitening-256``, which keeps 256 values; see :mod:`bench.model.post`). It is fitted on the texts of ``post_on``:
-    those of the train split; ``all`` texts of the data set, those that are evaluated included; or for each similarity
-    ``task`` all texts of that task, which the saved model does not have, as it cannot know the task of a text.
+    directory's dense layers of another size. ``layers`` keeps those layers only; without any, the token embeddings
+    are pooled. A model whose tokens see only those before them is taken only with ``causal``, and a directory with
+    program code of its own only with ``trust_remote_code``. ``post`` processes the vectors after training (``centre``,
+    ``whitening``, or ``whitening-256``, which keeps 256 values; see :mod:`bench.model.post`). It is fitted on the texts
+    of ``post_on``: those of the train split; ``all`` texts of the data set, those that are evaluated included; or for
+    each similarity ``task`` all texts of that task, which the saved model does not have, as it cannot know the task of
+    a text.
     """
 
     name: Name = "minilm-l3"

@@ -247,7 +247,7 @@ class Encoder(nn.Module):
 
     def _needed(self, out: Any) -> tuple[Tensor, ...]:
         if self.pooling == "first_last_mean":
-            return out.hidden_states[1], out.hidden_states[-1]
+            return out.hidden_states[:2][-1], out.hidden_states[-1]
         return (out.last_hidden_state,)
 
     def _pool(self, states: tuple[Tensor, ...], packed: Packed) -> Tensor:
@@ -266,21 +266,23 @@ class Encoder(nn.Module):
 
 
 def _keep_layers(transformer: PreTrainedModel, layers: tuple[int, ...] | None) -> PreTrainedModel:
-    """Keep only the named layers of the stack, in the given order."""
+    """Keep only the named layers of the stack, in the given order. Without any, its states are the token embeddings."""
     if layers is None:
         return transformer
     count = transformer.config.num_hidden_layers
     wrong = [layer for layer in layers if not 0 <= layer < count]
     if len(set(layers)) < len(layers):
         raise UserError(f"encoder.layers={list(layers)} names a layer twice")
-    if wrong or not layers:
+    if wrong:
         raise UserError(f"encoder.layers={list(layers)}: this model has layers 0 to {count - 1}")
+    kinds = getattr(transformer.config, "layer_types", None)
+    if kinds is not None and not layers:  # transformers cannot read its configuration again
+        raise UserError(f"encoder.layers=[]: a {transformer.config.model_type} model cannot be without layers")
     for module in transformer.modules():
         for name, child in module.named_children():
             if isinstance(child, nn.ModuleList) and len(child) == count:
                 setattr(module, name, nn.ModuleList(child[layer] for layer in layers))
                 transformer.config.num_hidden_layers = len(layers)
-                kinds = getattr(transformer.config, "layer_types", None)
                 if kinds is not None:
                     transformer.config.layer_types = [kinds[layer] for layer in layers]
                 return transformer

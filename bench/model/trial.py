@@ -165,10 +165,14 @@ class _Trial:
         return True
 
     def _check_causal(self) -> None:
-        """The last two texts differ in the last token alone: does a token before it see that?"""
+        """The last two texts differ in the last token alone: does a token before it see that?
+
+        Without layers no token sees another, and the model is not causal.
+        """
         first, second = self.probe.starts[-2:] + LENGTHS[-1] - 2
         config, kind = self.encoder.config, self.encoder.transformer.config.model_type
-        causal = _same(self.plain[first], self.plain[second])
+        layers = getattr(self.encoder.transformer.config.get_text_config(), "num_hidden_layers", None)
+        causal = layers != 0 and _same(self.plain[first], self.plain[second])
         if causal and not config.causal:
             raise CausalModel(
                 f"encoder={config.name}: this {kind} model is causal, its tokens see only those before them; "

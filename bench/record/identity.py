@@ -39,6 +39,7 @@ LATER: Mapping[str, Any] = {
     "budget.": None,
     "devices": 1,
     "train.groups": 1,
+    "train.schedule": "linear",
     "train.patience": None,
     "data.generated_per_query": None,
     "eval.max_corpus": None,

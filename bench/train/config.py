@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bench.errors import Impossible, at_least, choice
 from bench.model.precision import PRECISIONS
 from bench.setting import Name
+from bench.train.optimizer import SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class TrainConfig:
     gradient is then computed exactly by the gradient cache. ``max_steps`` ends training early, 0 leaves the
     encoder untrained. ``stage_steps`` are the steps of each stage of a strategy in stages; without them each
     has ``epochs`` of its own material and at most ``max_steps``. ``warmup`` is a share of all steps below 1,
-    else a number of steps. ``clip`` bounds the gradient's norm (0: not at all). ``eval_every`` steps the dev
+    else a number of steps; after it the rate falls to zero over the whole length (``schedule=linear``) or stays
+    (``constant``). ``clip`` bounds the gradient's norm (0: not at all). ``eval_every`` steps the dev
     set is searched while training: 0 never, None once an epoch, with at most ``eval_queries`` queries and a
     corpus of ``eval_corpus`` passages (the relevant ones and the first others). With ``patience`` training, or a
     stage of it, ends early when so many of these searches in turn have found nothing better than the best before.
@@ -34,6 +36,7 @@ class TrainConfig:
     lr: float = 5e-5
     weight_decay: float = 0.01
     warmup: float = 0.1
+    schedule: Name = "linear"
     clip: float = 1.0
     precision: Name = "auto"
     recompute: bool = False
@@ -59,6 +62,7 @@ class TrainConfig:
         for name in ("lr", "weight_decay", "warmup", "clip"):
             at_least(f"train.{name}", getattr(self, name), 0)
         choice("train.precision", self.precision, PRECISIONS)
+        choice("train.schedule", self.schedule, SCHEDULES)
         for name in ("save_every", "log_every", "eval_queries", "eval_corpus"):
             at_least(f"train.{name}", getattr(self, name), 1)
         for steps in self.stage_steps or ():

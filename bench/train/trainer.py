@@ -142,7 +142,7 @@ class Trainer:
                 self._refresh(state)
                 spent = world.broadcast(plan.spent(done))
                 before, since = done.seconds, perf_counter()
-            lr = lr_at(spent, plan.total, config.lr, config.warmup)
+            lr = lr_at(spent, plan.total, config.lr, config.warmup, config.schedule)
             for group in optimizer.param_groups:
                 group["lr"] = lr
             rows = batch_rows(len(self.objective.examples), config.batch_size, seed, done.step, self.objective.cluster)
