@@ -22,8 +22,8 @@ demo: $(VENV)/installed-demo
 	$(ENVIRONMENT) $(BIN)/bench run strategy=in_batch,random_pairwise $(SMALL) track=none runs_dir=runs/demo
 	@$(BIN)/bench compare --runs-dir runs/demo | sed -n '/Which to use/,$$p'
 	@echo
-	@echo "Next, on your own data (README: Your own data), with three seeds, so that the difference is tested:"
-	@echo "  $(BIN)/bench run strategy=in_batch,mined_hard train.lr=5e-5,2e-4 seed=1,2,3 data=DIR budget.texts=100000 encoder.max_passage_tokens=64 index.ef=400"
+	@echo "Next, on your own data (README: Your own data), batches and rates; then negatives, and the best with seed=1,2,3:"
+	@echo "  $(BIN)/bench run strategy=in_batch train.batch_size=32,128 train.lr=5e-5,2e-4,4e-4 data=DIR budget.texts=100000 encoder.max_passage_tokens=64 index.ef=400"
 	@echo "  $(BIN)/bench compare data=DIR"
 
 install: $(VENV)/installed

@@ -135,6 +135,16 @@ def test_the_same_budget_may_come_from_other_steps() -> None:
     assert refuse_incomparable(seed_groups([run("mnr", 1), half]), []) == []
 
 
+def test_runs_that_dev_ends_have_the_same_budget_where_they_stop_by_the_same_rule() -> None:
+    stopping = {"patience": 4, "eval_every": 100, "max_steps": 4000}
+    early = run("in_batch", 1, selection={"steps": 50}, train=stopping)
+    assert refuse_incomparable(seed_groups([run("mnr", 1, train=stopping), early]), []) == []
+    for other in ({"patience": 5}, {"eval_every": 50}, {"max_steps": 2000}, {"patience": None}):
+        pair = seed_groups([run("mnr", 1, train={**stopping, **other}), early])
+        with pytest.raises(UserError, match="differ in budget"):
+            refuse_incomparable(pair, [])
+
+
 def test_knobs_tell_cells_of_one_strategy_apart_and_repetitions_are_no_seeds() -> None:
     again = replace(run("mnr", 1), finished="2026-01-02T00:00:00+00:00", run_id="later")
     found = seed_groups([run("mnr", 1), run("mnr", 2), again, run("mnr", 1, knobs={"scale": 5.0})])

@@ -14,6 +14,7 @@ from bench.record.serialize import canonical
 
 _EVALUATION = ("eval.", "index.")
 _BUDGET = "budget."
+_STOPPING = ("train.patience", "train.eval_every", "train.epochs", "train.max_steps")
 _SIZES = ("passages", "train_pairs")
 MOST = 5  # ways to differ that a message lists
 WIDE = 90  # characters of one
@@ -35,10 +36,12 @@ def _evaluation(record: Record) -> dict[str, Any]:
 
 
 def _budget(record: Record) -> dict[str, Any]:
-    """The budget: the declared one, or else the number of training examples."""
+    """The budget: the declared one; else the rule by which dev ends training; else the number of training examples."""
     declared = {key: value for key, value in record.setting.items() if key.startswith(_BUDGET)}
     if declared:
         return declared
+    if record.setting.get("train.patience") is not None:
+        return {key: record.setting.get(key) for key in _STOPPING}
     steps = record.selection.get("steps") or 0
     return {"examples": steps * record.config.get("train", {}).get("batch_size", 1)}
 
