@@ -165,10 +165,7 @@ class _Trial:
         return True
 
     def _check_causal(self) -> None:
-        """The last two texts differ in the last token alone: does a token before it see that?
-
-        Without layers no token sees another, and the model is not causal.
-        """
+        """The last two texts differ in the last token alone: does a token before it see that? Without layers, no."""
         first, second = self.probe.starts[-2:] + LENGTHS[-1] - 2
         config, kind = self.encoder.config, self.encoder.transformer.config.model_type
         layers = getattr(self.encoder.transformer.config.get_text_config(), "num_hidden_layers", None)
