@@ -48,9 +48,11 @@ def render(comparison: Comparison, everything: bool = False, against: str | None
 
 
 def title(comparison: Comparison) -> str:
-    """Data, split and encoder of the rows."""
+    """Data, split and encoder of the rows, with those of its layers that were kept."""
     first = comparison.rows[0].group.records[0]
-    return f"{first.data['name']}, {first.split}: {PurePath(str(first.encoder.get('name', ''))).name}"
+    encoder, layers = PurePath(str(first.encoder.get("name", ""))).name, first.encoder.get("layers")
+    kept = "" if layers is None else f" layers={list(layers)}"
+    return f"{first.data['name']}, {first.split}: {encoder}{kept}"
 
 
 def main(comparison: Comparison) -> Table:

@@ -24,6 +24,7 @@ from bench.compare.select import select
 from bench.errors import UserError
 from bench.record.record import Record
 from bench.record.serialize import as_override
+from reports.comparison import title
 
 
 def test_the_best_is_named_only_when_it_is_significantly_better_than_every_other() -> None:
@@ -218,8 +219,8 @@ def test_the_command_shows_quality_significance_and_cost(runs_dir: Path, capsys:
     first = [[cell.strip() for cell in line.split("|")] for line in out.splitlines()[4:7]]
     assert {cells[1]: cells[6] for cells in first} == {"mined_hard": "a", "in_batch": "a", "mnr": "b"}
     assert "| texts encoded |" in out and "points per 10k texts" in out
-    for title in (*FAMILIES, "index (hnswlib) against exact search", "### All metrics"):
-        assert title in out
+    for heading in (*FAMILIES, "index (hnswlib) against exact search", "### All metrics"):
+        assert heading in out
     assert bench("compare", "strategy=mnr,mined_hard", "--runs-dir", str(runs_dir), "--every-pair") == 0
     out = capsys.readouterr().out
     assert "**" in out and "### All pairs" in out and "| p (all pairs) |" in out
@@ -363,3 +364,10 @@ def test_what_has_seen_the_texts_that_are_evaluated_is_noted(post: str, post_on:
     encoder = {"name": "minilm-l3", "post": post, "post_on": post_on}
     found = Runs({"mnr": 0.5, "in_batch": 0.7}, encoder=encoder).compare()
     assert sum("(transductive): in_batch, mnr" in note for note in found.notes) == noted
+
+
+@pytest.mark.parametrize(("kept", "told"), [(None, "minilm"), ([], "minilm layers=[]"), ([0], "minilm layers=[0]")])
+def test_a_comparison_is_titled_with_the_layers_that_its_encoder_kept(kept: list[int] | None, told: str) -> None:
+    runs = Runs({"mnr": 0.5, "mined_hard": 0.7})
+    runs.records[:] = [replace(record, encoder={"name": "minilm", "layers": kept}) for record in runs.records]
+    assert title(runs.compare()).endswith(f", test: {told}")
