@@ -247,7 +247,8 @@ class Encoder(nn.Module):
 
     def _needed(self, out: Any) -> tuple[Tensor, ...]:
         if self.pooling == "first_last_mean":
-            return out.hidden_states[:2][-1], out.hidden_states[-1]
+            first = out.hidden_states[:2][-1]  # without layers, that of the embeddings
+            return first, out.hidden_states[-1]
         return (out.last_hidden_state,)
 
     def _pool(self, states: tuple[Tensor, ...], packed: Packed) -> Tensor:
