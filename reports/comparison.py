@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 
 from bench.compare.comparison import LEVEL, Comparison, StrategyRow
 from bench.compare.interval import Interval
@@ -50,9 +49,9 @@ def render(comparison: Comparison, everything: bool = False, against: str | None
 def title(comparison: Comparison) -> str:
     """Data, split and encoder of the rows, with those of its layers that were kept."""
     first = comparison.rows[0].group.records[0]
-    encoder, layers = PurePath(str(first.encoder.get("name", ""))).name, first.encoder.get("layers")
+    layers = first.encoder.get("layers")
     kept = "" if layers is None else f" layers={list(layers)}"
-    return f"{first.data['name']}, {first.split}: {encoder}{kept}"
+    return f"{first.data['name']}, {first.split}: {first.encoder_name}{kept}"
 
 
 def main(comparison: Comparison) -> Table:

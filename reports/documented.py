@@ -71,7 +71,7 @@ class Documented:
         """In what ``record`` differs: of data, backbone and strategy, or else settings such as ``["train.epochs"]``."""
         apart = [] if self._same_data(record) else ["data"]
         names = {name for name in (self.backbone, PurePath(self.encoder or "").name) if name}
-        if PurePath(str(record.encoder.get("name", ""))).name not in names:
+        if record.encoder_name not in names:
             apart.append("backbone")
         if self.trains and record.strategy != self.strategy:
             apart.append("strategy")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from math import inf
-from pathlib import PurePath
 
 from bench.compare.comparison import StrategyRow
 from bench.compare.seed_groups import group
@@ -93,7 +92,7 @@ def _beside(entries: Sequence[Documented], names: Sequence[str], rows: Sequence[
     body = [
         [
             _run(row),
-            PurePath(str(record.encoder.get("name", ""))).name,
+            record.encoder_name,
             *(number(value.mean if (value := row.metrics.get(name)) else None) for name in names),
         ]
         for row, record in ((row, row.group.records[0]) for row in rows)

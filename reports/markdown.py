@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from textwrap import fill
 
 from reports.blocks import Block, Bullets, Cell, Code, Figure, Prose, Section, Table
@@ -13,6 +15,13 @@ WIDTH = 118
 def render(sections: Iterable[Section], level: int = 2, figures: str = "figures") -> str:
     """The text of ``sections``, their titles being headings of ``level``; ``figures`` is where the pictures lie."""
     return "\n\n".join(_section(section, level, figures) for section in sections)
+
+
+def pictured(page: Path, figures: str = "figures") -> set[str]:
+    """The names of the pictures of a page that :func:`render` wrote; none where there is no such page."""
+    if not page.is_file():
+        return set()
+    return set(re.findall(rf"!\[[^\n]*\]\({figures}/([^/)\n]+)\.png\)", page.read_text(errors="replace")))
 
 
 def _section(section: Section, level: int, figures: str) -> str:

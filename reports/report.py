@@ -108,13 +108,20 @@ def build(
 
 
 def write(ledger: Ledger, root: Path, out: Path, metric: str | None = None, against: str | None = None) -> Path:
-    """Write ``report.md``, ``report.html`` and ``figures/`` into the directory ``out``; the path of the page."""
+    """Write ``report.md``, ``report.html`` and ``figures/`` into the directory ``out``; the path of the page.
+
+    Figures of an earlier report there that this one does not have are deleted.
+    """
     with explain_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
+    earlier = markdown.pictured(out / "report.md")
     report = build(ledger, root, metric, against, out / "figures")
     page = html.render(TITLE, report.sections, report.pictures)
     write_atomic(out / "report.md", text(report).encode())
     write_atomic(out / "report.html", page.encode())
+    for name in earlier - set(report.pictures):
+        for kind in ("svg", "png"):
+            (out / "figures" / f"{name}.{kind}").unlink(missing_ok=True)
     return out / "report.html"
 
 

@@ -175,6 +175,7 @@ def test_a_name_is_no_number_and_needs_no_quotes(path: str) -> None:
     [
         (["train.lrr=1"], r"no setting 'train\.lrr'; did you mean 'train\.lr'"),
         (["lr=1"], r"no setting 'lr'.*train\.lr$"),
+        (["train.learning_rate=1"], r"no setting 'train\.learning_rate'; did you mean 'train\.lr'\?"),
         (["stratgy=mnr"], r"no setting 'stratgy'; did you mean 'strategy'"),
         (["batchsize=64"], r"no setting 'batchsize'; did you mean 'train\.batch_size'"),
         (["hydra.verbose=true"], r"no setting 'hydra\.verbose'; known: budget, data, device"),

@@ -222,6 +222,8 @@ def test_without_layers_a_vector_is_the_mean_of_the_token_embeddings(kind: str, 
         with pytest.raises(UserError, match=r"encoder\.layers=\[\]: a modernbert model cannot be without layers"):
             tower(model(kind), layers=())
         return
+    with pytest.raises(UserError, match="first_last_mean, but this model has no layers; use mean"):
+        tower(model(kind), layers=(), pooling="first_last_mean")
     encoder, texts = prepare(tower(model(kind), layers=()), torch.device("cpu")).eval(), tokens()
     encoder.transformer.save_pretrained(tmp_path)
     again = type(encoder.transformer).from_pretrained(tmp_path).eval()

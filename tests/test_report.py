@@ -22,7 +22,7 @@ from reports.comparison import main
 from reports.comparison import settings as told_settings
 from reports.markdown import render as to_markdown
 from reports.parts import parts
-from reports.report import build, text
+from reports.report import build, text, write
 from reports.study import answer
 from reports.training import telemetry
 
@@ -313,6 +313,22 @@ def test_where_parts_are_several_each_says_what_it_recommends_with_its_command(t
         ("bench run strategy=in_batch seed=1,2,3",),
     }
     assert [sum(isinstance(block, Code) for block in part.blocks) for part in rest[:2]] == [1, 1]
+
+
+def test_a_page_that_is_written_again_leaves_no_figures_of_the_earlier_one_and_deletes_nothing_else(
+    tmp_path: Path, runs_dir: Path
+) -> None:
+    write(read(runs_dir), runs_dir, tmp_path)
+    earlier = set((tmp_path / "figures").iterdir())
+    (own := tmp_path / "figures" / "own.png").touch()
+    data = {"name": "other", "fingerprint": "beef", "counts": {}}
+    Runs({"mnr": 0.3, "in_batch": 0.7}, data=data).write(other := tmp_path / "other")
+    write(read(other), other, tmp_path)
+    (tmp_path / "expected").mkdir()
+    write(read(other), other, tmp_path / "expected")
+    there = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert there == {path.name for path in (tmp_path / "expected" / "figures").iterdir()} | {own.name}
+    assert earlier - {tmp_path / "figures" / name for name in there}
 
 
 @pytest.mark.parametrize(

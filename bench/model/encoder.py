@@ -75,6 +75,8 @@ class Encoder(nn.Module):
         self.tokenizer = tokenizer
         self.config = config
         self.pooling = config.pooling or ("lasttoken" if config.causal else "mean")
+        if self.pooling == "first_last_mean" and not self.transformer.config.num_hidden_layers:
+            raise Impossible("encoder.pooling=first_last_mean, but this model has no layers; use mean")
         self.hidden = hidden_size(transformer)
         self.spare_pooler = self._settle_pooler()
         width = self.hidden * (1 + self.pooling.count("+"))
@@ -247,8 +249,7 @@ class Encoder(nn.Module):
 
     def _needed(self, out: Any) -> tuple[Tensor, ...]:
         if self.pooling == "first_last_mean":
-            first = out.hidden_states[:2][-1]  # without layers, that of the embeddings
-            return first, out.hidden_states[-1]
+            return out.hidden_states[1], out.hidden_states[-1]
         return (out.last_hidden_state,)
 
     def _pool(self, states: tuple[Tensor, ...], packed: Packed) -> Tensor:

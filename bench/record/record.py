@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from functools import cache, cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, get_type_hints
 
 from bench.errors import UserError
@@ -90,6 +90,11 @@ class Record:
     def engine(self) -> str:
         """The engine of search that the plain metrics are of; hnswlib where the record is older than the choice."""
         return str(self.setting["index.engine"])
+
+    @property
+    def encoder_name(self) -> str:
+        """The name of the encoder, without the path of its directory; empty in a record that has none."""
+        return PurePath(str(self.encoder.get("name", ""))).name
 
     @property
     def evaluation_schema(self) -> EvaluationSchema:
