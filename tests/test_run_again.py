@@ -141,6 +141,20 @@ def test_every_run_of_a_sweep_is_checked_before_any_is_run(data: Path, tmp_path:
     assert not list(tmp_path.iterdir())
 
 
+def test_runs_of_a_sweep_that_do_not_fit_their_data_fail_before_any_is_run(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (empty := tmp_path / "empty").mkdir()
+    sweep = words(data, tmp_path / "runs", strategy="in_batch,simcse", seed="1,2")
+    assert bench(*(f"data={data},{empty}" if word.startswith("data=") else word for word in sweep)) == 2
+    lines = capsys.readouterr().err.splitlines()
+    failed = [number for number, line in enumerate(lines) if line.startswith("bench:")]
+    assert len(failed) == 6 and failed[-1] < min(number for number, line in enumerate(lines) if "recall@1" in line)
+    assert sum("has no unlabelled texts" in line for line in lines) == 2
+    assert sum("of 2 done" in line for line in lines) == 2
+    assert len(runs_in(tmp_path / "runs")) == 2
+
+
 def test_an_encoder_that_is_not_there_leaves_no_record(data: Path, tmp_path: Path) -> None:
     assert bench(*words(data, tmp_path, encoder="nope")) == 2
     assert not list(tmp_path.glob("*/record.json"))

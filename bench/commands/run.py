@@ -6,7 +6,7 @@ import logging
 import sys
 import traceback
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from time import monotonic
@@ -19,6 +19,8 @@ from bench.errors import UserError, message, short
 from bench.record.record import Record
 
 if TYPE_CHECKING:
+    from bench.config.run import RunConfig
+    from bench.data import DataConfig, DataSet
     from bench.run.lifecycle import Outcome
 
 
@@ -71,7 +73,8 @@ def _with_devices(overrides: Sequence[str], started: int) -> tuple[Sequence[str]
 def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outcome], int]:
     """Carry out all runs of the overrides; returns their outcomes and how many failed. A failure stops no other run.
 
-    A run that another process is at comes last: it is waited for, and only its record is left to show.
+    What does not fit its data fails before any other run of a sweep starts. A run that another process is at comes
+    last: it is waited for, and only its record is left to show.
     """
     show_logs()
     from bench.config.overrides import command_line, expand, resolve
@@ -83,7 +86,6 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
     from bench.train.processes import join
 
     single = list(expand(overrides))
-    suite = Suite(len(single)) if len(single) > 1 else None
     configs = [resolve(words) for words in single]
     for config in configs:  # all are checked before any is run
         check_steps(config)
@@ -92,7 +94,9 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
         logging.disable()
     load_once = lru_cache(maxsize=1)(load)
     outcomes: dict[int, Outcome] = {}
-    failed, held, places = 0, set[int](), deque(range(len(single)))
+    unfit = _unfit(single, configs, load_once) if len(single) > 1 and world.size == 1 else set()
+    suite = Suite(len(single) - len(unfit)) if len(single) > 1 else None
+    failed, held, places = len(unfit), set[int](), deque(place for place in range(len(single)) if place not in unfit)
     while places:
         place = places.popleft()
         words, config, wait = single[place], configs[place], suite is None or place in held
@@ -123,6 +127,25 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
             what = " without its weights" if lost else ""
             print(f"{outcome.record.run_id} is finished already{what}; --force runs it again", file=sys.stderr)
     return [outcomes[place] for place in sorted(outcomes)], failed
+
+
+def _unfit(
+    single: Sequence[Sequence[str]], configs: Sequence[RunConfig], load: Callable[[DataConfig], DataSet]
+) -> set[int]:
+    """The places of the runs whose data is not there or lacks what they need; each is told why."""
+    from bench.progress import Display
+    from bench.run.lifecycle import directory_of
+
+    unfit = {}
+    with Display() as shown, shown.task("data"):
+        for place in sorted(range(len(configs)), key=lambda place: str(configs[place].data)):  # each set is read once
+            try:
+                directory_of(configs[place], load)
+            except Exception as error:
+                unfit[place] = error
+    for place in sorted(unfit):
+        _tell(single[place], unfit[place])
+    return set(unfit)
 
 
 def _tell(words: Sequence[str], error: Exception) -> None:
