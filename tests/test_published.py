@@ -42,7 +42,7 @@ def test_every_command_of_the_published_pages_is_among_them() -> None:
                 assert " ".join(map(shlex.quote, single)) in known, command
 
 
-PAGES = [".", "mining", "similarity", "similarity/pooling", "tokens", "tokens/showdown"]
+PAGES = [".", "mining", "similarity", "similarity/pooling", "tokens", "tokens/mining", "tokens/showdown"]
 
 
 @pytest.mark.parametrize("page", PAGES)
