@@ -142,8 +142,10 @@ def test_every_run_of_a_sweep_is_checked_before_any_is_run(data: Path, tmp_path:
 
 
 def test_runs_of_a_sweep_that_do_not_fit_their_data_fail_before_any_is_run(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("bench.run.lifecycle.describe_hub", asked.append)
     (empty := tmp_path / "empty").mkdir()
     sweep = words(data, tmp_path / "runs", strategy="in_batch,simcse", seed="1,2")
     assert bench(*(f"data={data},{empty}" if word.startswith("data=") else word for word in sweep)) == 2
@@ -153,6 +155,7 @@ def test_runs_of_a_sweep_that_do_not_fit_their_data_fail_before_any_is_run(
     assert sum("has no unlabelled texts" in line for line in lines) == 2
     assert sum("of 2 done" in line for line in lines) == 2
     assert len(runs_in(tmp_path / "runs")) == 2
+    assert len(asked) == 2, "the hub is asked once for each run that starts"
 
 
 def test_an_encoder_that_is_not_there_leaves_no_record(data: Path, tmp_path: Path) -> None:

@@ -134,13 +134,13 @@ def _unfit(
 ) -> set[int]:
     """The places of the runs whose data is not there or lacks what they need; each is told why."""
     from bench.progress import Display
-    from bench.run.lifecycle import directory_of
+    from bench.run.lifecycle import fitting_data
 
     unfit = {}
     with Display() as shown, shown.task("data"):
         for place in sorted(range(len(configs)), key=lambda place: str(configs[place].data)):  # each set is read once
             try:
-                directory_of(configs[place], load)
+                fitting_data(configs[place], load)
             except Exception as error:
                 unfit[place] = error
     for place in sorted(unfit):

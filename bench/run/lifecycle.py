@@ -122,10 +122,20 @@ def directory_of(config: RunConfig, load: Callable[[DataConfig], DataSet] = load
 
     The device that it will train on need not be there. Raises :class:`UserError` as :func:`run` does.
     """
-    data = measured_on(load(config.data), config.eval.data, load)
-    _settled(config, data)
-    check_training(config, data)
+    data = fitting_data(config, load)
+    describe_hub(config.encoder.name)
     return RunDirectory(config.root, config.run_id(data.fingerprint))
+
+
+def fitting_data(config: RunConfig, load: Callable[[DataConfig], DataSet] = load_data) -> DataSet:
+    """The data of a run, once its settings were found to fit it; no encoder is looked for.
+
+    Raises :class:`UserError` as :func:`run` does.
+    """
+    data = measured_on(load(config.data), config.eval.data, load)
+    _final_split(data, config.eval.split)
+    check_training(config, data)
+    return data
 
 
 def _settled(config: RunConfig, data: DataSet) -> str:
