@@ -17,11 +17,11 @@ def render(sections: Iterable[Section], level: int = 2, figures: str = "figures"
     return "\n\n".join(_section(section, level, figures) for section in sections)
 
 
-def pictured(page: Path, figures: str = "figures") -> set[str]:
-    """The names of the pictures of a page that :func:`render` wrote; none where there is no such page."""
+def pictured(page: Path) -> set[str]:
+    """The names of the pictures in ``figures`` that a page of :func:`render` has; none where there is no page."""
     if not page.is_file():
         return set()
-    return set(re.findall(rf"!\[[^\n]*\]\({figures}/([^/)\n]+)\.png\)", page.read_text(errors="replace")))
+    return set(re.findall(r"!\[[^\n]*\]\(figures/([^/)\n]+)\.png\)", page.read_text(errors="replace")))
 
 
 def _section(section: Section, level: int, figures: str) -> str:

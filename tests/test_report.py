@@ -324,7 +324,6 @@ def test_a_page_that_is_written_again_leaves_no_figures_of_the_earlier_one_and_d
     data = {"name": "other", "fingerprint": "beef", "counts": {}}
     Runs({"mnr": 0.3, "in_batch": 0.7}, data=data).write(other := tmp_path / "other")
     write(read(other), other, tmp_path)
-    (tmp_path / "expected").mkdir()
     write(read(other), other, tmp_path / "expected")
     there = {path.name for path in (tmp_path / "figures").iterdir()}
     assert there == {path.name for path in (tmp_path / "expected" / "figures").iterdir()} | {own.name}

@@ -189,7 +189,7 @@ def _check_keys(given: Iterable[str], strategy: type[Strategy]) -> None:
             what = f"strategy {strategy.name} has no knob" if knob else "there is no setting"
             near = (
                 [k for k in known if k.rpartition(".")[2] == leaf]
-                or [k for k in known if k.rpartition(".")[2] == "".join(part[:1] for part in leaf.split("_"))]
+                or [k for k in known if k.rpartition(".")[2] == "".join(part[:1] for part in leaf.split("_"))]  # lr
                 or [k for k in known if group and k.startswith(group + ".")]
                 or get_close_matches(key, [*known, *groups], cutoff=0.5)
                 or groups
