@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
 from torch import Tensor, nn
 
@@ -21,7 +21,10 @@ from strategies.negatives import Guide, InBatch, Negatives
 
 @dataclass(frozen=True)
 class Knob:
-    """A tunable number or switch of a strategy: its default, the range that a search uses, and the source of both."""
+    """A tunable number or switch of a strategy: its default, the range that a search uses, and the source of both.
+
+    ``whole`` says that it is a whole number.
+    """
 
     name: str
     default: Any
@@ -33,6 +36,7 @@ class Knob:
     least: float | None = None
     most: float | None = None
     counts_steps: bool = False
+    whole: bool = False
 
 
 def knob(
@@ -88,7 +92,9 @@ class Tunable(ABC):
         for f in fields(cls):
             if "source" not in f.metadata:
                 raise TypeError(f"field {f.name} of {cls.__name__} is no knob; declare it with knob(..., source=...)")
-        return tuple(Knob(f.name, f.default, **f.metadata) for f in fields(cls))
+        hints = get_type_hints(cls)
+        kinds = {f.name: get_args(hints[f.name]) or (hints[f.name],) for f in fields(cls)}
+        return tuple(Knob(f.name, f.default, **f.metadata, whole=int in kinds[f.name]) for f in fields(cls))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,11 @@ DIGITS = 4  # significant digits of a searched number
 
 @dataclass(frozen=True)
 class Dimension:
-    """One setting that varies: from ``low`` to ``high`` (with ``log`` evenly in the logarithm), or over ``choices``."""
+    """One setting that varies: from ``low`` to ``high`` (with ``log`` evenly in the logarithm), or over ``choices``.
+
+    With ``optional`` it may also be left out: its range then begins lower, and what lies under ``low``, a quarter of
+    the whole, is None.
+    """
 
     key: str
     low: float | None = None
@@ -22,6 +26,7 @@ class Dimension:
     log: bool = False
     whole: bool = False
     choices: tuple[Any, ...] = ()
+    optional: bool = False
 
     def up_to(self, limit: int | None) -> Dimension:
         """The dimension without what is above ``limit``; one that is all above it has this one value."""
@@ -29,9 +34,25 @@ class Dimension:
             return self
         return replace(self, low=min(self.low, limit), high=min(self.high, limit))
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """What a sampler draws from. Raises ``ValueError`` for a setting without a range."""
+        if self.low is None or self.high is None:
+            raise ValueError(f"{self.key} has no range")
+        low = self.low
+        if self.optional:
+            low = self.low / (self.high / self.low) ** (1 / 3) if self.log else self.low - (self.high - self.low) / 3
+        if not self.whole:
+            return low, self.high
+        return max(math.floor(low), 1) if self.log else math.floor(low), math.floor(self.high)
+
     def shown(self, value: Any) -> Any:
         """The value as it is used and shown."""
-        if self.choices or self.whole:
+        if self.choices:
+            return value
+        if self.optional and value < self.low:
+            return None
+        if self.whole:
             return value
         return 0.0 if value == 0 else round(value, DIGITS - 1 - math.floor(math.log10(abs(value))))
 
@@ -120,4 +141,4 @@ def _declared(strategy: type[Strategy]) -> Iterator[Dimension]:
         if k.choices is not None and len(k.choices) > 1:
             yield Dimension(key, choices=k.choices)
         elif k.low is not None and k.high is not None:
-            yield Dimension(key, k.low, k.high, k.log, isinstance(k.default, int) and not isinstance(k.default, bool))
+            yield Dimension(key, k.low, k.high, k.log, k.whole, optional=k.default is None)

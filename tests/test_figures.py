@@ -161,6 +161,8 @@ def test_a_study_s_figure_can_be_read(strategies: int, selected_by: str | None) 
             "train.lr": 10 ** rng.uniform(-6, -3, count),
             "index.m": rng.choice([8, 32, 100], count),
             "strategy.margin": rng.uniform(0.01, 0.4, count),
+            "strategy.relative_margin": [None if n % 4 == 1 else 0.3 * rng.random() for n in range(count)],
+            "strategy.clusters": [None if n % 5 == 2 else 100 ** rng.random() for n in range(count)],
             "index.engine": rng.choice(["hnswlib", "faiss", "usearch"], count),
             "encoder": rng.choice([f"somebody/a-very-long-hub-id-{n}" for n in range(9)], count),
             "strategy.top": rng.choice([True, False], count),
@@ -170,7 +172,7 @@ def test_a_study_s_figure_can_be_read(strategies: int, selected_by: str | None) 
         "selected_by": selected_by,
         "comparison": {"metric": "recall@1"},
         "asks": "Which of them? " * 9,
-        "logarithmic": ["train.lr"],
+        "logarithmic": ["train.lr", "strategy.clusters"],
     }
     with styled():
         drawing = response(trials, told)
@@ -195,6 +197,29 @@ def test_leaving_a_setting_out_is_a_choice_of_its_own_where_the_strategy_has_it(
     axis = drawing.figure.axes[0]
     assert [label.get_text() for label in axis.get_xticklabels()] == ["null", "0.05"]
     assert sorted(float(x) for dot in axis.collections for x, _ in dot.get_offsets()) == [0, 0, 1, 1], "mnr has none"
+
+
+def test_what_a_search_left_out_stands_beside_the_numbers() -> None:
+    trials = pd.DataFrame(
+        {
+            "strategy": ["mined_hard"] * 8 + ["mnr"],
+            "number": [*range(8), 0],
+            "state": ["complete"] * 9,
+            "value": [50.0 + n for n in range(9)],
+            "strategy.relative_margin": [None, 0.0, None, 0.05, 0.1, 0.15, 0.2, 0.25, None],
+        }
+    )
+    told = {"selected_by": "dev", "comparison": {"metric": "recall@1"}, "asks": "Which?", "logarithmic": []}
+    with styled():
+        drawing = response(trials, told)
+    assert drawing is not None and not unreadable(drawing)
+    axis = drawing.figure.axes[0]
+    labels = dict(zip(axis.get_xticks(), (label.get_text() for label in axis.get_xticklabels()), strict=True))
+    null = min(labels)
+    assert labels.pop(null) == "null" and [plain(tick) for tick in labels] == [*labels.values()]
+    ring = max(dot.get_sizes()[0] for dot in axis.collections)
+    at = [float(x) for dot in axis.collections if dot.get_sizes()[0] < ring for x, _ in dot.get_offsets()]
+    assert sorted(at) == pytest.approx([null, null, 0.0, 0.05, 0.1, 0.15, 0.2, 0.25]), "mnr has no such setting"
 
 
 def test_no_figure_has_markup_of_mathematics(tmp_path: Path) -> None:

@@ -7,12 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
+from optuna.samplers import RandomSampler
 from tiny import bench
 from tiny_studies import words
 
 import strategies
+from bench.config.overrides import resolve
+from bench.errors import UserError
+from bench.record.serialize import as_override
+from bench.study.setup import _identity
 from bench.study.spec import grid
+from bench.study.starts import first_trials
+from bench.study.trials import distribution
 from strategies import find
 from studies import registered
 from studies.base import EVERY_KNOB, Dimension, StudySpec, knob
@@ -39,6 +47,66 @@ def test_every_knob_of_every_strategy_can_be_tuned(name: str) -> None:
     assert dimensions
     for d in dimensions:
         assert d.choices or (d.low is not None and d.high is not None and d.low < d.high)
+
+
+def refusal(words: list[str]) -> str:
+    try:
+        resolve(words)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", sorted(strategies.registered()))
+def test_a_search_can_choose_every_default_and_nothing_of_another_type(name: str) -> None:
+    """A margin that is off, a number of clusters: what a search cannot propose, it cannot find."""
+    strategy = strategies.registered()[name]
+    dimensions = StudySpec("?", (EVERY_KNOB,), (name,)).dimensions(strategy)
+    defaults = {f"strategy.{k.name}": k.default for k in strategy.knobs()}
+    first = first_trials(dimensions, defaults)
+    assert len(first) == 1
+    study = optuna.create_study(sampler=RandomSampler(seed=0))
+    for n in range(25):
+        kinds = {d.key: distribution(d) for d in dimensions}
+        params = study.ask(kinds).params if n else first[0]
+        for d in dimensions:
+            assert kinds[d.key].to_external_repr(kinds[d.key].to_internal_repr(params[d.key])) == params[d.key]
+            used = d.shown(d.choices[params[d.key]] if d.choices else params[d.key])
+            assert n or used == defaults[d.key]
+            assert " is not a" not in refusal([f"strategy={name}", f"{d.key}={as_override(used)}"])
+            assert d.choices or used is None or d.low <= used <= d.high
+
+
+def test_a_quarter_of_the_draws_leave_an_optional_knob_out() -> None:
+    for d in (
+        Dimension("strategy.a", 0.0, 0.3, optional=True),
+        Dimension("strategy.b", 2, 100, log=True, optional=True),
+        Dimension("strategy.c", 0, 29, whole=True, optional=True),
+    ):
+        study = optuna.create_study(sampler=RandomSampler(seed=0))
+        drawn = [d.shown(study.ask({d.key: distribution(d)}).params[d.key]) for _ in range(400)]
+        assert sum(value is None for value in drawn) == pytest.approx(100, abs=30)
+
+
+def test_a_search_begins_with_the_defaults_beside_several_rates() -> None:
+    rate, scale = Dimension("train.lr", 1e-5, 1e-2, log=True), Dimension("strategy.scale", 5.0, 100.0, log=True)
+    margin = Dimension("strategy.margin", 0.0, 0.3, optional=True)
+    settings = {"train.lr": 5e-5, "strategy.scale": 500.0, "strategy.margin": None}
+    first = [
+        {d.key: d.shown(found[d.key]) for d in (rate, scale, margin)}
+        for found in first_trials([rate, scale, margin], settings)
+    ]
+    assert [found.pop("train.lr") for found in first] == [5e-5, 3.162e-5, 3.162e-4, 3.162e-3]
+    assert all(found == {"strategy.scale": 100.0, "strategy.margin": None} for found in first), "within the range"
+    assert [found["train.lr"] for found in first_trials([rate], settings)] == [5e-5], "no knob beside it"
+    assert len(first_trials([scale, margin], settings)) == 1, "nothing beside the knobs"
+    assert first_trials([replace(margin, optional=False)], settings) == []
+    assert first_trials([Dimension("strategy.scale", choices=(1.0, 2.0))], settings) == []
+
+
+def test_the_name_of_a_study_is_that_of_before_optional_knobs() -> None:
+    assert _identity(Dimension("a", 0.0, 1.0)).keys() == {"key", "low", "high", "log", "whole", "choices"}
+    assert _identity(Dimension("a", 0.0, 1.0, optional=True))["optional"] is True
 
 
 def test_a_knob_that_is_given_is_not_tuned() -> None:

@@ -94,6 +94,20 @@ def test_settings_that_were_tried_are_not_proposed_again(tmp_path: Path) -> None
     assert len(met) == 6
 
 
+def test_the_first_trials_are_those_given_unless_invalid(tmp_path: Path) -> None:
+    s = sweep(open_storage(None, tmp_path), tmp_path, RANGE, 4)
+    given = [{"strategy.margin": n / 10, "strategy.scale": 20.0} for n in range(3)]
+    s.first, s.possible = given, lambda values: values["strategy.margin"] != 0.1
+    met = []
+    for _ in range(4):
+        trial = s.claim()
+        assert trial is not None
+        met.append(s.values(trial))
+        done(s, trial)
+    assert [values in given for values in met] == [True, False, True, False]
+    assert (met[0], met[2]) == (given[0], given[2])
+
+
 def test_settings_that_failed_are_not_proposed_again(tmp_path: Path) -> None:
     few = (Dimension("strategy.a", choices=(1, 2, 3)),)
     s = sweep(open_storage(None, tmp_path), tmp_path, few, 3)

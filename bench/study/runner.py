@@ -21,6 +21,7 @@ from optuna.trial import Trial, TrialState
 from bench.atomic import explain_write_errors
 from bench.data import DataSet
 from bench.errors import Impossible, UserError
+from bench.record.identity import flat
 from bench.record.ledger import SEARCHED
 from bench.record.record import Record
 from bench.record.store import RunDirectory, RunLocked
@@ -33,6 +34,7 @@ from bench.study.heartbeat import heartbeat
 from bench.study.options import Options
 from bench.study.services import Services
 from bench.study.spec import as_overrides, grid
+from bench.study.starts import first_trials
 from bench.study.trials import StrategyTrials
 from bench.train.trainer import TrainingStopped
 from studies.base import Dimension, StudySpec
@@ -152,8 +154,10 @@ class StudyRunner:
         def possible(values: dict[str, Any]) -> bool:
             return bool(self._runs(start, values))
 
-        claims = Claims(self.directory / "claims")
-        return StrategyTrials(study, self.storage, dimensions, wanted, on_grid, self.options.sampler, claims, possible)
+        claims, sampler = Claims(self.directory / "claims"), self.options.sampler
+        defaults = dict(flat(self.services.resolve(merged(start, self.base)).tree()))
+        first = () if on_grid else first_trials(dimensions, defaults)
+        return StrategyTrials(study, self.storage, dimensions, wanted, on_grid, sampler, claims, possible, first)
 
     def _runs(self, start: Sequence[str], values: dict[str, Any]) -> list[RunDirectory]:
         """The directories of a trial's runs; none for settings that are invalid together."""

@@ -49,7 +49,7 @@ def run_study(name: str, given: Sequence[str], options: Options, services: Servi
         raise UserError(f"study {name} selects on dev, and data set {data.name} has no dev split")
     part = [word for word in base if not word.startswith(_NO_PART)]
     how = [spec.seeds, spec.protocol, spec.metric, spec.judged, options.sampler]
-    what = [[asdict(dimension) for dimension in dimensions] for dimensions in varied]
+    what = [[_identity(dimension) for dimension in dimensions] for dimensions in varied]
     identity = canonical([spec.strategies, what, sorted(part), how, data.fingerprint])
     digits = hashlib.sha256(identity.encode()).hexdigest()[:8]
     title = f"{name}-{re.sub(r'[^A-Za-z0-9_.]+', '_', data.name)[:24]}-{digits}"
@@ -94,6 +94,11 @@ def _checked(
             _refuse_impossible(services, start, dimension)
         varied.append(dimensions)
     return configs, varied
+
+
+def _identity(dimension: Dimension) -> dict[str, Any]:
+    """What is hashed of a dimension: a field that is newer than studies in use counts where it is set."""
+    return {name: value for name, value in asdict(dimension).items() if name != "optional" or value}
 
 
 def _refuse_impossible(services: Services, start: Sequence[str], dimension: Dimension) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +40,7 @@ class StrategyTrials:
     A proposal depends only on the trial's place and the trials that have ended, not on the history of a process. A
     study that is continued after a kill therefore proposes the same settings. ``claims`` are what the processes that
     share the study's directory are at; a database has heartbeats for that. ``possible`` says whether settings are valid
-    together, so that no trial is spent on invalid ones.
+    together, so that no trial is spent on invalid ones. ``first`` are the parameters of a search's first trials.
     """
 
     study: optuna.Study
@@ -51,6 +51,7 @@ class StrategyTrials:
     sampler: str
     claims: Claims
     possible: Callable[[dict[str, Any]], bool]
+    first: Sequence[dict[str, Any]] = ()
 
     def claim(self) -> Trial | None:
         """The next trial: one that a dead process left, or a new one. None when there is none.
@@ -130,13 +131,15 @@ class StrategyTrials:
         return trial
 
     def _proposed(self, place: int, distributions: dict[str, BaseDistribution]) -> dict[str, Any]:
-        """The proposal of a fresh sampler that knows only the trials before this one.
+        """One of the first, or the proposal of a fresh sampler that knows only the trials before this one.
 
         Settings that are invalid together, or that a trial has already tried, are drawn again, at most :data:`DRAWS`
         times: half of them by the sampler, then at random.
         """
         ended = [t for t in self.counted() if t.state in ENDED]
         tried = [self.values(t) for t in self.counted() if t.state.is_finished() and self.known(t)]
+        if place < len(self.first) and self.possible(self._used(self.first[place])):
+            return dict(self.first[place])
         for draw in range(DRAWS):
             seed = zlib.crc32(f"{self.study.study_name} {place} {draw}".encode())
             sampler = _SAMPLERS[self.sampler if draw < DRAWS // 2 else "random"](seed)
@@ -156,10 +159,10 @@ def distribution(dimension: Dimension) -> BaseDistribution:
     """The Optuna distribution of a dimension; choices are given by place, since Optuna takes no lists as categories."""
     if dimension.choices:
         return CategoricalDistribution(tuple(range(len(dimension.choices))))
-    assert dimension.low is not None and dimension.high is not None
+    low, high = dimension.bounds
     if dimension.whole:
-        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log and dimension.low > 0)
-    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+        return IntDistribution(int(low), int(high), log=dimension.log and low > 0)
+    return FloatDistribution(low, high, log=dimension.log)
 
 
 def _suggest(trial: Trial, key: str, kind: BaseDistribution) -> None:
