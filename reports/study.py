@@ -36,7 +36,7 @@ _COSTS = {
 def study(told: Mapping[str, Any], picture: Figure | None = None) -> Section:
     """The section of the study whose ``study.json`` is ``told``, with its response figure if there is one."""
     comparison = told["comparison"]
-    notes = (*comparison["notes"], *(note for arm in told["arms"] for note in _failed(arm)))
+    notes = (*comparison["notes"], *(note for arm in told["arms"] for note in (*_defaults(arm), *_failed(arm))))
     parts: list[Block | None] = [
         Prose(told["asks"]),
         Prose(answer(comparison)),
@@ -48,6 +48,11 @@ def study(told: Mapping[str, Any], picture: Figure | None = None) -> Section:
         section("Commands", Code(_commands(told)), folded=True),
     ]
     return Section(told["name"], tuple(part for part in parts if part is not None))
+
+
+def _defaults(arm: Mapping[str, Any]) -> list[str]:
+    """Why the defaults of a strategy are no row of their own."""
+    return [f"{arm['strategy']}: {why}"] if (why := arm.get("defaults")) else []
 
 
 def _failed(arm: Mapping[str, Any]) -> list[str]:

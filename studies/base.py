@@ -16,8 +16,8 @@ DIGITS = 4  # significant digits of a searched number
 class Dimension:
     """One setting that varies: from ``low`` to ``high`` (with ``log`` evenly in the logarithm), or over ``choices``.
 
-    With ``optional`` it may also be left out: its range then begins lower, and what lies under ``low``, a quarter of
-    the whole, is None.
+    With ``optional`` a setting with a range may also be None: the range that is drawn from begins lower, and what lies
+    under ``low``, about a quarter of the whole, is None. Raises ``ValueError`` for a range that cannot be drawn from.
     """
 
     key: str
@@ -27,6 +27,21 @@ class Dimension:
     whole: bool = False
     choices: tuple[Any, ...] = ()
     optional: bool = False
+
+    def __post_init__(self) -> None:
+        ranged = self.low is not None and self.high is not None
+        if (self.low is None) != (self.high is None) or (ranged and self.choices):
+            raise ValueError(f"{self.key} needs both low= and high=, or choices=")
+        if self.optional and not ranged:
+            raise ValueError(f"{self.key}: optional=True is for a range; among choices, None is one of them")
+        if self.low is None or self.high is None:
+            return
+        if self.low > self.high:
+            raise ValueError(f"{self.key}: low={self.low} must not be above high={self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"{self.key}: low={self.low} must be above 0 for log=True")
+        if self.optional and self.shown(self.bounds[0]) is not None:
+            raise ValueError(f"{self.key}: nothing lies below low={self.low} for optional=True")
 
     def up_to(self, limit: int | None) -> Dimension:
         """The dimension without what is above ``limit``; one that is all above it has this one value."""
@@ -121,9 +136,10 @@ class StudySpec:
         Ranges end at ``limits``, by key. Raises ``ValueError`` for a knob that it does not have.
         """
         found: list[Dimension] = []
+        whole = {f"strategy.{k.name}" for k in strategy.knobs() if k.whole}
         for wanted in self.vary:
             if not wanted.key.startswith("strategy.") or wanted.choices or wanted.low is not None:
-                found.append(wanted)
+                found.append(replace(wanted, whole=True) if wanted.low is not None and wanted.key in whole else wanted)
                 continue
             known = {d.key: d.up_to((limits or {}).get(d.key)) for d in _declared(strategy)}
             if wanted == EVERY_KNOB:

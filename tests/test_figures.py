@@ -186,7 +186,7 @@ def test_leaving_a_setting_out_is_a_choice_of_its_own_where_the_strategy_has_it(
             "number": [0, 1, 2, 3, 0, 1],
             "state": ["complete"] * 6,
             "value": [50.0, 51.0, 52.0, 53.0, 40.0, 41.0],
-            "strategy.relative_margin": [None, None, 0.05, 0.05, None, None],
+            "strategy.relative_margin": [0.05, 0.05, None, None, None, None],
             "strategy.scale": [20.0, 50.0, 20.0, 50.0, 20.0, 50.0],
         }
     )

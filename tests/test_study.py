@@ -25,6 +25,8 @@ from bench.track.base import NullTracker
 from studies import registered
 from studies.base import Dimension, StudySpec, knob
 
+DEFAULTS_WON = "the defaults are the best settings that the search found"
+
 
 def test_selection_is_on_dev_and_the_report_on_test_with_other_seeds(margin: Path) -> None:
     told, tried = result(margin), trials(margin)
@@ -144,7 +146,27 @@ def test_strategies_of_a_showdown_get_the_same_number_of_trials(data: Path, tmp_
     assert first["train.lr"].to_list() == [5e-5, 5e-5] and first["strategy.scale"].to_list() == [30.0, 20.0]
     best = found.sort_values(["value", "number"], ascending=[False, True]).groupby("strategy").first().number
     rows = sum(1 if number == 0 else 2 for number in best)
+    said = [arm["defaults"] for arm in told["arms"]]
+    assert said == [DEFAULTS_WON if best[arm["strategy"]] == 0 else "" for arm in told["arms"]]
     assert len(told["comparison"]["rows"]) == rows, "each strategy's best settings and its defaults, if others"
+
+
+def test_where_the_defaults_win_they_run_once_and_the_page_says_so(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench("study", "tune", "trials=1", *words(data, tmp_path, "strategy=mnr")) == 0
+    told = result(tmp_path)
+    assert [*told["arms"][0]["finals"]] == ["best"] and told["arms"][0]["defaults"] == DEFAULTS_WON
+    (page,) = tmp_path.glob("studies/*/study.md")
+    assert f"mnr: {DEFAULTS_WON}" in page.read_text() and "repeat a seed" not in page.read_text()
+
+
+def test_why_there_is_no_row_of_the_defaults_is_said(data: Path, tmp_path: Path) -> None:
+    given = words(data, tmp_path, "strategy=queue")
+    assert bench("study", "tune", "trials=1", *given) == 0
+    (arm,) = result(tmp_path)["arms"]
+    assert [*arm["finals"]] == ["best"]
+    assert "the defaults do not fit this study" in arm["defaults"] and "warmup=50" in arm["defaults"]
 
 
 def test_no_trial_is_spent_on_settings_that_do_not_go_together(data: Path, tmp_path: Path) -> None:

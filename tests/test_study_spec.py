@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +103,29 @@ def test_a_search_begins_with_the_defaults_beside_several_rates() -> None:
     assert len(first_trials([scale, margin], settings)) == 1, "nothing beside the knobs"
     assert first_trials([replace(margin, optional=False)], settings) == []
     assert first_trials([Dimension("strategy.scale", choices=(1.0, 2.0))], settings) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"low": 1.0}, "needs both low= and high="),
+        ({"low": 1.0, "high": 2.0, "choices": (1.0, 2.0)}, "needs both low= and high=, or choices="),
+        ({"low": 2.0, "high": 1.0}, "low=2.0 must not be above high=1.0"),
+        ({"low": 0.0, "high": 1.0, "log": True, "optional": True}, "low=0.0 must be above 0 for log=True"),
+        ({"choices": (1, 2), "optional": True}, "among choices, None is one of them"),
+        ({"optional": True}, "optional=True is for a range"),
+        ({"low": 1, "high": 50, "log": True, "whole": True, "optional": True}, "nothing lies below low=1"),
+        ({"low": 1.0, "high": 1.0, "optional": True}, "nothing lies below low=1.0"),
+    ],
+)
+def test_a_range_that_cannot_be_drawn_from_is_refused_where_it_is_declared(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Dimension("strategy.x", **given)
+
+
+def test_a_range_of_a_whole_knob_is_whole() -> None:
+    spec = StudySpec("?", (Dimension("strategy.n", 1, 7), Dimension("strategy.scale", 5.0, 50.0)), ("mined_hard",))
+    assert [d.whole for d in spec.dimensions(strategies.registered()["mined_hard"])] == [True, False]
 
 
 def test_the_name_of_a_study_is_that_of_before_optional_knobs() -> None:

@@ -108,6 +108,19 @@ def test_the_first_trials_are_those_given_unless_invalid(tmp_path: Path) -> None
     assert (met[0], met[2]) == (given[0], given[2])
 
 
+def test_of_equal_first_trials_one_is_carried_out(tmp_path: Path) -> None:
+    s = sweep(open_storage(None, tmp_path), tmp_path, RANGE, 3)
+    s.first = [{"strategy.margin": 0.5, "strategy.scale": 20.0 + n * 1e-6} for n in range(3)]
+    met = []
+    for _ in range(3):
+        trial = s.claim()
+        assert trial is not None
+        met.append(s.values(trial))
+        done(s, trial)
+    assert met[0] == {"strategy.margin": 0.5, "strategy.scale": 20.0}
+    assert met[0] not in met[1:]
+
+
 def test_settings_that_failed_are_not_proposed_again(tmp_path: Path) -> None:
     few = (Dimension("strategy.a", choices=(1, 2, 3)),)
     s = sweep(open_storage(None, tmp_path), tmp_path, few, 3)
@@ -183,6 +196,6 @@ def test_importances_that_say_nothing_are_left_out_without_a_warning(values: lis
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = importances(Arm("mnr", trials, [], None, {}, "", {}))
+        found = importances(Arm("mnr", trials, [], None, {}, "", "", {}))
     assert not found or sum(found.values()) == pytest.approx(1.0)
     assert bool(found) == (len(set(values)) == 12)

@@ -71,9 +71,11 @@ class _EveryArm(TypedDict):
 class StudyArm(_EveryArm, total=False):
     """One strategy's trials, counted, and the commands of its final runs.
 
-    ``reasons`` say why trials failed, each with the number of trials; older files do not have them.
+    ``reasons`` say why trials failed, each with the number of trials. ``defaults`` says why the defaults have no final
+    runs of their own. Older files have neither.
     """
 
+    defaults: str
     reasons: Mapping[str, int]
 
 

@@ -12,8 +12,9 @@ from optuna.trial import FrozenTrial
 class Arm:
     """One strategy's part: its ``trials`` (each once) with their settings.
 
-    ``best`` is the best value of a search on dev, with its settings. ``finals`` are the overrides of the final
-    runs. ``why`` is the reason if no trial finished. ``reasons`` are those of all failed trials, each with its number.
+    ``best`` is the best value of a search on dev, with its settings. ``finals`` are the overrides of the final runs;
+    ``defaults`` says why the strategy's defaults have none of their own. ``why`` is the reason if no trial finished.
+    ``reasons`` are those of all failed trials, each with its number.
     """
 
     strategy: str
@@ -21,5 +22,6 @@ class Arm:
     values: list[dict[str, Any]]
     best: tuple[float, dict[str, Any]] | None
     finals: dict[str, list[str]]  # by what they are: "best", "default", or a grid point
+    defaults: str
     why: str
     reasons: dict[str, int]

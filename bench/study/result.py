@@ -126,6 +126,7 @@ def _arm(arm: Arm, spec: StudySpec) -> dict[str, Any]:
         "importances": importances(arm),
         "best": None if arm.best is None else {"value": arm.best[0], "settings": arm.best[1]},
         "finals": commands,
+        "defaults": arm.defaults,
         "why": arm.why,
         "reasons": arm.reasons,
     }

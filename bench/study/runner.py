@@ -18,11 +18,9 @@ from optuna.pruners import BasePruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.storages import BaseStorage
 from optuna.trial import Trial, TrialState
 
-from bench.atomic import explain_write_errors
 from bench.data import DataSet
 from bench.errors import Impossible, UserError
 from bench.record.identity import flat
-from bench.record.ledger import SEARCHED
 from bench.record.record import Record
 from bench.record.store import RunDirectory, RunLocked
 from bench.run.context import Pruned, RunContext
@@ -32,8 +30,9 @@ from bench.study.arm import Arm
 from bench.study.claims import Claims
 from bench.study.heartbeat import heartbeat
 from bench.study.options import Options
+from bench.study.searched import note_searched
 from bench.study.services import Services
-from bench.study.spec import as_overrides, grid
+from bench.study.spec import as_overrides, grid, merged
 from bench.study.starts import first_trials
 from bench.study.trials import StrategyTrials
 from bench.train.trainer import TrainingStopped
@@ -126,13 +125,16 @@ class StudyRunner:
         best = max(complete, key=lambda pair: (pair[0].value or 0.0, -pair[0].number), default=None)
         on_grid = self.spec.protocol == "grid"
         if not on_grid:  # another machine's, or of a runs directory that was copied
-            self._searched([run for of in values for run in self._runs(start, of)])
+            note_searched(self.directory, [run for of in values for run in self._runs(start, of)])
+        won = None if best is None else best[1]
+        finals, defaults = self._finals(start, [v for _, v in complete], won)
         return Arm(
             strategy=start[0].removeprefix("strategy="),
             trials=trials,
             values=values,
             best=None if best is None or on_grid else (best[0].value or 0.0, best[1]),
-            finals={} if best is None else self._finals(start, [v for _, v in complete], best[1]),
+            finals=finals,
+            defaults=defaults,
             why="" if complete else next(iter(reasons), "there was no time for it"),
             reasons=dict(reasons),
         )
@@ -162,11 +164,15 @@ class StudyRunner:
     def _runs(self, start: Sequence[str], values: dict[str, Any]) -> list[RunDirectory]:
         """The directories of a trial's runs; none for settings that are invalid together."""
         try:
-            configs = [self.services.resolve(self._judged(start, values, seed)) for seed in self.spec.seeds]
-            for config in configs:
-                check_steps(config)
+            return self._valid_runs(start, values)
         except UserError:
             return []
+
+    def _valid_runs(self, start: Sequence[str], values: dict[str, Any]) -> list[RunDirectory]:
+        """The same. Raises :class:`UserError` for settings that are invalid together."""
+        configs = [self.services.resolve(self._judged(start, values, seed)) for seed in self.spec.seeds]
+        for config in configs:
+            check_steps(config)
         return [RunDirectory(c.root, c.run_id(self.data.fingerprint)) for c in configs]
 
     def _pruner(self) -> BasePruner:
@@ -189,7 +195,7 @@ class StudyRunner:
                 raise Pruned
 
         if q.protocol == "search":
-            self._searched(self._runs(start, values))
+            note_searched(self.directory, self._runs(start, values))
         context = RunContext(self.name, "trial", chosen=False)
         if not several and q.protocol == "search":
             context = replace(context, watch=watch)
@@ -219,28 +225,24 @@ class StudyRunner:
         line = " ".join([*start, *as_overrides(values)])
         log.info("trial %d of %d, %s: %s", trial.number + 1, sweep.wanted, line, shown)
 
-    def _searched(self, runs: Sequence[RunDirectory]) -> None:
-        """Note that these runs are trials, so that comparisons leave them out."""
-        for run in runs:
-            path = self.directory / SEARCHED
-            with explain_write_errors(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                known = path.read_bytes() if path.exists() else b""
-                if run.run_id.encode() not in known.split(b"\n"):
-                    torn = b"" if known.endswith(b"\n") or not known else b"\n"  # by a crash
-                    with path.open("ab", buffering=0) as file:
-                        file.write(torn + f"{run.run_id}\n".encode())
-
     def _finals(
-        self, start: Sequence[str], values: Sequence[dict[str, Any]], best: dict[str, Any]
-    ) -> dict[str, list[str]]:
-        """The overrides of the final runs, without the seed."""
+        self, start: Sequence[str], values: Sequence[dict[str, Any]], best: dict[str, Any] | None
+    ) -> tuple[dict[str, list[str]], str]:
+        """The overrides of the final runs, without the seed; and why the defaults have none of their own."""
+        if best is None:
+            return {}, ""
         if self.spec.protocol == "grid":
-            return {" ".join(as_overrides(settings)): self._overrides(start, settings) for settings in values}
+            return {" ".join(as_overrides(settings)): self._overrides(start, settings) for settings in values}, ""
         found = {"best": self._overrides(start, best)}
-        if self.spec.against_default and self._runs(start, {}):
-            found["default"] = self._overrides(start, {})
-        return found
+        if not self.spec.against_default:
+            return found, ""
+        try:
+            defaults = self._valid_runs(start, {})
+        except UserError as error:
+            return found, f"the defaults do not fit this study: {error}"
+        if defaults == self._runs(start, best):
+            return found, "the defaults are the best settings that the search found"
+        return found | {"default": self._overrides(start, {})}, ""
 
     def _overrides(self, start: Sequence[str], values: dict[str, Any]) -> list[str]:
         return merged(start, self.base, as_overrides(values))
@@ -290,8 +292,3 @@ class StudyRunner:
                 told = True
                 sleep(WAIT_S)
         return [found[place] for place in range(len(lines))]
-
-
-def merged(*parts: Sequence[str]) -> list[str]:
-    """One list of overrides; of two with the same key the later counts."""
-    return list({word.partition("=")[0]: word for part in parts for word in part}.values())

@@ -21,9 +21,9 @@ from bench.run.lifecycle import check_training, measured_on
 from bench.run.steps import step_limits
 from bench.study.options import Options
 from bench.study.result import write
-from bench.study.runner import StudyRunner, merged
+from bench.study.runner import StudyRunner
 from bench.study.services import Services
-from bench.study.spec import as_overrides, keys_of, known_studies
+from bench.study.spec import as_overrides, keys_of, known_studies, merged
 from bench.study.storage import open_storage
 from strategies import find
 from studies.base import Dimension, StudySpec

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -34,3 +34,8 @@ def keys_of(overrides: Collection[str]) -> set[str]:
 def as_overrides(values: Mapping[str, Any]) -> list[str]:
     """Overrides that set ``values``."""
     return [f"{key}={as_override(value)}" for key, value in values.items()]
+
+
+def merged(*parts: Sequence[str]) -> list[str]:
+    """One list of overrides; of two with the same key the later counts."""
+    return list({word.partition("=")[0]: word for part in parts for word in part}.values())

@@ -138,8 +138,10 @@ class StrategyTrials:
         """
         ended = [t for t in self.counted() if t.state in ENDED]
         tried = [self.values(t) for t in self.counted() if t.state.is_finished() and self.known(t)]
-        if place < len(self.first) and self.possible(self._used(self.first[place])):
-            return dict(self.first[place])
+        if place < len(self.first):
+            settings = self._used(self.first[place])
+            if settings not in tried and self.possible(settings):
+                return dict(self.first[place])
         for draw in range(DRAWS):
             seed = zlib.crc32(f"{self.study.study_name} {place} {draw}".encode())
             sampler = _SAMPLERS[self.sampler if draw < DRAWS // 2 else "random"](seed)

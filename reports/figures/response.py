@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.record.serialize import as_override
 from reports.figures.layout import SMALL, fits, framed, legend_below, size_of, widest
 from reports.figures.scales import linear, logarithmic, plain, plain_y
 from reports.figures.style import Drawing, short
@@ -89,10 +90,11 @@ class _Panel:
         given = trials[setting]
         known = given.notna()
         left_out = ~known & trials.strategy.isin(trials.strategy[known])
-        said = given.astype(object).where(known, None).map(str, na_action="ignore").mask(left_out, "null")
+        said = given.astype(object).map(as_override, na_action="ignore").where(known, None).mask(left_out, "null")
         numeric = pd.api.types.is_numeric_dtype(given) and not pd.api.types.is_bool_dtype(given)
         if not numeric or (left_out.any() and given.nunique() < FEW):
-            choices = [*dict.fromkeys(said.dropna())]
+            order = given.sort_values(na_position="first").index if numeric else given.index
+            choices = [*dict.fromkeys(said[order].dropna())]
             return cls(setting, said.map(choices.index, na_action="ignore").astype(float), said, choices, log)
         x = given.astype(float)
         if not left_out.any():
