@@ -1,4 +1,4 @@
-"""What a search tries first, so that it never ends below the defaults: too few trials would miss them."""
+"""What a search tries first, so that on dev it never ends below the defaults: a few trials would miss them."""
 
 from __future__ import annotations
 
