@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import cache
 from typing import Any, ClassVar, TypeVar, get_args, get_type_hints
 
 from torch import Tensor, nn
@@ -89,12 +90,18 @@ class Tunable(ABC):
     @classmethod
     def knobs(cls) -> tuple[Knob, ...]:
         """The knobs, in order of declaration. Raises ``TypeError`` for a field that is not a knob."""
-        for f in fields(cls):
-            if "source" not in f.metadata:
-                raise TypeError(f"field {f.name} of {cls.__name__} is no knob; declare it with knob(..., source=...)")
-        hints = get_type_hints(cls)
-        kinds = {f.name: get_args(hints[f.name]) or (hints[f.name],) for f in fields(cls)}
-        return tuple(Knob(f.name, f.default, **f.metadata, whole=int in kinds[f.name]) for f in fields(cls))
+        return _knobs(cls)
+
+
+@cache
+def _knobs(cls: type[Tunable]) -> tuple[Knob, ...]:
+    """The knobs of a class; every construction asks for them, and reading its types takes long."""
+    for f in fields(cls):
+        if "source" not in f.metadata:
+            raise TypeError(f"field {f.name} of {cls.__name__} is no knob; declare it with knob(..., source=...)")
+    hints = get_type_hints(cls)
+    kinds = {f.name: get_args(hints[f.name]) or (hints[f.name],) for f in fields(cls)}
+    return tuple(Knob(f.name, f.default, **f.metadata, whole=int in kinds[f.name]) for f in fields(cls))
 
 
 @dataclass(frozen=True)

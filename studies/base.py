@@ -29,12 +29,11 @@ class Dimension:
     optional: bool = False
 
     def __post_init__(self) -> None:
-        ranged = self.low is not None and self.high is not None
-        if (self.low is None) != (self.high is None) or (ranged and self.choices):
+        if (self.low is None) != (self.high is None) or (self.low is not None and self.choices):
             raise ValueError(f"{self.key} needs both low= and high=, or choices=")
-        if self.optional and not ranged:
-            raise ValueError(f"{self.key}: optional=True is for a range; among choices, None is one of them")
         if self.low is None or self.high is None:
+            if self.optional:
+                raise ValueError(f"{self.key}: optional=True is for a range; among choices, None is one of them")
             return
         if self.low > self.high:
             raise ValueError(f"{self.key}: low={self.low} must not be above high={self.high}")
