@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tiny import bench
 
+from bench.compare.select import select
 from bench.config.overrides import expand, resolve
 from bench.config.run import RunConfig
+from bench.record.files import files_at
 from bench.record.ledger import read
 from reports.documented import documented
 from reports.gate import against
@@ -46,6 +52,7 @@ def test_every_command_of_the_published_pages_is_among_them() -> None:
 
 
 PAGES = [".", "mining", "similarity", "similarity/pooling", "tokens", "tokens/mining", "tokens/showdown"]
+STATED = ["../../README.md", "../../docs/findings.md", "README.md", "mining/README.md", "tokens/README.md"]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -102,3 +109,33 @@ def test_the_tables_until_dev_stops_improving_are_those_of_the_records() -> None
         assert lines
         for line in lines:
             assert line in readme
+
+
+def intervals_of_the_records() -> NDArray[np.float64]:
+    """Difference, low and high [n, 3] in points: every row minus every other, and what each setting of a grid does."""
+    found: list[tuple[float, float, float]] = []
+    for page in PAGES:
+        root = RESULTS / page / "records"
+        records = read(root).records
+        for metric in (None,) if page.startswith("similarity") else ("recall@1", "exact/recall@1"):
+            for words in ((), ("train.batch_size=32",)) if page == "." else ((),):
+                for part in parts(select(records, words), root, metric):
+                    for first, second in permutations(range(len(part.comparison.rows)), 2):
+                        if pair := part.comparison.pair(first, second):
+                            found.append((pair.difference, pair.low, pair.high))
+        for name in files_at(root).names("studies/*/study.json"):
+            effects = json.loads(files_at(root).read(name)).get("effects", ())
+            found += [tuple(effect["over"][name] for name in ("mean", "low", "high")) for effect in effects]
+    return np.array(found)
+
+
+def test_every_stated_difference_is_one_of_the_records() -> None:
+    """``+1.3 (+0.4 to +2.1)`` in README, findings or a page of results, rounded from the records and not twice."""
+    known, number = intervals_of_the_records(), r"([+-]?\d+\.\d+)"
+    for page in STATED:
+        text = re.sub(r"\s+", " ", (RESULTS / page).read_text(encoding="utf-8").replace("*", "").replace("−", "-"))
+        told = re.findall(rf"{number}(?: points)? \((?:95 % CI )?{number} to {number}", text)
+        assert told
+        for shown in told:
+            far = np.abs(known - np.array(shown, dtype=float)).max(axis=1).min()
+            assert far < 0.0501, f"{page}: {' '.join(shown)} is not a difference of any two published rows"
