@@ -27,7 +27,7 @@ class BatchHard(Strategy):
     """
 
     margin: float = knob(0.1, low=0.0, high=1.0, source="FaceNet: 0.2 on squared Euclidean distances")
-    distance: str = knob("cosine", choices=("cosine", "euclidean"), source="sentence-transformers BatchHard")
+    distance: str = knob("cosine", choices=("cosine", "euclidean"), source="FaceNet: squared L2, 2 (1 - cosine)")
 
     def loss(self, batch: Batch) -> Loss:
         farthest = -only(-batch.similarity, batch.relevant).amax(dim=1)

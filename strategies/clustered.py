@@ -31,7 +31,7 @@ class ClusteredBatches(Strategy):
     """
 
     scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="sentence-transformers MNR scale")
-    clusters: int = knob(10, low=2, high=100, log=True, least=1, source="Merrick 2024: k = 10")
+    clusters: int = knob(10, low=2, high=100, log=True, least=2, source="Merrick 2024: k = 10")
     of: str = knob("queries", choices=("queries", "passages"), source="Merrick 2024 has both")
     by: str = knob("start", source="an encoder's name, or data; Merrick takes a trained one")
 

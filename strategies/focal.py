@@ -23,8 +23,11 @@ class Focal(MinedHard):
     Source: KaLM-Embedding-V2 (Zhao et al. 2025). It does not give the exponent; the default is that of the focal loss
     (Lin et al. 2017).
 
-    Published with: seven mined negatives of ranks 50 to 100.
+    Published with: seven mined negatives of ranks 50 to 100. The scale is that of
+    :class:`strategies.mined_hard.MinedHard`, not KaLM's.
     """
+
+    mechanism = "was a weight below 1; set strategy.exponent above 0"
 
     n: int = knob(7, low=1, high=15, log=True, least=1, source="KaLM-V2: seven hard negatives")
     first: int = knob(50, low=0, high=50, least=0, source="KaLM-V2: ranks 50 to 100")
@@ -35,4 +38,5 @@ class Focal(MinedHard):
         entropy = cross_entropy(batch, self.scale, local=self.local)
         unlikely = -torch.expm1(-entropy)  # 1 - p, exact where p is near 1
         # At 0 itself the power has no finite gradient for exponents below 1.
-        return Loss(unlikely.clamp(min=1e-12).pow(self.exponent) * entropy)
+        weight = unlikely.clamp(min=1e-12).pow(self.exponent)
+        return Loss(weight * entropy, acted=weight.detach() < 1)

@@ -41,7 +41,7 @@ class Guided(Strategy):
     contrast_passages: bool = knob(True, choices=(True, False), source="GISTEmbedLoss contrast_positives")
     mined: int = knob(0, low=0, high=7, least=0, source="GISTEmbedLoss takes triplets too")
     clusters: int | None = knob(
-        None, low=2, high=100, log=True, least=1, source="Contextual Document Embeddings; Merrick 2024 has 10"
+        None, low=2, high=100, log=True, least=2, source="Contextual Document Embeddings; Merrick 2024 has 10"
     )
 
     def __post_init__(self) -> None:

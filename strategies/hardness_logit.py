@@ -28,6 +28,8 @@ class HardnessLogit(Strategy):
     ``strategy.n=0 strategy.own=0 strategy.batch=9``.
     """
 
+    mechanism = "was a negative's cosine added to its logit; set strategy.own or strategy.batch above 0"
+
     scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="sentence-transformers MNR scale")
     own: float = knob(5.0, low=0.0, high=10.0, least=0, source="EmbeddingGemma alpha 5")
     batch: float = knob(0.0, low=0.0, high=10.0, least=0, source="EmbeddingGemma has none; LLaVE alpha 9")
@@ -36,13 +38,18 @@ class HardnessLogit(Strategy):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.n and self.own:
-            raise ValueError(f"strategy.n=0 leaves no negatives for strategy.own={self.own}; set strategy.own=0")
+            raise ValueError(
+                f"strategy.n=0 leaves no negatives for strategy.own={self.own}; set strategy.own=0 strategy.batch=9"
+            )
 
     @property
     def negatives(self) -> Negatives:
         return Mined(self.n, first=10, last=210) if self.n else InBatch()
 
     def loss(self, batch: Batch) -> Loss:
-        weight = self.batch if batch.own is None else self.batch + (self.own - self.batch) * batch.is_own
-        logits = self.scale * batch.similarity + weight * batch.similarity.detach()
-        return Loss(contrast(self.scale * batch.positive_similarity, only(logits, batch.negative)))
+        own = 0.0 if batch.own is None else batch.is_own.to(batch.similarity.dtype)
+        weight = self.batch + (self.own - self.batch) * own
+        added = weight * batch.similarity.detach()
+        logits = only(self.scale * batch.similarity + added, batch.negative)
+        acted = (added.ne(0) & batch.negative).any(dim=1)
+        return Loss(contrast(self.scale * batch.positive_similarity, logits), acted=acted)

@@ -23,7 +23,8 @@ class MinedHard(Strategy):
 
     Source: FlagEmbedding ``hn_mine`` (ranks 10 to 210, 15 negatives, group of 8, temperature 0.02);
     positive-aware thresholds from NV-Retriever (Moreira et al. 2024, 95 % of the positive) as in Sentence
-    Transformers ``mine_hard_negatives``. Unlike in ``hn_mine``, the draw is seeded.
+    Transformers ``mine_hard_negatives``. ``hn_mine`` draws 15
+    once, from which training takes seven; here every step draws anew, seeded.
 
     Published with: temperature 0.02, groups of 8, batches of 2 queries, learning rate 1e-5, 2 epochs (FlagEmbedding's
     example); thresholds of NV-Retriever for scores of another, larger encoder.
@@ -36,7 +37,7 @@ class MinedHard(Strategy):
     last: int = knob(210, low=60, high=500, log=True, least=1, source="FlagEmbedding hn_mine range_for_sampling")
     absolute_margin: float | None = knob(None, low=0.0, high=0.2, least=0, source="mine_hard_negatives")
     relative_margin: float | None = knob(None, low=0.0, high=0.3, least=0, source="NV-Retriever has 0.05")
-    choice: str = knob("random", choices=("random", "top"), source="mine_hard_negatives sampling_strategy")
+    choice: str = knob("random", choices=("random", "top"), source="hn_mine; mine_hard_negatives has top")
     local: bool = knob(False, choices=(False, True), source="FlagEmbedding no_in_batch_neg")
 
     def __post_init__(self) -> None:

@@ -80,12 +80,14 @@ class Mined(Negatives):
 class Replaced(Mined):
     """Mined passages that stay a query's negatives until they have become easy; the search itself is not repeated.
 
-    At first they are the ``n`` highest of the ranks. Every ``refresh`` steps the encoder in training scores them. One
-    whose score times ``factor`` is below its first score is replaced by the next rank, and the score of that one now is
-    its first. Where no rank is left it stays.
+    At first they are the ``n`` highest of the ranks. Every ``refresh`` steps the encoder in training scores them. Where
+    the mean of a query's scores, times ``factor``, is below their first mean, and is itself below ``limit`` in absolute
+    value, the next ``n`` ranks take their place, and the mean that these have now is their first. Where fewer ranks
+    are left they stay.
     """
 
     factor: float = 1.15
+    limit: float = 0.8
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class SemiHard(Strategy):
     mechanism = "was a negative farther than the positive by less than the margin; raise strategy.margin"
 
     margin: float = knob(0.1, low=0.0, high=1.0, source="FaceNet: 0.2 on squared Euclidean distances")
-    distance: str = knob("cosine", choices=("cosine", "euclidean"), source="sentence-transformers SemiHard")
+    distance: str = knob("cosine", choices=("cosine", "euclidean"), source="FaceNet: squared L2, 2 (1 - cosine)")
 
     def loss(self, batch: Batch) -> Loss:
         similarity, negative = batch.similarity, batch.negative

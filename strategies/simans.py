@@ -25,15 +25,15 @@ class SimANS(Strategy):
     here, and on MS MARCO passages has ``exp(-3 |s - s_p|)``. It mines again as it trains; here the miner is the
     encoder before training.
 
-    Published with: ``a`` 0.5, ``b`` 0, 15 negatives a query of the first 100 on Natural Questions; an MRR@10 of 40.9 on
-    MS MARCO passages, with AR2.
+    Published with: ``a`` 0.5 and, in the code, ``b`` 1 on Natural Questions and 0 on TriviaQA, its default; 15
+    negatives a query of the first 100; an MRR@10 of 40.9 on MS MARCO passages, with AR2.
     """
 
     scale: float = knob(20.0, low=5.0, high=100.0, log=True, source="sentence-transformers MNR scale")
     n: int = knob(15, low=1, high=15, log=True, least=1, source="SimANS train_NQ_AR2.sh --number_neg 15")
     last: int = knob(100, low=60, high=500, log=True, least=1, source="SimANS: the first 100")
-    sharpness: float = knob(0.5, low=0.05, high=5.0, log=True, source="SimANS --a 0.5")
-    shift: float = knob(0.0, low=-2.0, high=2.0, source="SimANS --b 0")
+    sharpness: float = knob(0.5, low=0.05, high=5.0, log=True, source="SimANS train_TQ_AR2.sh --a 0.5")
+    shift: float = knob(0.0, low=-2.0, high=2.0, source="SimANS train_TQ_AR2.sh --b 0, the default of the code")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,10 +24,17 @@ class SpreadOut(Addition):
     Source: Zhang et al. 2017, "Learning Spread-out Local Feature Descriptors", as in Sentence Transformers
     ``GlobalOrthogonalRegularizationLoss``. EmbeddingGemma (Schechter Vera et al. 2025) adds the sum of both sides'
     ``M2``: ``mean_weight=0 moment_weight=2``, but for the constant ``1/d``.
+
+    Published with: both weights 1 beside any loss (Sentence Transformers).
     """
 
     mean_weight: float = knob(1.0, low=0.0, high=2.0, least=0, source="sentence-transformers mean_weight")
     moment_weight: float = knob(1.0, low=0.0, high=2.0, least=0, source="sentence-transformers second_moment_weight")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.mean_weight and not self.moment_weight:
+            raise ValueError(f"mean_weight=0 and moment_weight=0 leave nothing of {self.name}; set one above 0")
 
     def term(self, batch: Batch | LabelledBatch) -> Tensor:
         return torch.stack([self._of_side(side) for side in batch.sides]).mean()

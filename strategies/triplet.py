@@ -29,11 +29,12 @@ class Triplet(Strategy):
     cannot be met by unit vectors, whose distance is at most 2; its version 5.2 had the sign of that distance
     reversed. The default margin is that of FaceNet (Schroff et al. 2015).
 
-    Published with: margin 0.2 on squared Euclidean distances of unit vectors, which is 0.1 on ``1 - cosine``.
+    Published with: margin 0.2 on squared Euclidean distances of unit vectors, which is 0.1 on ``1 - cosine``. Sentence
+    Transformers' default distance is Euclidean, without the square: FaceNet's margin is none for it.
     """
 
     margin: float = knob(0.1, low=0.0, high=1.0, source="FaceNet: 0.2 on squared Euclidean distances")
-    distance: str = knob("cosine", choices=("cosine", "euclidean"), source="sentence-transformers TripletLoss")
+    distance: str = knob("cosine", choices=("cosine", "euclidean"), source="FaceNet: squared L2, 2 (1 - cosine)")
     negative: str = knob("random", choices=tuple(SOURCES), source="PaddleNLP ANCE and Baseline")
 
     @property

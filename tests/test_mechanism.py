@@ -12,7 +12,7 @@ from tiny_runs import only_run, record_of, runs_in, words
 from toys import Training
 
 from bench.config.overrides import resolve
-from bench.errors import Impossible
+from bench.errors import Impossible, UserError
 from bench.run.steps import check_steps, step_limits
 from bench.train.diagnostics import invalid
 from strategies import Chain, find, registered
@@ -24,7 +24,7 @@ STEPS = 4
 SHORT: dict[str, dict[str, Any]] = {
     "queue": {"warmup": 2},
     "ance": {"refresh": 2, "last": 10},
-    "conan": {"refresh": 1, "factor": 0.5},
+    "conan": {"refresh": 1, "factor": 0.5, "limit": 1.0},
 }
 ALONE = {"batch_size": 1}  # a query that is alone in its batch has no negative there
 
@@ -37,10 +37,13 @@ NEVER: dict[str, Case] = {
     "conan": ({"refresh": STEPS}, {}, "no negative was replaced"),
     "cosent": ({}, ALONE, "every loss was zero"),
     "debiased": ({"prior": 0.0}, {}, "for no query was the corrected term above"),
+    "focal": ({"exponent": 0.0}, {}, "for no query was a weight below 1"),
     "guided": ({"margin": 3.0}, {}, "every loss was zero"),
     "hard_weighted": ({"concentration": 0.0}, {}, "for no query were the weights"),
+    "hardness_logit": ({"own": 0.0}, {}, "for no query was a negative's cosine added"),
     "hardest_neg": ({"margin": -3.0}, {}, "every loss was zero"),
     "mined_hard": ({"absolute_margin": 3.0}, {}, "no negative was found"),
+    "nv_percpos": ({"absolute_margin": 3.0}, {}, "no negative was found"),
     "queue": ({"warmup": STEPS}, {}, "the queue was never used"),
     "random_pairwise": ({"margin": -3.0}, {}, "every loss was zero"),
     "semi_hard": ({"margin": 0.0}, {}, "for no query was a negative farther"),
@@ -99,6 +102,20 @@ def test_a_prior_of_a_tenth_belongs_to_a_scale_of_two(tmp_path: Path) -> None:
     assert share(20.0) < 0.1 < 0.9 < share(2.0)
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("strategy=clustered strategy.clusters=1", "strategy.clusters=1 must be at least 2"),
+        ("strategy=guided strategy.clusters=1", "strategy.clusters=1 must be at least 2"),
+        ("strategy=nv_percpos strategy.relative_margin=null", "leave nv_percpos no threshold"),
+        ("strategy=mnr:spread_out strategy.mean_weight=0 strategy.moment_weight=0", "leave nothing of spread_out"),
+    ],
+)
+def test_settings_that_make_it_another_strategy_are_refused(given: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        resolve(given.split())
+
+
 # Before training
 
 
@@ -110,7 +127,10 @@ def test_a_prior_of_a_tenth_belongs_to_a_scale_of_two(tmp_path: Path) -> None:
         (["strategy=ance", "train.max_steps=20"], {"strategy.refresh": 19}),
         (["stages=mnr,queue", "budget.steps=81"], {"strategy.queue.warmup": 40}),
         (["stages=mnr,queue", "train.stage_steps=[200,30]"], {"strategy.queue.warmup": 29}),
-        (["strategy=queue", "budget.texts=5000"], {}),
+        (["strategy=queue", "budget.texts=5000", "train.batch_size=32"], {"strategy.warmup": 77}),
+        (["strategy=ance", "budget.texts=9600", "train.batch_size=32"], {"strategy.refresh": 99}),
+        (["stages=mnr,queue", "budget.texts=5120", "train.batch_size=32"], {"strategy.queue.warmup": 39}),
+        (["strategy=queue", "budget.seconds=60"], {}),
         (["strategy=queue", "train.max_steps=0"], {}),
         (["strategy=mnr", "budget.steps=50"], {}),
     ],

@@ -1,4 +1,4 @@
-"""Mined negatives that are replaced one by one when the encoder in training finds them easy."""
+"""Mined negatives that make way for the next ranks when the encoder in training finds them easy."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from strategies.negatives import Replaced
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 4096  # pairs of vectors that are multiplied
+AT_ONCE = 512  # queries whose negatives are scored
 
 
 class ReplacingSampler(NegativeSampler):
-    """The negatives of each query are ranks of a pool, ``rank`` [Q, n], with their first scores, ``score`` [Q, n].
+    """The ``n`` negatives of a query are ranks of a pool in a row; they start ``times`` [Q] times ``n`` behind the first.
 
-    ``next`` [Q] is the highest rank that has not been a negative of the query yet. ``replaced`` is the step before
-    which they were last scored.
+    ``score`` [Q] is the mean score of a query's negatives when they became its negatives. ``replaced`` is the step
+    before which they were last scored.
     """
 
     def __init__(self, declaration: Replaced, context: NegativesContext) -> None:
@@ -38,21 +38,22 @@ class ReplacingSampler(NegativeSampler):
         self.cost = self.pool.cost
         self.kept = KeptSteps("negatives", context)
         self.last = min(declaration.last, depth)
-        self._begin()
-
-    def _begin(self) -> None:
-        begin = np.arange(self.wanted.first, self.wanted.first + self.wanted.n)
-        self.rank: Ids = np.tile(begin, (len(self.pairs.split), 1))
-        self.score: Floats = np.asarray(self.pool.entries["score"][:, begin])
-        self.next: Ids = np.full(len(self.rank), self.wanted.first + self.wanted.n)
+        begin = slice(declaration.first, declaration.first + declaration.n)
+        self.times: Ids = np.zeros(len(self.pairs.split), dtype=np.int64)
+        self.score: Floats = np.asarray(self.pool.entries["score"][:, begin]).mean(axis=1)
         self.replaced = 0
 
+    def _negatives(self, of: Ids) -> np.ndarray:
+        """[len(of), n] what the pool has of the negatives of these queries."""
+        rank = self.wanted.first + self.times[of, None] * self.wanted.n + np.arange(self.wanted.n)
+        entries: np.ndarray = self.pool.entries[of[:, None], rank]
+        return entries
+
     def draw(self, rows: Ids, step: int) -> Drawn:
-        of = self.pairs.row[rows]
-        entries = self.pool.entries[of[:, None], self.rank[of]]
+        entries = self._negatives(self.pairs.row[rows])
         above = entries["score"] > self.pool.positives[rows][:, None]
-        free, again = np.zeros(above.shape, dtype=np.bool_), bool((self.next > self.wanted.first + self.wanted.n).any())
-        return Drawn(entries["passage"].astype(np.int64), free, above, again)
+        free = np.zeros(above.shape, dtype=np.bool_)
+        return Drawn(entries["passage"].astype(np.int64), free, above, bool(self.times.any()))
 
     def reach(self) -> Ids:
         return np.unique(self.pool.entries["passage"][:, self.wanted.first : self.last].astype(np.int64))
@@ -64,43 +65,41 @@ class ReplacingSampler(NegativeSampler):
         start, name = perf_counter(), self.kept.begin(step)
         entry = made_together(self.kept.cache, name, self._replace, self.context.world)
         self._take(entry, step)
-        log.info("replaced %d of %d negatives that had become easy", entry.facts["replaced"], self.rank.size)
+        log.info("replaced the negatives of %d of %d queries", entry.facts["replaced"], len(self.times))
         return Cost(perf_counter() - start, int(entry.facts["texts"]))
 
     def _replace(self, place: Path) -> dict[str, int]:
         """Score all negatives, and write the state after replacing the easy ones."""
-        now, texts = self._scores(self.rank, np.ones_like(self.rank, dtype=np.bool_))
-        easy = (now * self.wanted.factor < self.score) & (self.score > 0)  # a factor says nothing of those below 0
-        further = self.next[:, None] + np.cumsum(easy, axis=1) - 1
-        taken = easy & (further < self.last)
-        rank = np.where(taken, further, self.rank)
-        first, more = self._scores(rank, taken)
-        np.save(place / "rank.npy", rank)
-        np.save(place / "score.npy", np.where(taken, first, self.score))
-        np.save(place / "next.npy", self.next + taken.sum(axis=1))
-        return {"replaced": int(taken.sum()), "texts": texts + more}
+        wanted = self.wanted
+        now, texts = self._means(np.arange(len(self.times)))
+        easy = (now * wanted.factor < self.score) & (np.abs(now) < wanted.limit)
+        easy &= self.score > 0  # a factor says nothing of those below 0
+        (taken,) = np.nonzero(easy & (wanted.first + (self.times + 2) * wanted.n <= self.last))
+        self.times[taken] += 1
+        self.score[taken], more = self._means(taken)
+        np.save(place / "times.npy", self.times)
+        np.save(place / "score.npy", self.score)
+        return {"replaced": len(taken), "texts": texts + more}
 
-    def _scores(self, rank: Ids, which: np.ndarray) -> tuple[Floats, int]:
-        """The cosines [Q, n] of the queries with the passages of these ranks by the encoder in training, where
-        ``which`` [Q, n] says so, and 0 elsewhere; and how many texts were encoded."""
+    def _means(self, of: Ids) -> tuple[Floats, int]:
+        """The mean cosine [len(of)] of each of these queries with its negatives by the encoder in training, and how
+        many texts were encoded."""
         prepared, world = self.context.encoder("current"), self.context.world
-        row, column = np.nonzero(which)
-        ids = self.pool.entries["passage"][row, rank[row, column]].astype(np.int64)
-        asked, passages = np.unique(row), np.unique(ids)
-        with self.context.task("scoring negatives", len(asked) + len(passages)) as advance:
+        ids = self._negatives(of)["passage"].astype(np.int64)
+        passages = np.unique(ids)
+        with self.context.task("scoring negatives", len(of) + len(passages)) as advance:
             queries, found = (
-                encode(prepared.encoder, of, prepared.precision, rows, advance, world=world)
-                for of, rows in ((prepared.queries, self.pairs.split.queries[asked]), (prepared.passages, passages))
+                encode(prepared.encoder, texts, prepared.precision, rows, advance, world=world)
+                for texts, rows in ((prepared.queries, self.pairs.split.queries[of]), (prepared.passages, passages))
             )
-        scores: Floats = np.zeros(rank.shape, dtype=np.float32)
-        for block in np.array_split(np.arange(len(row)), -(-len(row) // AT_ONCE) or 1):
-            left = queries[np.searchsorted(asked, row[block])]
-            right = found[np.searchsorted(passages, ids[block])]
-            scores[row[block], column[block]] = np.einsum("td,td->t", left, right)
-        return scores, len(asked) + len(passages)
+        means: Floats = np.zeros(len(of), dtype=np.float32)
+        for block in np.array_split(np.arange(len(of)), -(-len(of) // AT_ONCE) or 1):
+            negatives = found[np.searchsorted(passages, ids[block])]
+            means[block] = np.einsum("qd,qnd->q", queries[block], negatives) / self.wanted.n
+        return means, len(of) + len(passages)
 
     def _take(self, entry: Entry, step: int) -> None:
-        self.rank, self.score, self.next = (np.array(entry.array(name)) for name in ("rank", "score", "next"))
+        self.times, self.score = (np.array(entry.array(name)) for name in ("times", "score"))
         self.replaced = step
 
     def settle(self, step: int) -> None:

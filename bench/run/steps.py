@@ -45,8 +45,15 @@ def _counting(config: RunConfig, data: DataSet | None = None) -> Iterator[tuple[
 
 
 def _steps(config: RunConfig, number: int, data: DataSet | None) -> int | None:
-    """The most steps that a stage can have."""
+    """The most steps that a stage can have.
+
+    A budget of texts says it too: each pair of a step has a query, a positive and its negatives. Mining takes texts
+    from it, so there are fewer steps; where passages repeat within a batch there are a few more.
+    """
     stages, train = config.strategy.stages(), config.train
+    if config.budget.texts is not None:
+        texts = train.batch_size * (2 + stages[number].negatives.n)
+        return int(config.budget.texts / len(stages) / texts)
     if config.budget.declared:
         total = config.budget.total_steps(train.batch_size)
         return total and total * (number + 1) // len(stages) - total * number // len(stages)
