@@ -3,8 +3,8 @@
     python benchmarks/equal_texts.py reports/results/tokens/records
 
 The records are those with ``budget.texts``. The baseline's row has its Recall@1 on test, every other row its difference
-with the 95 % CI of that pair alone (bold: p, corrected for all rows against the baseline, is at most 0.05). Rows are in
-the order of their mean difference.
+with the 95 % CI of that pair alone (bold: p, corrected for all rows against the baseline, is at most 0.05), or with
+``--short`` without the interval. Rows are in the order of their mean difference.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def main() -> None:
     options.add_argument("words", nargs="*", help="key=value: only records with these settings")
     options.add_argument("--baseline", default="strategy=in_batch train.batch_size=128", help="words that fit one row")
     options.add_argument("--metric", default="recall@1")
+    options.add_argument("--short", action="store_true", help="no intervals")
     args = options.parse_args()
     equal = [record for record in read(args.runs_dir).records if record.setting.get("budget.texts")]
     cells: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
@@ -43,7 +44,8 @@ def main() -> None:
         for place, runs in enumerate(rows):
             key = (f"`{runs[0].strategy}`", *(f"{runs[0].setting[setting]:g}" for setting in SETTINGS.values()))
             recall = compared.rows[place].metrics[args.metric].mean
-            cells[key][name] = difference(compared, place, baseline) or f"{recall:.1f}"
+            shown = difference(compared, place, baseline) or f"{recall:.1f}"
+            cells[key][name] = shown.split(" (")[0] if args.short else shown
             values[key].append(recall - compared.rows[baseline].metrics[args.metric].mean)
     budgets = [f"{name} ({records[0].setting['budget.texts']:,})" for name, records in sets.items()]
     print("| " + " | ".join(["strategy", *SETTINGS, *budgets]) + " |")

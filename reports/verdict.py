@@ -65,7 +65,7 @@ def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) 
         "best",
         "compared with",
         "difference (95 % CI)",
-        "p",
+        "p (corrected for)",
         *(["difference by exact search"] if indexed else []),
         "texts encoded",
         "cheapest statistically tied",
@@ -83,7 +83,7 @@ def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) 
                 Cell(of.rows[pair.second].group.label),
                 Cell(by, pair.difference, f"points of {of.metric}", strong=significant),
                 Cell(
-                    p_value(pair.against_second, pair),
+                    f"{p_value(pair.against_second, pair)} ({_family(of, pair, against)})",
                     pair.against_second,
                     "significant" if significant else "not significant",
                 ),
@@ -142,8 +142,8 @@ def _evidence(comparison: Comparison, against: str | None) -> str:
         if against and against not in (first.group.strategy, baseline.group.strategy):
             said.append(f"The baseline `{against}` was not tested here, so the difference is from the next row.")
         is_, p = "is" if pair.against_second <= LEVEL else "is not", p_value(pair.against_second, pair)
-        asked = "all rows against the baseline" if baseline.group.strategy == against else "the best against the rest"
-        said.append(f"The difference from {_named(baseline)} {is_} significant (p {p}, corrected for {asked}).")
+        family = _family(comparison, pair, against)
+        said.append(f"The difference from {_named(baseline)} {is_} significant (p {p}, corrected for {family}).")
         exact = _exact(comparison, pair)
         if exact is not None and abs(exact - pair.difference) >= UNLIKE:
             said.append(f"By exact search it is {exact:+.1f}: the index loses more of one row than of the other.")
@@ -177,6 +177,12 @@ def _exact(comparison: Comparison, pair: Pair) -> float | None:
     name = comparison.schema.exact(comparison.metric)
     first, second = (comparison.rows[place].metrics.get(name or "") for place in (pair.first, pair.second))
     return first.mean - second.mean if first and second else None
+
+
+def _family(comparison: Comparison, pair: Pair, against: str | None) -> str:
+    """The tests among which the p of the first row against the second of ``pair`` is corrected."""
+    to_baseline = comparison.rows[pair.second].group.strategy == against
+    return "all rows against the baseline" if to_baseline else "the best against the rest"
 
 
 def _difference(comparison: Comparison, against: str | None) -> Pair | None:

@@ -134,7 +134,7 @@ def test_the_glance_says_what_the_sentences_say() -> None:
         "best",
         "compared with",
         "difference (95 % CI)",
-        "p",
+        "p (corrected for)",
         "difference by exact search",
         "texts encoded",
         "cheapest statistically tied",
@@ -148,8 +148,9 @@ def test_the_glance_says_what_the_sentences_say() -> None:
         assert told["best"].strong == ("is significantly better than the other row" in evidence) == (of.best == 0)
         by, interval = told["difference (95 % CI)"].text.split(" ", 1)
         assert f"{by} points of recall@1 over `mnr` (95 % CI {interval.strip('()')}" in instruction
-        p = told["p"]
-        assert f"(p {p.text}, corrected for all rows against the baseline)" in evidence
+        p = told["p (corrected for)"]
+        assert p.text.endswith(" (all rows against the baseline)")
+        assert f"(p {p.text.replace(' (', ', corrected for ')}" in evidence
         significant = "The difference from `mnr` is significant" in evidence
         assert told["difference (95 % CI)"].strong == significant == (p.hint == "significant")
         assert f"{told['texts encoded'].text} texts encoded" in cost

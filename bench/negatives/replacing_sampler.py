@@ -24,7 +24,7 @@ AT_ONCE = 512  # queries whose negatives are scored
 
 
 class ReplacingSampler(NegativeSampler):
-    """The ``n`` negatives of a query are ranks of a pool in a row; they start ``times`` [Q] times ``n`` behind the first.
+    """A query has ``n`` ranks of a pool in a row; they start ``times`` [Q] times ``n`` behind the first.
 
     ``score`` [Q] is the mean score of a query's negatives when they became its negatives. ``replaced`` is the step
     before which they were last scored.
