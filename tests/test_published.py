@@ -141,3 +141,17 @@ def test_every_stated_difference_is_one_of_the_records() -> None:
         for shown in told:
             far = np.abs(known - np.array(shown, dtype=float)).max(axis=1).min()
             assert far < 0.0501, f"{page}: {' '.join(shown)} is not a difference of any two published rows"
+
+
+def test_the_tables_of_the_index_are_those_of_its_measurements() -> None:
+    lines = (RESULTS / "index" / "losses.tsv").read_text(encoding="utf-8").splitlines()
+    measured = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
+    known = {float(row[name]) for row in measured for name in ("mean_norm", "exact_recall@1", "loss@1")}
+    stated = [
+        number
+        for page in ("index/README.md", "../../docs/findings.md")
+        for table in re.findall(r"^(?:\|.*hnswlib.*\n)(?:\|.*\n)+", (RESULTS / page).read_text("utf-8"), re.MULTILINE)
+        for number in re.findall(r"\d+\.\d\d", table)
+    ]
+    assert len(stated) > 40
+    assert not [number for number in stated if min(abs(float(number) - value) for value in known) > 0.0051]
