@@ -1,35 +1,38 @@
-"""How alike seeds are over rows, and how unequal rows' seeds are, in the tables of the page of November 2026.
+"""The correlation of seeds over rows, and the evidence that rows' variances differ, in tables of published records.
 
-    python benchmarks/seed_correlation.py
+    python benchmarks/seed_correlation.py reports/results/records reports/results/tokens/records
 
-For each table: rows (equal rows count once), seeds, the correlation of a seed's effects on two rows (the mean
-covariance of pairs over the mean variance), its one-sided p by permuting each row's seeds, Bartlett's p of equal
-variances.
+For each table of rows with several seeds: rows, the seeds that all of them have, the correlation of a seed's effects on
+two rows (the mean covariance of pairs over the mean variance), its one-sided p by permuting each row's seeds, and
+Bartlett's p of equal variances.
 """
 
 from __future__ import annotations
 
-import re
+import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
 from bench.compare.interval import Values
+from bench.record.ledger import read
+from reports.parts import parts
 
-PAGE = Path(__file__).parents[1] / "reports" / "results" / "2026-11" / "report.html"
 PERMUTED = 10_000
+LEAST = 3  # seeds of a row
 
 
-def tables() -> dict[str, Values]:
-    """The title of each part of the page, and the means [rows, seeds] of its runs."""
-    found = {}
-    for part in re.split(r"<h2[^>]*>", PAGE.read_text(encoding="utf-8"))[1:]:
-        runs = [re.findall(r"seed \d+: ([\d.]+)", row) for row in re.findall(r"(?:seed \d+: [\d.]+(?:, )?)+", part)]
-        several = {tuple(map(float, row)) for row in runs if len(row) > 1}
-        if len(several) > 1:
-            found[part.partition("<")[0]] = np.array(sorted(several))
-    return found
+def tables(runs_dir: Path) -> Iterator[tuple[str, Values]]:
+    """The title of each part of a report, and its runs' means [rows, seeds] of the metric."""
+    for part in parts(read(runs_dir).records, runs_dir):
+        name = part.comparison.metric
+        runs = [{r.seed: r.metrics[name] for r in row.group.records} for row in part.comparison.rows]
+        several = [row for row in runs if len(row) >= LEAST]
+        seeds = sorted(set.intersection(*map(set, several))) if several else []
+        if len(several) > 1 and len(seeds) >= LEAST:
+            yield part.title, np.array([[row[seed] for seed in seeds] for row in several])
 
 
 def correlation(means: Values) -> float:
@@ -40,8 +43,10 @@ def correlation(means: Values) -> float:
 
 
 def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("runs_dir", type=Path, nargs="+")
     rng = np.random.default_rng(0)
-    for title, means in tables().items():
+    for title, means in (table for place in options.parse_args().runs_dir for table in tables(place)):
         found = correlation(means)
         null = [correlation(rng.permuted(means, axis=1)) for _ in range(PERMUTED)]
         p = (1 + sum(one >= found - 1e-12 for one in null)) / (PERMUTED + 1)
