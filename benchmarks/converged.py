@@ -89,9 +89,11 @@ def difference(compared: Comparison, place: int, baseline: int | None) -> str:
     pair = None if baseline is None or place == baseline else compared.pair(place, baseline)
     if pair is None:
         return ""
-    shown = f"{pair.difference:+.1f}"
-    shown = f"**{shown}**" if pair.against_second <= LEVEL else shown
-    return f"{shown} ({pair.low:+.1f} to {pair.high:+.1f})".replace("-", "−")
+    by, low, high = (
+        "0.0" if abs(value) < 0.05 else f"{value:+.1f}".replace("-", "−")
+        for value in (pair.difference, pair.low, pair.high)
+    )
+    return f"{f'**{by}**' if pair.against_second <= LEVEL else by} ({low} to {high})"
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 For each table of rows with several seeds: rows, the seeds that all of them have, the correlation of a seed's effects on
 two rows (the mean covariance of pairs over the mean variance), its one-sided p by permuting each row's seeds, and
-Bartlett's p of equal variances.
+the p of Cochran's test of equal variances.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from scipy import stats
 
 from bench.compare.interval import Values
+from bench.compare.seed_variance import equality
 from bench.record.ledger import read
 from reports.parts import parts
 
@@ -51,7 +51,7 @@ def main() -> None:
         null = [correlation(rng.permuted(means, axis=1)) for _ in range(PERMUTED)]
         p = (1 + sum(one >= found - 1e-12 for one in null)) / (PERMUTED + 1)
         rows, seeds = means.shape
-        print(f"{title[:66]:66} | {rows:2} | {seeds} | {found:+.2f} | {p:.4f} | {stats.bartlett(*means).pvalue:.3f}")
+        print(f"{title[:66]:66} | {rows:2} | {seeds} | {found:+.2f} | {p:.4f} | {equality(list(means))[2]:.4f}")
 
 
 if __name__ == "__main__":
