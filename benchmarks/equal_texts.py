@@ -2,9 +2,10 @@
 
     python benchmarks/equal_texts.py reports/results/tokens/records
 
-The records are those with ``budget.texts``. The baseline's row has its Recall@1 on test, every other row its difference
-with the 95 % CI of that pair alone (bold: p, corrected for all rows against the baseline, is at most 0.05), or with
-``--short`` without the interval. Rows are in the order of their mean difference.
+The records are those with ``budget.texts``. The baseline's row has its metric, every other row its difference with the
+95 % CI of that pair alone (bold: p, corrected for all rows against the baseline, is at most 0.05), or with ``--short``
+without the interval. Rows that were not tested have none. Rows are in the order of their mean difference over the sets
+that they have.
 """
 
 from __future__ import annotations
@@ -40,17 +41,23 @@ def main() -> None:
     for name, records in sets.items():
         compared = compare(records, of_runs(args.runs_dir), args.metric)
         rows = [row.group.records for row in compared.rows]
-        (baseline,) = (place for place, runs in enumerate(rows) if fitting(runs, *args.baseline.split()))
+        places = [place for place, runs in enumerate(rows) if fitting(runs, *args.baseline.split())]
+        if len(places) != 1:
+            raise SystemExit(f"{name}: {len(places)} rows fit --baseline {args.baseline!r}; one must")
+        (baseline,) = places
         for place, runs in enumerate(rows):
             key = (f"`{runs[0].strategy}`", *(f"{runs[0].setting[setting]:g}" for setting in SETTINGS.values()))
-            recall = compared.rows[place].metrics[args.metric].mean
-            shown = difference(compared, place, baseline) or f"{recall:.1f}"
-            cells[key][name] = shown.split(" (")[0] if args.short else shown
-            values[key].append(recall - compared.rows[baseline].metrics[args.metric].mean)
+            if name in cells[key]:
+                raise SystemExit(f"{name}: two rows are {', '.join(key)}; select one with key=value")
+            value, pair = compared.rows[place].metrics[args.metric].mean, compared.pair(place, baseline)
+            if place == baseline or pair:
+                shown = difference(compared, place, baseline) or f"{value:.1f}"
+                cells[key][name] = shown.split(" (")[0] if args.short else shown
+                values[key].append(pair.difference if pair else 0.0)
     budgets = [f"{name} ({records[0].setting['budget.texts']:,})" for name, records in sets.items()]
     print("| " + " | ".join(["strategy", *SETTINGS, *budgets]) + " |")
     print("| --- |" + " ---: |" * (len(SETTINGS) + len(sets)))
-    for key in sorted(cells, key=lambda key: -mean(values[key])):
+    for key in sorted(values, key=lambda key: -mean(values[key])):
         print("| " + " | ".join([*key, *(cells[key].get(name, "") for name in sets)]) + " |")
 
 

@@ -23,8 +23,8 @@ class MinedHard(Strategy):
 
     Source: FlagEmbedding ``hn_mine`` (ranks 10 to 210, 15 negatives, group of 8, temperature 0.02);
     positive-aware thresholds from NV-Retriever (Moreira et al. 2024, 95 % of the positive) as in Sentence
-    Transformers ``mine_hard_negatives``. ``hn_mine`` draws 15
-    once, from which training takes seven; here every step draws anew, seeded.
+    Transformers ``mine_hard_negatives``. ``hn_mine`` draws 15 once, and training takes seven of them; here every step
+    draws anew, with a seed.
 
     Published with: temperature 0.02, groups of 8, batches of 2 queries, learning rate 1e-5, 2 epochs (FlagEmbedding's
     example); thresholds of NV-Retriever for scores of another, larger encoder.

@@ -80,10 +80,10 @@ class Mined(Negatives):
 class Replaced(Mined):
     """Mined passages that stay a query's negatives until they have become easy; the search itself is not repeated.
 
-    At first they are the ``n`` highest of the ranks. Every ``refresh`` steps the encoder in training scores them. Where
-    the mean of a query's scores, times ``factor``, is below their first mean, and is itself below ``limit`` in absolute
-    value, the next ``n`` ranks take their place, and the mean that these have now is their first. Where fewer ranks
-    are left they stay.
+    At first they are the ``n`` highest of the ranks. Every ``refresh`` steps the encoder in training scores them. They
+    are easy when their mean score times ``factor`` is below their first mean, and the absolute value of their mean is
+    below ``limit``. Then the next ``n`` ranks replace them. The mean of the new ones becomes the first mean. A first
+    mean that is not above 0 is left alone; so are negatives with fewer than ``n`` ranks left.
     """
 
     factor: float = 1.15

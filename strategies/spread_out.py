@@ -34,7 +34,9 @@ class SpreadOut(Addition):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.mean_weight and not self.moment_weight:
-            raise ValueError(f"mean_weight=0 and moment_weight=0 leave nothing of {self.name}; set one above 0")
+            raise ValueError(
+                f"strategy.mean_weight=0 and strategy.moment_weight=0 leave nothing of {self.name}; set one above 0"
+            )
 
     def term(self, batch: Batch | LabelledBatch) -> Tensor:
         return torch.stack([self._of_side(side) for side in batch.sides]).mean()

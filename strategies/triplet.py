@@ -30,7 +30,7 @@ class Triplet(Strategy):
     reversed. The default margin is that of FaceNet (Schroff et al. 2015).
 
     Published with: margin 0.2 on squared Euclidean distances of unit vectors, which is 0.1 on ``1 - cosine``. Sentence
-    Transformers' default distance is Euclidean, without the square: FaceNet's margin is none for it.
+    Transformers' default distance is Euclidean, without the square: FaceNet's margin does not apply to it.
     """
 
     margin: float = knob(0.1, low=0.0, high=1.0, source="FaceNet: 0.2 on squared Euclidean distances")

@@ -127,9 +127,6 @@ def test_settings_that_make_it_another_strategy_are_refused(given: str, said: st
         (["strategy=ance", "train.max_steps=20"], {"strategy.refresh": 19}),
         (["stages=mnr,queue", "budget.steps=81"], {"strategy.queue.warmup": 40}),
         (["stages=mnr,queue", "train.stage_steps=[200,30]"], {"strategy.queue.warmup": 29}),
-        (["strategy=queue", "budget.texts=5000", "train.batch_size=32"], {"strategy.warmup": 77}),
-        (["strategy=ance", "budget.texts=9600", "train.batch_size=32"], {"strategy.refresh": 99}),
-        (["stages=mnr,queue", "budget.texts=5120", "train.batch_size=32"], {"strategy.queue.warmup": 39}),
         (["strategy=queue", "budget.seconds=60"], {}),
         (["strategy=queue", "train.max_steps=0"], {}),
         (["strategy=mnr", "budget.steps=50"], {}),
@@ -144,6 +141,23 @@ def test_a_run_needs_more_steps_than_its_strategy_waits(given: list[str], limit:
             check_steps(resolve([*given, f"{key}={most + 1}"]))
     if not limit:
         check_steps(config)
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [
+        (["strategy=queue", "budget.texts=6400"], {"strategy.warmup": 99}),
+        (["strategy=ance", "budget.texts=9600"], {"strategy.refresh": 99}),
+        (["strategy=conan", "budget.texts=28800"], {"strategy.refresh": 99}),
+        (["stages=mnr,queue", "budget.texts=5120"], {"strategy.queue.warmup": 39}),
+        (["strategy=queue", "budget.texts=10"], {"strategy.warmup": 0}),
+    ],
+)
+def test_a_budget_of_texts_bounds_a_search_and_refuses_no_run(given: list[str], limit: dict[str, int]) -> None:
+    """In batches of 32: 64 texts a step without negatives, 96 with one a query, 288 with seven."""
+    config = resolve([*given, "train.batch_size=32"])
+    assert step_limits(config) == limit
+    check_steps(config)
 
 
 def test_ranges_of_a_search_end_below_the_steps_of_its_runs() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from bench.cache import Cache
 from bench.errors import UserError
 from bench.model.embedding import encode
 from bench.negatives import NegativesContext, negative_sampler
+from bench.negatives.replacing_sampler import ReplacingSampler
 from bench.train.state import State
 from bench.train.trainer import Trainer
 from bench.world import World
@@ -51,7 +53,7 @@ def test_it_is_the_rule_as_a_plain_loop(context: NegativesContext, training: Tra
     replaced = 0
     for step in (4, 8, 12):
         moved(training, step)
-        now = cosines(training)
+        now, before = cosines(training), [list(row) for row in held]
         for q, row in enumerate(held):
             mean = np.mean([now[q, p] for p in row])
             if 1.02 * mean < first[q] and abs(mean) < 0.88 and times[q] < 2:
@@ -61,7 +63,9 @@ def test_it_is_the_rule_as_a_plain_loop(context: NegativesContext, training: Tra
                 replaced += 1
         assert sampler.due(step) and not sampler.due(step + 1)
         cost = sampler.refresh(step)
-        assert not sampler.due(step) and cost.texts >= len(TRAIN)
+        new = [row for q, row in enumerate(held) if row != before[q]]
+        assert cost.texts == len(held) + len({*chain(*before)}) + len(new) + len({*chain(*new)})
+        assert not sampler.due(step)
         drawn = sampler.draw(ROWS, step)
         assert not drawn.free.any()
         assert drawn.ids.tolist() == [held[row] for row in PAIRS.row]
@@ -80,6 +84,32 @@ def test_what_has_not_become_easy_stays(kept: dict[str, float], context: Negativ
     np.testing.assert_array_equal(sampler.draw(ROWS, 4).ids, before.ids)
 
 
+def test_a_first_mean_that_is_not_above_0_is_left_alone(context: NegativesContext) -> None:
+    sampler = negative_sampler(replace(WANTED, factor=0.5, limit=1.0), context)
+    assert isinstance(sampler, ReplacingSampler)
+    sampler.first_mean[:6] = -0.1
+    sampler.first_mean[6:] = 2.0
+    sampler.refresh(4)
+    assert sampler.replacements[:6].tolist() == [0] * 6 and sampler.replacements[6:].all()
+
+
+def test_what_is_resumed_is_what_was_kept(context: NegativesContext, training: Training) -> None:
+    sampler, resumed = (negative_sampler(WANTED, context) for _ in range(2))
+    assert isinstance(sampler, ReplacingSampler) and isinstance(resumed, ReplacingSampler)
+    moved(training, 12)
+    sampler.refresh(4)
+    resumed.resume(4)
+    assert 0 < sampler.replacements.sum() < len(TRAIN)
+    np.testing.assert_array_equal(resumed.replacements, sampler.replacements)
+    np.testing.assert_array_equal(resumed.first_mean, sampler.first_mean)
+    assert not resumed.due(4)
+
+
+def test_a_corpus_that_is_too_small_is_told(context: NegativesContext) -> None:
+    with pytest.raises(UserError, match=r"too few for strategy\.n=3 from rank strategy\.first=75"):
+        negative_sampler(replace(WANTED, first=75, last=90), context)
+
+
 def hasty(place: Path) -> Training:
     """A training that scores its negatives before the steps 3 and 6, and replaces all that are not much harder."""
     strategy = registered()["conan"](refresh=3, n=2, first=0, last=20, factor=0.7, limit=1.0)
@@ -89,7 +119,7 @@ def hasty(place: Path) -> Training:
 @pytest.mark.parametrize("death", [2, 3, 4, 7])
 def test_killed_anywhere_it_ends_as_if_it_had_not_been(death: int, tmp_path: Path) -> None:
     whole, killed, resumed = hasty(tmp_path / "whole"), hasty(tmp_path / "killed"), hasty(tmp_path / "killed")
-    whole.fit()
+    expected = whole.fit()
 
     class Killed(Exception):
         pass
@@ -103,7 +133,7 @@ def test_killed_anywhere_it_ends_as_if_it_had_not_been(death: int, tmp_path: Pat
     done = resumed.fit()
     for key, value in whole.encoder.state_dict().items():
         assert torch.equal(value, resumed.encoder.state_dict()[key])
-    assert done.mine_texts > 2 * len(TRAIN), "every scoring is counted once"
+    assert done.mine_texts == expected.mine_texts > 2 * len(TRAIN), "every scoring is counted once"
     assert [path.name for path in (tmp_path / "killed").glob("negatives-*")] == ["negatives-6"]
     last = Cache(tmp_path / "killed").find("negatives-6")
     assert last is not None and last.facts["replaced"] > 0
@@ -153,8 +183,11 @@ def test_two_ranks_replace_the_same(tmp_path: Path) -> None:
         def work(world: World) -> list[list[int]]:
             training = mine[world.rank]
             sampler = training.objective(training.strategy, training.directory, world).sampler
-            sampler.refresh(3)
-            return sampler.draw(ROWS, 3).ids.tolist()
+            before = sampler.draw(ROWS, 0).ids.tolist()
+            cost = sampler.refresh(3)
+            after = sampler.draw(ROWS, 3).ids.tolist()
+            assert after != before
+            return [*after, [cost.texts]]
 
         return together(size, work)
 

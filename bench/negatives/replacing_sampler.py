@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.cache import Entry
 from bench.data.dataset import Floats, Ids
+from bench.errors import UserError
 from bench.model.embedding import Cost, encode
 from bench.negatives.context import NegativesContext
 from bench.negatives.kept import KeptSteps
@@ -20,72 +21,79 @@ from strategies.negatives import Replaced
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 512  # queries whose negatives are scored
+AT_ONCE = 512  # queries whose negatives are scored at once
 
 
 class ReplacingSampler(NegativeSampler):
-    """A query has ``n`` ranks of a pool in a row; they start ``times`` [Q] times ``n`` behind the first.
+    """A query's negatives are ``n`` consecutive ranks of a pool, from rank ``first + replacements * n``.
 
-    ``score`` [Q] is the mean score of a query's negatives when they became its negatives. ``replaced`` is the step
-    before which they were last scored.
+    ``replacements`` [Q] counts how often a query's were replaced, and ``first_mean`` [Q] is their mean score when they
+    became its negatives. ``scored`` is the step before which all were last scored.
     """
 
     def __init__(self, declaration: Replaced, context: NegativesContext) -> None:
         assert declaration.refresh is not None, "it says how often negatives are scored"
         self.wanted, self.context, self.pairs, self.every = declaration, context, context.pairs, declaration.refresh
         depth = depth_of(declaration.last, context)
+        if depth < declaration.first + 2 * declaration.n:
+            raise UserError(
+                f"every query has {depth} passages that can be its negatives, too few for strategy.n={declaration.n} "
+                f"from rank strategy.first={declaration.first} and as many that replace them; lower one of them"
+            )
         self.pool = shared_pool(declaration.by, depth, context)
         self.cost = self.pool.cost
         self.kept = KeptSteps("negatives", context)
         self.last = min(declaration.last, depth)
         begin = slice(declaration.first, declaration.first + declaration.n)
-        self.times: Ids = np.zeros(len(self.pairs.split), dtype=np.int64)
-        self.score: Floats = np.asarray(self.pool.entries["score"][:, begin]).mean(axis=1)
-        self.replaced = 0
+        self.replacements: Ids = np.zeros(len(self.pairs.split), dtype=np.int64)
+        self.first_mean: Floats = np.asarray(self.pool.entries["score"][:, begin]).mean(axis=1)
+        self.scored = 0
 
-    def _negatives(self, of: Ids) -> np.ndarray:
-        """[len(of), n] what the pool has of the negatives of these queries."""
-        rank = self.wanted.first + self.times[of, None] * self.wanted.n + np.arange(self.wanted.n)
+    def _negatives(self, of: Ids, replacements: Ids) -> np.ndarray:
+        """[len(of), n] what the pool has of these queries' negatives after so many ``replacements`` [Q]."""
+        rank = self.wanted.first + replacements[of, None] * self.wanted.n + np.arange(self.wanted.n)
         entries: np.ndarray = self.pool.entries[of[:, None], rank]
         return entries
 
     def draw(self, rows: Ids, step: int) -> Drawn:
-        entries = self._negatives(self.pairs.row[rows])
+        entries = self._negatives(self.pairs.row[rows], self.replacements)
         above = entries["score"] > self.pool.positives[rows][:, None]
         free = np.zeros(above.shape, dtype=np.bool_)
-        return Drawn(entries["passage"].astype(np.int64), free, above, bool(self.times.any()))
+        return Drawn(entries["passage"].astype(np.int64), free, above, bool(self.replacements.any()))
 
     def reach(self) -> Ids:
         return np.unique(self.pool.entries["passage"][:, self.wanted.first : self.last].astype(np.int64))
 
     def due(self, step: int) -> bool:
-        return step > 0 and step % self.every == 0 and self.replaced != step
+        return step > 0 and step % self.every == 0 and self.scored != step
 
     def refresh(self, step: int) -> Cost:
         start, name = perf_counter(), self.kept.begin(step)
         entry = made_together(self.kept.cache, name, self._replace, self.context.world)
         self._take(entry, step)
-        log.info("replaced the negatives of %d of %d queries", entry.facts["replaced"], len(self.times))
+        log.info("replaced the negatives of %d of %d queries", entry.facts["replaced"], len(self.replacements))
         return Cost(perf_counter() - start, int(entry.facts["texts"]))
 
     def _replace(self, place: Path) -> dict[str, int]:
         """Score all negatives, and write the state after replacing the easy ones."""
-        wanted = self.wanted
-        now, texts = self._means(np.arange(len(self.times)))
-        easy = (now * wanted.factor < self.score) & (np.abs(now) < wanted.limit)
-        easy &= self.score > 0  # a factor says nothing of those below 0
-        (taken,) = np.nonzero(easy & (wanted.first + (self.times + 2) * wanted.n <= self.last))
-        self.times[taken] += 1
-        self.score[taken], more = self._means(taken)
-        np.save(place / "times.npy", self.times)
-        np.save(place / "score.npy", self.score)
-        return {"replaced": len(taken), "texts": texts + more}
+        wanted, world = self.wanted, self.context.world
+        replacements, first_mean = self.replacements.copy(), self.first_mean.copy()
+        now, texts = self._means(np.arange(len(replacements)), replacements)
+        easy = (now * wanted.factor < first_mean) & (np.abs(now) < wanted.limit)
+        easy &= first_mean > 0  # a factor says nothing of those below 0
+        left = wanted.first + (replacements + 2) * wanted.n <= self.last
+        (replaced,) = np.nonzero(world.broadcast(easy & left))
+        replacements[replaced] += 1
+        first_mean[replaced], more = self._means(replaced, replacements)
+        np.save(place / "replacements.npy", replacements)
+        np.save(place / "first_mean.npy", first_mean)
+        return {"replaced": len(replaced), "texts": texts + more}
 
-    def _means(self, of: Ids) -> tuple[Floats, int]:
-        """The mean cosine [len(of)] of each of these queries with its negatives by the encoder in training, and how
-        many texts were encoded."""
+    def _means(self, of: Ids, replacements: Ids) -> tuple[Floats, int]:
+        """The mean cosine [len(of)] of each of these queries with its negatives after so many ``replacements``, by the
+        encoder in training, and how many texts were encoded."""
         prepared, world = self.context.encoder("current"), self.context.world
-        ids = self._negatives(of)["passage"].astype(np.int64)
+        ids = self._negatives(of, replacements)["passage"].astype(np.int64)
         passages = np.unique(ids)
         with self.context.task("scoring negatives", len(of) + len(passages)) as advance:
             queries, found = (
@@ -99,8 +107,8 @@ class ReplacingSampler(NegativeSampler):
         return means, len(of) + len(passages)
 
     def _take(self, entry: Entry, step: int) -> None:
-        self.times, self.score = (np.array(entry.array(name)) for name in ("times", "score"))
-        self.replaced = step
+        self.replacements, self.first_mean = (np.array(entry.array(name)) for name in ("replacements", "first_mean"))
+        self.scored = step
 
     def settle(self, step: int) -> None:
         self.kept.only(step)

@@ -18,7 +18,14 @@ def step_limits(config: RunConfig) -> dict[str, int]:
 
     A knob is missing where the settings do not say how many steps its stage has.
     """
-    return {key: steps - 1 for key, _, steps in _counting(config) if steps is not None}
+    limits = {}
+    for key, _, number in _counting(config):
+        steps = _steps(config, number)
+        if steps is None:
+            steps = _steps_by_texts(config, number)
+        if steps is not None:
+            limits[key] = steps - 1
+    return limits
 
 
 def check_steps(config: RunConfig, data: DataSet | None = None, varied: Collection[str] = ()) -> None:
@@ -26,7 +33,8 @@ def check_steps(config: RunConfig, data: DataSet | None = None, varied: Collecti
 
     ``data`` says how many steps an epoch has. ``varied`` are keys that a study sets in each run.
     """
-    for key, value, steps in _counting(config, data):
+    for key, value, number in _counting(config):
+        steps = _steps(config, number, data)
         if steps is not None and value >= steps and key not in varied:
             raise Impossible(
                 f"{key}={value}, but training has {steps} steps, so the mechanism of {config.strategy.name} would "
@@ -34,26 +42,31 @@ def check_steps(config: RunConfig, data: DataSet | None = None, varied: Collecti
             )
 
 
-def _counting(config: RunConfig, data: DataSet | None = None) -> Iterator[tuple[str, int, int | None]]:
-    """Every knob that counts steps: its key, its value, and the steps of its stage, None where they are not known."""
+def _counting(config: RunConfig) -> Iterator[tuple[str, int, int]]:
+    """Every knob that counts steps: its key, its value, and the number of its stage."""
     stages = config.strategy.stages() if config.train.trains else ()
     for number, stage in enumerate(stages):
         place = f"{list(vars(config.strategy))[number]}." if len(stages) > 1 else ""
         for knob in stage.knobs():
             if knob.counts_steps:
-                yield f"strategy.{place}{knob.name}", attrgetter(knob.name)(stage), _steps(config, number, data)
+                yield f"strategy.{place}{knob.name}", attrgetter(knob.name)(stage), number
 
 
-def _steps(config: RunConfig, number: int, data: DataSet | None) -> int | None:
-    """The most steps that a stage can have.
+def _steps_by_texts(config: RunConfig, number: int) -> int | None:
+    """About how many steps a stage has within a budget of texts: each pair has a query, a positive and its negatives.
 
-    A budget of texts says it too: each pair of a step has a query, a positive and its negatives. Mining takes texts
-    from it, so there are fewer steps; where passages repeat within a batch there are a few more.
+    Mining takes texts too, so there are fewer; where passages repeat within a batch there are more.
     """
+    if config.budget.texts is None:
+        return None
+    stages = config.strategy.stages()
+    texts = config.train.batch_size * (2 + stages[number].negatives.n)
+    return max(1, int(config.budget.texts / len(stages) / texts))
+
+
+def _steps(config: RunConfig, number: int, data: DataSet | None = None) -> int | None:
+    """The most steps that a stage can have."""
     stages, train = config.strategy.stages(), config.train
-    if config.budget.texts is not None:
-        texts = train.batch_size * (2 + stages[number].negatives.n)
-        return int(config.budget.texts / len(stages) / texts)
     if config.budget.declared:
         total = config.budget.total_steps(train.batch_size)
         return total and total * (number + 1) // len(stages) - total * number // len(stages)
