@@ -103,23 +103,34 @@ def test_the_published_correlations_pass_their_gates() -> None:
     assert known and all(against(entry, rows)[1] for entry in known.values())
 
 
-@pytest.mark.parametrize(
-    ("script", "page"), [("converged.py", "tokens"), ("converged.py", "."), ("equal_texts.py", "tokens")]
-)
-def test_the_tables_of_a_script_are_those_of_the_records(script: str, page: str) -> None:
+def printed_by(script: str, page: str, *words: str) -> list[str]:
     project = RESULTS.parents[1]
     done = subprocess.run(
-        [sys.executable, str(project / "benchmarks" / script), str(RESULTS / page / "records")],
+        [sys.executable, str(project / "benchmarks" / script), str(RESULTS / page / "records"), *words],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "PYTHONPATH": str(project)},
     )
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("script", "page"), [("converged.py", "tokens"), ("converged.py", "."), ("equal_texts.py", "tokens")]
+)
+def test_the_tables_of_a_script_are_those_of_the_records(script: str, page: str) -> None:
     readme = (RESULTS / page / "README.md").read_text(encoding="utf-8")
-    lines = [line for line in done.stdout.splitlines() if line.startswith("| `")]
+    lines = [line for line in printed_by(script, page) if line.startswith("| `")]
     assert lines
     for line in lines:
         assert line in readme
+
+
+def test_the_table_of_readme_is_that_of_the_records() -> None:
+    project = RESULTS.parents[1]
+    printed = printed_by("equal_texts.py", "tokens", "--short")
+    rows = re.findall(r"^\| `\w+` \| 0\.003 \|.*$", (project / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) == 13 and set(rows) < set(printed)
 
 
 @cache
