@@ -22,9 +22,9 @@ demo: $(VENV)/installed-demo
 	$(ENVIRONMENT) $(BIN)/bench run strategy=in_batch,random_pairwise $(SMALL) track=none runs_dir=runs/demo
 	@$(BIN)/bench compare --runs-dir runs/demo | sed -n '/Which to use/,$$p'
 	@echo
-	@echo "Next, on your own data (README: Your own data), batches and rates; then negatives, and the best with seed=1,2,3:"
-	@echo "  $(BIN)/bench run strategy=in_batch train.batch_size=32,128 train.lr=5e-5,2e-4,4e-4 data=DIR budget.texts=100000 encoder.max_passage_tokens=64 index.ef=400"
-	@echo "  $(BIN)/bench compare data=DIR"
+	@echo "Next, on your own data (README: Your own data), batches and rates on dev; then negatives, and the best on test with seed=1,2,3:"
+	@echo "  $(BIN)/bench run strategy=in_batch train.batch_size=32,128 train.lr=5e-5,2e-4,4e-4 data=DIR eval.split=dev budget.texts=100000 encoder.max_passage_tokens=64 index.ef=400"
+	@echo "  $(BIN)/bench compare data=DIR eval.split=dev"
 
 install: $(VENV)/installed
 dev: $(VENV)/installed-dev
