@@ -10,7 +10,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
-from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,8 @@ from reports.documented import documented
 from reports.gate import against
 from reports.parts import parts
 
-RESULTS = Path(__file__).parents[1] / "reports" / "results"
+PROJECT = Path(__file__).parents[1]
+RESULTS = PROJECT / "reports" / "results"
 EARLIER = RESULTS / "2026-11"
 
 
@@ -74,7 +74,7 @@ def test_the_page_is_what_the_published_records_say(page: str, tmp_path: Path) -
 
 
 def test_the_comparison_that_readme_names_is_not_refused() -> None:
-    readme = (RESULTS.parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     (words,) = re.findall(r"^bench compare --runs-dir reports/results/records(.*)$", readme, re.MULTILINE)
     assert bench("compare", "--runs-dir", str(RESULTS / "records"), *shlex.split(words)) == 0
 
@@ -104,13 +104,12 @@ def test_the_published_correlations_pass_their_gates() -> None:
 
 
 def printed_by(script: str, page: str, *words: str) -> list[str]:
-    project = RESULTS.parents[1]
     done = subprocess.run(
-        [sys.executable, str(project / "benchmarks" / script), str(RESULTS / page / "records"), *words],
+        [sys.executable, str(PROJECT / "benchmarks" / script), str(RESULTS / page / "records"), *words],
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "PYTHONPATH": str(project)},
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
     )
     return done.stdout.splitlines()
 
@@ -127,27 +126,25 @@ def test_the_tables_of_a_script_are_those_of_the_records(script: str, page: str)
 
 
 def test_the_table_of_readme_is_that_of_the_records() -> None:
-    project = RESULTS.parents[1]
     printed = printed_by("equal_texts.py", "tokens", "--short")
-    rows = re.findall(r"^\| `\w+` \| 0\.003 \|.*$", (project / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    rows = re.findall(r"^\| `\w+` \| 0\.003 \|.*$", (PROJECT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert len(rows) == 13 and set(rows) < set(printed)
 
 
 @cache
 def intervals_of_the_records(page: str) -> NDArray[np.float64]:
     """Difference, low and high [n, 3] in points: every row minus every other, and what each setting of a grid does."""
-    root, found = RESULTS / page / "records", [(np.inf, np.inf, np.inf)]
-    records = read(root).records
+    root, found = RESULTS / page / "records", list[tuple[float, ...]]()
+    records, files = read(root).records, files_at(root)
     for metric in (None,) if page.startswith("similarity") else ("recall@1", "exact/recall@1"):
         for words in ((), ("train.batch_size=32",)) if page == "." else ((),):
             for part in parts(select(records, words), root, metric):
-                for first, second in permutations(range(len(part.comparison.rows)), 2):
-                    if pair := part.comparison.pair(first, second):
-                        found.append((pair.difference, pair.low, pair.high))
-    for name in files_at(root).names("studies/*/study.json"):
-        effects = json.loads(files_at(root).read(name)).get("effects", ())
+                both = [way for pair in part.comparison.pairs for way in (pair, pair.turned())]
+                found += [(way.difference, way.low, way.high) for way in both]
+    for study in files.names("studies/*/study.json"):
+        effects = json.loads(files.read(study)).get("effects", ())
         found += [tuple(effect["over"][name] for name in ("mean", "low", "high")) for effect in effects]
-    return np.array(found)
+    return np.array(found).reshape(-1, 3)
 
 
 @pytest.mark.parametrize("page", STATED)

@@ -13,8 +13,7 @@ NEVER = {
     "negatives": "no query had a negative in its batch; raise train.batch_size, or lower train.groups",
     "drawn": "no negative was found for any query; look at the data, or use more ranks and smaller margins",
     "queued": "the queue was never used; lower its warm-up, or train for more steps",
-    "drawn_again": "no negative was replaced; lower strategy.refresh, train for more steps, or with conan raise "
-    "strategy.limit",
+    "drawn_again": "no negative was replaced; lower strategy.refresh, train for more steps, or look at other knobs",
     "active": "every loss was zero; raise the margin or train.batch_size, or look at the data",
     "acted": "for no query {}",
     "effective_negatives": "no negative had a gradient; look at the settings of the strategy",
