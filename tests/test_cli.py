@@ -85,6 +85,18 @@ assert not heavy, heavy
     assert done.returncode == 0, done.stderr
 
 
+def test_settings_are_read_without_transformers() -> None:
+    """Importing it is half of a start, for which a wrong word and ``--print-config`` need not wait."""
+    code = """
+import sys
+from bench.cli import main
+assert main(["run", "--print-config"]) == 0 and main(["run", "data=nowhere", "devices=0"]) == 2
+assert not {"transformers", "scipy.stats", "wandb"} & set(sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     "words", [[], ["run"], ["report"], ["list"], ["data"], ["data", "inspect"], ["records", "pack"]], ids=" ".join
 )

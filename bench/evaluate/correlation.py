@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 Values = NDArray[np.float64]
 
@@ -20,6 +19,8 @@ def spearman(x: Values, y: Values) -> Values:
 
     Equal values share the mean of their ranks. NaN where all values of one side are equal.
     """
+    from scipy.stats import rankdata  # takes a second to import, which retrieval need not wait for
+
     f, g = ((rankdata(side) - 0.5) / len(side) for side in (x, y))
     product = f * g + _above(x, g) + _above(y, f)
     squares = (side**2 + 2 * _above(of, side) for of, side in ((x, f), (y, g)))

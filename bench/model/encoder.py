@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bench.errors import Impossible, UserError
 from bench.model import positions
@@ -22,6 +21,9 @@ from bench.model.packing import Packed
 from bench.model.pooling import pool
 from bench.model.precision import current_dtype
 from bench.record.serialize import canonical
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ROUND = 128  # tokens of a packed batch are a multiple of it
 FEW = 16  # the same where less than that is encoded, as for one query

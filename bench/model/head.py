@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from bench.errors import UserError
 from bench.model.described import Module, Unsupported
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 DROPOUT = 0.1  # PaddleNLP neural_search base_model.py
 

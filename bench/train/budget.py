@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bench.errors import UserError, at_least, at_most
-from bench.train.state import Progress
+
+if TYPE_CHECKING:
+    from bench.train.state import Progress
 
 Unit = Literal["steps", "texts", "seconds"]
 
