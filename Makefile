@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 INSTALL ?= $(BIN)/python -m pip install --no-compile --disable-pip-version-check
 # Threads that compete for a busy core make everything crawl, so one is the default.
 THREADS ?= 1
-ENVIRONMENT := OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) TOKENIZERS_PARALLELISM=false
+# Many processes import the same packages, which are installed uncompiled: the first one compiles them for all.
+ENVIRONMENT := OMP_NUM_THREADS=$(THREADS) MKL_NUM_THREADS=$(THREADS) TOKENIZERS_PARALLELISM=false PYTHONDONTWRITEBYTECODE=
 
 .PHONY: demo test campaign lint install dev clean
 
@@ -60,7 +61,7 @@ test: lint
 
 # Kills, concurrent starts and generated inputs (docs/reliability.md); CAMPAIGN=0.1 does a tenth of them.
 campaign: dev
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false HF_HUB_OFFLINE=1 WANDB_MODE=offline \
+	$(ENVIRONMENT) HF_HUB_OFFLINE=1 WANDB_MODE=offline \
 	$(BIN)/python -m pytest -m campaign -s tests/test_campaign.py tests/test_campaign_ranks.py
 
 clean:
