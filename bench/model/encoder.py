@@ -15,7 +15,6 @@ from bench.errors import Impossible, UserError
 from bench.model import positions
 from bench.model.config import EncoderConfig
 from bench.model.cpu import attention
-from bench.model.cuda.attention import Varlen
 from bench.model.head import DROPOUT, Dense, hidden_size, new_projection, width_of
 from bench.model.packing import Packed
 from bench.model.pooling import pool
@@ -24,6 +23,8 @@ from bench.record.serialize import canonical
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from bench.model.cuda.attention import Varlen
 
 ROUND = 128  # tokens of a packed batch are a multiple of it
 FEW = 16  # the same where less than that is encoded, as for one query

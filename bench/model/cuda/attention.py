@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from bench.model.packing import Packed
 from bench.model.precision import current_dtype
@@ -107,8 +108,6 @@ def varlen_attention(
     the kernel cannot do: dropout, a window, fewer heads of keys than of queries.
     """
     if packing is None:
-        from transformers.integrations.sdpa_attention import sdpa_attention_forward
-
         out: tuple[Tensor, Tensor | None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
