@@ -24,7 +24,7 @@ Places = NDArray[np.intp]
 
 RESAMPLES = 10_000
 BLOCK = 500  # resamples whose signs are drawn at once
-PAIRS = 256  # pairs that are tested at once; [resamples, pairs] is the largest array
+PAIRS = 256  # pairs that are tested at once; [pairs, resamples] is the largest array
 EPSILON = 1e-5  # relative tolerance of a resampled difference (float32): one equal to the observed is as extreme
 
 
@@ -77,37 +77,32 @@ def paired(
     if len(runs) < 2:
         return []
     chance = _Chance(runs, seeds, resamples, np.random.default_rng(seed))
-    firsts, seconds = np.triu_indices(len(runs), 1)
-    means = np.stack([values.mean(0) for values in runs])
-    p, reach = chance.alone(firsts, seconds)
-    ratio = _ratio(chance.means[firsts] - chance.means[seconds], reach)
-    adjusted = chance.adjusted(firsts, seconds, reach, ratio)
+    firsts, seconds = chance.firsts, chance.seconds
+    p, reach = chance.alone()
+    ratio = _ratio(chance.observed, reach)
+    adjusted = chance.adjusted(np.arange(len(firsts)), reach, ratio)
     against = np.ones((2, len(firsts)))  # of each pair with its first, and with its second, as baseline
     for baseline in range(len(runs)):
         (some,) = np.nonzero((firsts == baseline) | (seconds == baseline))
-        corrected = chance.adjusted(firsts[some], seconds[some], reach[some], ratio[some])
+        corrected = chance.adjusted(some, reach, ratio)
         against[np.where(firsts[some] == baseline, 0, 1), some] = corrected
-    made = []
-    for k, (a, b) in enumerate(zip(firsts, seconds, strict=True)):
-        by_query = means[a] - means[b]
-        difference, deviation = float(by_query.mean()), by_query.std(ddof=1)
-        made.append(
-            Pair(
-                int(a),
-                int(b),
-                difference,
-                float(difference - reach[k]),
-                float(difference + reach[k]),
-                float(difference / deviation) if deviation else 0.0,
-                float((by_query > 0).mean()),
-                float((by_query < 0).mean()),
-                float(p[k]),
-                1 / (resamples + 1),
-                float(adjusted[k]),
-                *map(float, against[:, k]),
-            )
-        )
-    return made
+    difference, effect, wins, losses = _of_sample(np.stack([values.mean(0) for values in runs]), firsts, seconds)
+    least = np.full(len(firsts), 1 / (resamples + 1))
+    told = (difference, difference - reach, difference + reach, effect, wins, losses, p, least, adjusted, *against)
+    return [
+        Pair(*values) for values in zip(firsts.tolist(), seconds.tolist(), *(of.tolist() for of in told), strict=True)
+    ]
+
+
+def _of_sample(means: Values, firsts: Places, seconds: Places) -> tuple[Values, ...]:
+    """Of each pair of rows of ``means`` [R, Q]: difference, effect, share of wins and of losses, as a :class:`Pair`."""
+    parts = []
+    for some in _blocks(np.arange(len(firsts))):
+        by_query = means[firsts[some]] - means[seconds[some]]
+        difference, deviation = by_query.mean(1), by_query.std(1, ddof=1)
+        effect = np.divide(difference, deviation, out=np.zeros_like(difference), where=deviation > 0)
+        parts.append((difference, effect, (by_query > 0).mean(1), (by_query < 0).mean(1)))
+    return tuple(np.concatenate(of_all) for of_all in zip(*parts, strict=True))
 
 
 def not_best(pairs: Sequence[Pair], rows: int) -> list[float]:
@@ -126,56 +121,69 @@ def not_best(pairs: Sequence[Pair], rows: int) -> list[float]:
 
 
 class _Chance:
-    """The null distribution of the differences of all pairs, jointly: ``resamples`` deviations of every row's mean."""
+    """The null distribution of the differences of all pairs, jointly: ``resamples`` deviations of every row's mean.
+
+    ``observed`` are the absolute differences of the rows ``firsts`` and ``seconds``, which are all pairs.
+    """
 
     def __init__(
         self, runs: Sequence[Values], seeds: Sequence[Sequence[int]] | None, resamples: int, rng: np.random.Generator
     ) -> None:
         values = np.stack([of_row.mean(0) for of_row in runs])
-        self.means = values.mean(1)
+        means = values.mean(1)
+        self.firsts, self.seconds = np.triu_indices(len(runs), 1)
+        self.observed = np.abs(means[self.firsts] - means[self.seconds])
         self.resamples = resamples
         noise = np.array([_noise(of_row) for of_row in runs])
-        self._noise = noise / [len(of_row) for of_row in runs]
-        self._centred = values - values.mean(0)
+        self._queries_part = self._without(noise / [len(of_row) for of_row in runs], values - values.mean(0))
         variance = seed_variance([of_row.mean(1) for of_row in runs], seeds)
-        self._by_query = _flipped(self._centred, resamples, rng)
+        self._by_query = _flipped(values - values.mean(0), resamples, rng)
         # The mean of a run cannot vary less than the noise of its single values makes it.
-        self._by_seed = variance.deviations(resamples, noise / values.shape[1], rng)
+        self._by_seed = np.ascontiguousarray(variance.deviations(resamples, noise / values.shape[1], rng).T)
 
-    def _differences(self, firsts: Places, seconds: Places) -> Values:
-        """[resamples, pairs] differences that chance alone makes."""
-        whole = (self._centred[firsts] - self._centred[seconds]).var(1, ddof=1)
-        noise = np.divide(self._noise[firsts] + self._noise[seconds], whole, out=np.ones_like(whole), where=whole > 0)
-        queries = self._by_query[:, firsts] - self._by_query[:, seconds]
-        null: Values = queries * np.sqrt(np.maximum(1 - noise, 0.0))
-        null += self._by_seed[:, firsts] - self._by_seed[:, seconds]
-        return null
+    def _without(self, noise: Values, centred: Values) -> Values:
+        """By what each pair's deviations over queries are multiplied, so that the noise of single values is not in."""
+        parts = []
+        for some in _blocks(np.arange(len(self.firsts))):
+            firsts, seconds = self.firsts[some], self.seconds[some]
+            whole = (centred[firsts] - centred[seconds]).var(1, ddof=1)
+            share = np.divide(noise[firsts] + noise[seconds], whole, out=np.ones_like(whole), where=whole > 0)
+            parts.append(np.sqrt(np.maximum(1 - share, 0.0)))
+        return np.concatenate(parts)
 
-    def alone(self, firsts: Places, seconds: Places) -> tuple[Values, Values]:
+    def _differences(self, some: Places) -> Values:
+        """[pairs, resamples] absolute differences that chance alone makes of ``some`` pairs."""
+        firsts, seconds = self.firsts[some], self.seconds[some]
+        null = self._by_query[firsts]
+        null -= self._by_query[seconds]
+        null *= self._queries_part[some, None]
+        null += self._by_seed[firsts] - self._by_seed[seconds]
+        return np.abs(null, out=null)
+
+    def alone(self) -> tuple[Values, Values]:
         """For each pair its own two-sided p, and the reach of the 95 % CI of its difference."""
-        p, reach = np.empty(len(firsts)), np.empty(len(firsts))
-        observed = np.abs(self.means[firsts] - self.means[seconds])
-        for start in range(0, len(firsts), PAIRS):
-            some = slice(start, start + PAIRS)
-            null = np.abs(self._differences(firsts[some], seconds[some]))
-            p[some] = self._share((null >= observed[some] * (1 - EPSILON) - 1e-12).sum(0))
-            reach[some] = np.quantile(null, 0.95, axis=0)
+        p, reach = np.empty(len(self.firsts)), np.empty(len(self.firsts))
+        for some in _blocks(np.arange(len(self.firsts))):
+            null = self._differences(some)
+            p[some] = self._share((null >= self.observed[some, None] * (1 - EPSILON) - 1e-12).sum(1))
+            reach[some] = np.quantile(null, 0.95, axis=1)
         return p, reach
 
-    def adjusted(self, firsts: Places, seconds: Places, reach: Values, ratio: Values) -> Values:
-        """p corrected for the family of these pairs by step-down maxima (Westfall and Young 1993, algorithm 2.8).
+    def adjusted(self, some: Places, reach: Values, ratio: Values) -> Values:
+        """p corrected for the family of ``some`` pairs by step-down maxima (Westfall and Young 1993, algorithm 2.8).
 
         ``ratio`` are the observed differences in units of their ``reach``. A pair's p is the share of resamples in
         which the largest ratio among this pair and those of smaller ratios is as large as its own.
         """
-        order = np.argsort(ratio, kind="stable")
-        largest, p = np.zeros(self.resamples), np.empty(len(order))
-        for start in range(0, len(order), PAIRS):
-            some = order[start : start + PAIRS]
-            null = _ratio(self._differences(firsts[some], seconds[some]), reach[some])
-            null = np.maximum(np.maximum.accumulate(null, axis=1), largest[:, None])
-            p[some] = self._share((null >= ratio[some] * (1 - EPSILON)).sum(0))
-            largest = null[:, -1]
+        order = np.argsort(ratio[some], kind="stable")
+        largest, p = np.zeros(self.resamples), np.empty(len(some))
+        for places in _blocks(order):
+            of = some[places]
+            null = _ratio(self._differences(of), reach[of, None])
+            np.maximum(null[0], largest, out=null[0])
+            null = np.maximum.accumulate(null, axis=0, out=null)
+            p[places] = self._share((null >= ratio[of, None] * (1 - EPSILON)).sum(1))
+            largest = null[-1]
         p[order[::-1]] = np.maximum.accumulate(p[order[::-1]])
         return p
 
@@ -184,9 +192,14 @@ class _Chance:
         return shares
 
 
+def _blocks(places: Places) -> list[Places]:
+    """At most ``PAIRS`` of them each."""
+    return [places[start : start + PAIRS] for start in range(0, len(places), PAIRS)]
+
+
 def _ratio(differences: Values, reach: Values) -> Values:
     """Absolute differences in units of their reach; rows that cannot differ do not differ."""
-    ratio: Values = np.divide(np.abs(differences), reach, out=np.zeros_like(differences), where=reach > 0)
+    ratio: Values = np.divide(differences, reach, out=np.zeros_like(differences), where=reach > 0)
     return ratio
 
 
@@ -206,13 +219,15 @@ def _noise(values: Values) -> float:
 
 
 def _flipped(values: Values, resamples: int, rng: np.random.Generator) -> Values:
-    """[resamples, R] means of ``values`` [R, Q], every query's sign drawn anew, comparable for all rows."""
+    """[R, resamples] means of ``values`` [R, Q], every query's sign drawn anew, comparable for all rows."""
     queries = values.shape[1]
     scaled = (values.T / queries).astype(np.float32)
-    null = np.empty((resamples, len(values)))
+    null = np.empty((len(values), resamples))
+    signs = np.empty((BLOCK, queries), dtype=np.float32)
     for start in range(0, resamples, BLOCK):
         rows = min(BLOCK, resamples - start)
         bits = np.unpackbits(np.frombuffer(rng.bytes(rows * -(-queries // 8)), dtype=np.uint8))
-        signs = bits.reshape(rows, -1)[:, :queries].astype(np.float32) * 2 - 1
-        null[start : start + rows] = signs @ scaled
+        np.multiply(bits.reshape(rows, -1)[:, :queries], 2.0, out=signs[:rows], casting="unsafe")
+        signs[:rows] -= 1
+        null[:, start : start + rows] = (signs[:rows] @ scaled).T
     return null

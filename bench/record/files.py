@@ -108,10 +108,13 @@ class RecordFiles(ABC):
             raise FileError(self.root / name, f"cannot be read ({' '.join(str(error).split())})") from error
 
 
+_NUMBER = float | None
+
+
 def _odd_event(event: Mapping[str, Any]) -> str | None:
     """What learning curves are drawn from, by its type."""
     for name, value in event.items():
-        kind = int if name == "step" else float | None if name in NUMBERS or name.startswith("dev/") else Any
+        kind = int if name == "step" else _NUMBER if name in NUMBERS or name.startswith("dev/") else Any
         if why := misfit(value, kind, name):
             return why
     return None

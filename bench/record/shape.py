@@ -21,20 +21,22 @@ def misfit(value: Any, kind: Any, name: str) -> str | None:
     ``kind`` is a plain type, a union, ``Literal``, ``Any``, ``Mapping[str, ...]``, ``list[...]`` or a ``TypedDict``,
     of which a mapping may have more keys.
     """
-    origin, args = get_origin(kind) or kind, get_args(kind)
+    if kind is Any:
+        return None
+    origin, args = _parts(kind)
     if origin in (Union, UnionType):
         return _of_union(value, args, name)
     if is_typeddict(kind):
         return _of_typed_dict(value, kind, name)
     if origin is Literal:
         fits = isinstance(value, str) and value in args
-    elif isinstance(value, bool) and kind is not Any:
+    elif isinstance(value, bool):
         fits = False
     else:
-        fits = kind is Any or isinstance(value, (int, float) if origin is float else origin)
+        fits = isinstance(value, (int, float) if origin is float else origin)
     if not fits:
         return f"{name}={told(value)} is not {_name(kind)}"
-    if origin is Mapping and args:
+    if origin is Mapping and args and args[1] is not Any:
         return _first(misfit(entry, args[1], f"{name}.{_key(key)}") for key, entry in value.items())
     if origin is list:
         return _first(misfit(entry, args[0], f"{name}[{place}]") for place, entry in enumerate(value))
@@ -69,10 +71,13 @@ def told(value: Any) -> str:
 
 
 def _of_union(value: Any, args: Sequence[Any], name: str) -> str | None:
-    found = [misfit(value, arg, name) for arg in args]
-    if None in found:
-        return None
-    inside = next((why for why in found if why and not why.startswith(f"{name}=")), None)  # of one of its entries
+    found = []
+    for arg in args:
+        why = misfit(value, arg, name)
+        if why is None:
+            return None
+        found.append(why)
+    inside = next((why for why in found if not why.startswith(f"{name}=")), None)  # of one of its entries
     return inside or f"{name}={told(value)} is not {' or '.join(map(_name, args))}"
 
 
@@ -83,6 +88,11 @@ def _of_typed_dict(value: Any, kind: Any, name: str) -> str | None:
     if missing := sorted(kind.__required_keys__ - value.keys()):
         return f"{place}{missing[0]} is missing"
     return _first(misfit(value[key], of, place + key) for key, of in _hints(kind).items() if key in value)
+
+
+@cache
+def _parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    return get_origin(kind) or kind, get_args(kind)
 
 
 @cache
