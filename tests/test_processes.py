@@ -120,16 +120,17 @@ def model_of(runs: Path) -> bytes:
     return found.read_bytes()
 
 
-def test_one_command_trains_on_two_devices_and_a_resume_is_exact(tmp_path: Path) -> None:
+def test_one_command_trains_on_two_devices_and_a_resume_is_exact(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     data = write_data(tmp_path / "data")
     more = {"train.max_steps": "40", "train.epochs": "99", "train.save_every": "5", "devices": "2"}
-    whole = run(*words(data, tmp_path / "whole", **more))
-    assert whole.returncode == 0, whole.stderr
+    assert bench("run", *words(data, tmp_path / "whole", **more)) == 0
     record = record_of(tmp_path / "whole")
     assert record["status"] == "finished" and record["config"]["devices"] == 2 and "devices=2" in record["command"]
-    assert whole.stdout.count("in_batch-data") == 1, "one process speaks"
-    again = run(*words(data, tmp_path / "whole", **more))
-    assert again.returncode == 0 and "is finished already" in again.stderr
+    assert capfd.readouterr().out.count("in_batch-data") == 1, "one process speaks"
+    assert bench("run", *words(data, tmp_path / "whole", **more)) == 0
+    assert "is finished already" in capfd.readouterr().err
 
     given = words(data, tmp_path / "killed", **more)
     started = subprocess.Popen(
@@ -144,7 +145,7 @@ def test_one_command_trains_on_two_devices_and_a_resume_is_exact(tmp_path: Path)
     _, told = started.communicate(timeout=60)
     assert started.returncode == 2 and monotonic() - since < 30
     assert told.count("was killed") == 1 and "the same command goes on" in told and "Traceback" not in told
-    assert run(*given).returncode == 0
+    assert bench("run", *given) == 0
     assert model_of(tmp_path / "killed") == model_of(tmp_path / "whole")
     ours, theirs = (record_of(tmp_path / place)["metrics"] for place in ("killed", "whole"))
     assert ours == theirs

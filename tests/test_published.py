@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import re
+import runpy
 import shlex
-import subprocess
 import sys
+from contextlib import redirect_stdout
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -104,14 +105,12 @@ def test_the_published_correlations_pass_their_gates() -> None:
 
 
 def printed_by(script: str, page: str, *words: str) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, str(PROJECT / "benchmarks" / script), str(RESULTS / page / "records"), *words],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-    )
-    return done.stdout.splitlines()
+    path, printed = PROJECT / "benchmarks" / script, io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setattr(sys, "argv", [str(path), str(RESULTS / page / "records"), *words])
+        patch.syspath_prepend(path.parent)
+        runpy.run_path(str(path), run_name="__main__")
+    return printed.getvalue().splitlines()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from functools import cache
+from functools import cache, lru_cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -135,6 +135,7 @@ def _names(key: str, value: str) -> list[str]:
     return found
 
 
+@lru_cache(4096)  # the runs of a sweep share most of their words
 def _override(word: str) -> Override:
     """A word in Hydra's grammar, of which only plain values and comma lists are taken."""
     if "${" in word:
