@@ -130,19 +130,19 @@ class _Chance:
         self, runs: Sequence[Values], seeds: Sequence[Sequence[int]] | None, resamples: int, rng: np.random.Generator
     ) -> None:
         values = np.stack([of_row.mean(0) for of_row in runs])
-        means = values.mean(1)
+        means, centred = values.mean(1), values - values.mean(0)
         self.firsts, self.seconds = np.triu_indices(len(runs), 1)
         self.observed = np.abs(means[self.firsts] - means[self.seconds])
         self.resamples = resamples
         noise = np.array([_noise(of_row) for of_row in runs])
-        self._queries_part = self._without(noise / [len(of_row) for of_row in runs], values - values.mean(0))
+        self._queries_part = self._without(noise / [len(of_row) for of_row in runs], centred)
         variance = seed_variance([of_row.mean(1) for of_row in runs], seeds)
-        self._by_query = _flipped(values - values.mean(0), resamples, rng)
+        self._by_query = _flipped(centred, resamples, rng)
         # The mean of a run cannot vary less than the noise of its single values makes it.
         self._by_seed = np.ascontiguousarray(variance.deviations(resamples, noise / values.shape[1], rng).T)
 
     def _without(self, noise: Values, centred: Values) -> Values:
-        """By what each pair's deviations over queries are multiplied, so that the noise of single values is not in."""
+        """The factor of each pair's deviations over queries that takes the noise of single values out of them."""
         parts = []
         for some in _blocks(np.arange(len(self.firsts))):
             firsts, seconds = self.firsts[some], self.seconds[some]
