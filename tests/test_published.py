@@ -118,7 +118,12 @@ def printed_by(script: str, page: str, *words: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("script", "page"),
-    [("converged.py", "tokens"), ("converged.py", "tokens/corpus"), ("converged.py", "."), ("equal_texts.py", "tokens")],
+    [
+        ("converged.py", "tokens"),
+        ("converged.py", "tokens/corpus"),
+        ("converged.py", "."),
+        ("equal_texts.py", "tokens"),
+    ],
 )
 def test_the_tables_of_a_script_are_those_of_the_records(script: str, page: str) -> None:
     readme = (RESULTS / page.partition("/")[0] / "README.md").read_text(encoding="utf-8")
