@@ -103,12 +103,6 @@ def words(data: Path, runs: Path, **more: str) -> list[str]:
     return [f"{key}={value}" for key, value in (words_for(data, runs) | {"encoder": "scratch"} | more).items()]
 
 
-def run(*words: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bench", "run", *words], capture_output=True, text=True, timeout=300, **more
-    )
-
-
 def record_of(runs: Path) -> dict[str, Any]:
     (found,) = runs.glob("*/record.json")
     record: dict[str, Any] = json.loads(found.read_text())
@@ -187,11 +181,11 @@ def test_processes_encode_and_mine_as_one_does(tmp_path: Path, monkeypatch: pyte
     assert alone["cost"]["mine_texts"] == two["cost"]["mine_texts"] > 0
 
 
-def test_an_error_of_a_run_is_told_once(tmp_path: Path) -> None:
+def test_an_error_of_a_run_is_told_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data = write_data(tmp_path / "data")
-    failed = run(*words(data, tmp_path / "runs", devices="2", encoder="nowhere"))
-    assert failed.returncode == 2 and failed.stderr.count("encoder=nowhere") == 1
-    assert "Traceback" not in failed.stderr
+    assert bench("run", *words(data, tmp_path / "runs", devices="2", encoder="nowhere")) == 2
+    told = capfd.readouterr().err
+    assert told.count("encoder=nowhere") == 1 and "Traceback" not in told
 
 
 def test_torchrun_s_processes_are_one_run(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def paired(
         (some,) = np.nonzero((firsts == baseline) | (seconds == baseline))
         corrected = chance.adjusted(some, reach, ratio)
         against[np.where(firsts[some] == baseline, 0, 1), some] = corrected
-    difference, effect, wins, losses = _of_sample(np.stack([values.mean(0) for values in runs]), firsts, seconds)
+    difference, effect, wins, losses = _of_sample(chance.values, firsts, seconds)
     least = np.full(len(firsts), 1 / (resamples + 1))
     told = (difference, difference - reach, difference + reach, effect, wins, losses, p, least, adjusted, *against)
     return [
@@ -123,13 +123,14 @@ def not_best(pairs: Sequence[Pair], rows: int) -> list[float]:
 class _Chance:
     """The null distribution of the differences of all pairs, jointly: ``resamples`` deviations of every row's mean.
 
-    ``observed`` are the absolute differences of the rows ``firsts`` and ``seconds``, which are all pairs.
+    ``values`` [R, Q] are the means over seeds, and ``observed`` the absolute differences of the rows ``firsts`` and
+    ``seconds``, which are all pairs.
     """
 
     def __init__(
         self, runs: Sequence[Values], seeds: Sequence[Sequence[int]] | None, resamples: int, rng: np.random.Generator
     ) -> None:
-        values = np.stack([of_row.mean(0) for of_row in runs])
+        self.values = values = np.stack([of_row.mean(0) for of_row in runs])
         means, centred = values.mean(1), values - values.mean(0)
         self.firsts, self.seconds = np.triu_indices(len(runs), 1)
         self.observed = np.abs(means[self.firsts] - means[self.seconds])
