@@ -171,11 +171,19 @@ def test_hub_reads_triplets_by_the_names_of_columns(parquet: Callable[..., str])
 
 def test_hub_holds_out_queries_for_missing_splits(parquet: Callable[..., str]) -> None:
     queries = [f"query {i % 200}" for i in range(400)]
-    data = read(parquet(train={"left": queries, "right": [f"passage {i}" for i in range(400)]}))
+    data = read(parquet(train={"anchor": queries, "positive": [f"passage {i}" for i in range(400)]}))
     of = {name: set(split.queries.tolist()) for name, split in data.splits.items()}
     assert {name: len(ids) for name, ids in of.items()} == {"train": 180, "dev": 10, "test": 10}
     assert len(of["train"] | of["dev"] | of["test"]) == 200
     assert sum(len(split.relevant.values) for split in data.splits.values()) == 400
+
+
+def test_hub_does_not_guess_which_column_is_the_query(parquet: Callable[..., str]) -> None:
+    source = parquet(train={"left": ["a passage"] * 3, "right": ["a query"] * 3})
+    with pytest.raises(DataError, match="no column is known as the query or the positive passage"):
+        hub.read(source, Reading())
+    data = hub.read(source, Reading(columns={"query": ("right",), "positive": ("left",)}))
+    assert named(data, "train") == [("a query", ["a passage"])]
 
 
 def test_held_out_queries_do_not_depend_on_the_order_of_rows() -> None:

@@ -56,7 +56,6 @@ SAME_PAIRS: dict[str, tuple[str, str | bytes]] = {
     "JSON object of columns": ("a.json", json.dumps({"query": QUERIES, "positive": PASSAGES})),
     "JSON array within an object": ("a.json", json.dumps({"version": "1", "data": PAIRS})),
     "Parquet": ("a.parquet", parquet(anchor=QUERIES, positive=PASSAGES)),
-    "names that nobody knows": ("a.parquet", parquet(id=range(len(QUERIES)), left=QUERIES, right=PASSAGES)),
     "Tevatron": (
         "a.jsonl",
         jsonl(
@@ -254,6 +253,9 @@ def test_a_wrong_choice_of_columns_says_how_it_is_written(setting: str) -> None:
     [
         ("a.csv", csv(Frage=QUERIES, Antwort=PASSAGES), "Frage, Antwort"),
         ("a.jsonl", jsonl({"id": 1, "frage": "x", "antwort": "y", "z": 1} for _ in range(9)), "frage, antwort"),
+        ("a.jsonl", jsonl({"bar": p, "foo": q} for q, p in zip(QUERIES, PASSAGES, strict=True)), "bar, foo"),
+        ("a.json", json.dumps({"bar": PASSAGES, "foo": QUERIES}), "bar, foo"),
+        ("a.parquet", parquet(id=range(len(QUERIES)), left=QUERIES, right=PASSAGES), "id, left, right"),
         ("a.tsv", "".join(f"{q}\n" for q in QUERIES), "one column"),
         ("a.jsonl", SHEET, "is no JSON"),
         ("a.csv", b"PK\x03\x04 and so on\n" * 9, "save the sheet as CSV"),

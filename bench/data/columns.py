@@ -79,8 +79,8 @@ class Columns:
         """The columns of a table of training rows, or what is missing.
 
         ``chosen`` are those of the setting ``data.columns``, of which a number is a position, counted from 1. Columns
-        without names (``named`` is False) are query, positive and negatives in this order; two of unknown names are
-        query and positive. With ``lenient`` a chosen negative or label need not be there.
+        without names (``named`` is False) are query, positive and negatives in this order. With ``lenient`` a chosen
+        negative or label need not be there.
         """
         if chosen.keys() - {"group", "passage"}:
             return cls._chosen(names, chosen, lenient)
@@ -90,16 +90,13 @@ class Columns:
             if len(names) < 2:
                 return "one column only, and a pair has a query and a passage"
             return cls(names[0], (names[1],), tuple(names[2:]))
-        unknown = [name for name in names if name.strip().lower() not in ID]
-        if len(unknown) == 2 and not any(map(is_name, unknown)):
-            return cls(unknown[0], (unknown[1],), unread=_rest(names, unknown))
-        by_name = {name.strip().lower(): name for name in reversed(names)}
-        query = next((by_name[name] for name in QUERY if name in by_name), None)
-        positive = next((by_name[name] for name in POSITIVE if name in by_name and by_name[name] != query), None)
-        negative = tuple(name for name in names if NEGATIVE.fullmatch(name.strip().lower()))
-        label = next((by_name[name] for name in (*LABEL, *SCORE) if name in by_name), None)
+        query, positive = known(names)
         if query is None or positive is None:
-            return f"no column is known as {'the query' if query is None else 'the positive passage'}"
+            found = {"the query": query, "the positive passage": positive}
+            return f"no column is known as {' or '.join(what for what, name in found.items() if name is None)}"
+        negative = tuple(name for name in names if NEGATIVE.fullmatch(name.strip().lower()))
+        by_name = _by_name(names)
+        label = next((by_name[name] for name in (*LABEL, *SCORE) if name in by_name), None)
         return cls(query, (positive,), negative, label, _rest(names, (query, positive, label, *negative)))
 
     @classmethod
@@ -117,6 +114,18 @@ class Columns:
         if len(set(used)) < len(used):
             return "data.columns uses one column twice"
         return cls(query, found["positive"], found["negative"], label[0] if label else None, _rest(names, used))
+
+
+def known(names: Sequence[str]) -> tuple[str | None, str | None]:
+    """The columns that are known by their names as the query and as the positive passage."""
+    by_name = _by_name(names)
+    query = next((by_name[name] for name in QUERY if name in by_name), None)
+    positive = next((by_name[name] for name in POSITIVE if name in by_name and by_name[name] != query), None)
+    return query, positive
+
+
+def _by_name(names: Sequence[str]) -> dict[str, str]:
+    return {name.strip().lower(): name for name in reversed(names)}
 
 
 def column(wanted: str, names: Sequence[str]) -> str | None:
