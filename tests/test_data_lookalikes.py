@@ -98,7 +98,7 @@ def test_a_header_says_the_order_of_columns(tmp_path: Path) -> None:
 
 def test_a_line_that_may_be_a_header_is_told(tmp_path: Path) -> None:
     data = read(write(tmp_path, {"train.tsv": f"Frage\tAntwort\n{tsv(QUERIES, PASSAGES)}"}))
-    assert told(data, "may be a header of names that are not known, and was read as a pair") == 1
+    assert told(data, "may be a header with names that are not known, and was read as a pair") == 1
     assert not told(read(write(tmp_path / "b", {"train.tsv": tsv(QUERIES, PASSAGES)})), "header")
 
 

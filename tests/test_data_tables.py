@@ -298,6 +298,36 @@ def test_columns_that_are_proposed_hold_texts(tmp_path: Path) -> None:
     assert read(place, columns="query:Frage,positive:Antwort").counts["corpus"] == len(PASSAGES)
 
 
+IDS = [f"u{number}" for number in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "missing", "fit"),
+    [
+        ("a.jsonl", {"uid": IDS, "prompt": QUERIES, "completion": PASSAGES}, "", "query:prompt,positive:completion"),
+        ("a.jsonl", {"completion": PASSAGES, "prompt": QUERIES}, "", "query:prompt,positive:completion"),
+        ("a.parquet", {"n": range(40), "answer": PASSAGES, "ask": QUERIES}, "", "query:ask,positive:answer"),
+        ("a.csv", {"id": IDS, "answer": PASSAGES, "ask": QUERIES}, "", "query:ask,positive:answer"),
+        ("a.csv", {"prompt": QUERIES, "completion": PASSAGES}, "completion", "query:prompt,positive:completion"),
+        ("a.csv", {"uid": IDS, "answer": PASSAGES, "ask": QUERIES}, "uid, ask", "query:ask,positive:answer"),
+    ],
+)
+def test_a_known_column_keeps_its_role_in_what_is_proposed(
+    tmp_path: Path, name: str, content: dict[str, Any], missing: str, fit: str
+) -> None:
+    rows = [dict(zip(content, cells, strict=True)) for cells in zip(*content.values(), strict=True)]
+    made = {"a.jsonl": jsonl(rows), "a.csv": csv(**content), "a.parquet": parquet(**content)}
+    place = write(tmp_path, {name: made[name]}) / name
+    with pytest.raises(DataError) as error:
+        read(place)
+    assert f"\"data.columns='{fit}'\"" in str(error.value)
+    assert not missing or f"names that are not known ({missing};" in str(error.value)
+    assert (
+        dict(named(read(place, columns=fit), "train")).items()
+        <= {q: [p] for q, p in zip(QUERIES, PASSAGES, strict=True)}.items()
+    )
+
+
 def test_one_column_is_not_said_to_be_separated(tmp_path: Path) -> None:
     rows = "".join(f"question {i}|answer {i}\n" for i in range(40))
     with pytest.raises(DataError, match="separated by no TAB, comma or semicolon"):

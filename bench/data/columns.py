@@ -124,6 +124,20 @@ def known(names: Sequence[str]) -> tuple[str | None, str | None]:
     return query, positive
 
 
+def proposed(names: Sequence[str]) -> str | None:
+    """A setting ``data.columns`` for a table with these columns, None where there are too few.
+
+    A known column has its own role. The first others that may hold texts have what is missing.
+    """
+    query, positive = known(names)
+    no_texts = (*ID, *LABEL, *SCORE)
+    named = {name: name.strip().lower() for name in names if name not in (query, positive)}
+    others = (name for name, low in named.items() if low not in no_texts and not NEGATIVE.fullmatch(low))
+    query = query or next(others, None)
+    positive = positive or next(others, None)
+    return None if query is None or positive is None else f"query:{query},positive:{positive}"
+
+
 def _by_name(names: Sequence[str]) -> dict[str, str]:
     return {name.strip().lower(): name for name in reversed(names)}
 

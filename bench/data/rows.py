@@ -9,15 +9,17 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.data.columns import ID, LABEL, PASSAGE, SCORE, Columns, column
+from bench.data.columns import PASSAGE, Columns, column, is_name, proposed
 from bench.data.delimited import NUMBER
 from bench.data.lines import is_text
+from bench.data.lookalikes import CODE
 from bench.data.tables import Row, Table
 from bench.data.validation import Problems
 
 RELEVANT = {"1", "true", "yes", "positive", "entailment"}
 NOT_RELEVANT = {"0", "false", "no", "negative", "contradiction"}
 NEITHER = {"neutral", "-"}
+LOOKED_AT = 20  # rows that show which columns hold texts
 HELD_OUT = 20  # one query in so many goes to a split that is missing ...
 MOST_HELD_OUT = 1000  # ... but no more than these
 
@@ -49,7 +51,8 @@ def entries(
     path = table.path
     columns = Columns.of(table.columns, chosen, table.named, lenient)
     if isinstance(columns, str):
-        problems.add(path, int(table.separated), columns, f"the file is {table}; {_what_would_fit(table.columns)}")
+        fit = _what_would_fit(table.columns, [row for _, row in islice(table.rows, LOOKED_AT)])
+        problems.add(path, int(table.separated), columns, f"the file is {table}; {fit}")
         return []
     if not _first_line(table, "query" in chosen, problems):
         return []
@@ -84,24 +87,31 @@ def _first_line(table: Table, chosen: bool, problems: Problems) -> bool:
         problems.tell(f"{name} has a header: {', '.join(filter(str.strip, table.columns))}")
     if not table.doubtful or chosen:
         return True
-    what = f"the first line of {name} may be a header of names that are not known"
+    what = f"the first line of {name} may be a header with names that are not known"
     if "TAB" in table.kind:  # in which a header is rare
         problems.tell(f"{what}, and was read as a pair")
         return True
     pair = "if it is a pair, \"data.columns='query:1,positive:2'\""
-    start = [row for _, row in islice(table.rows, 1, 20)]
-    numbers = {i for i, column in enumerate(table.columns) if all(NUMBER.fullmatch(row[column]) for row in start)}
-    fit = _what_would_fit([name for i, name in enumerate(table.doubtful) if i not in numbers])
-    problems.add(table.path, 1, what, f"{', '.join(table.doubtful)}; {fit}; {pair}")
+    below = [dict(zip(table.doubtful, row.values(), strict=True)) for _, row in islice(table.rows, 1, LOOKED_AT)]
+    unknown = ", ".join(name for name in table.doubtful if not is_name(name))
+    problems.add(table.path, 1, what, f"{unknown}; {_what_would_fit(table.doubtful, below)}; {pair}")
     return False
 
 
-def _what_would_fit(columns: Sequence[str]) -> str:
-    """What to do about a table with none of the known columns; ``columns`` are those that may hold texts."""
-    names = [name for name in columns if name.lower() not in (*ID, *LABEL, *SCORE)]
-    if len(names) < 2:
+def _what_would_fit(columns: Sequence[str], rows: Sequence[Row]) -> str:
+    """What to do about a table in which the query or the positive passage has no known name."""
+    texts = [name for name in columns if any(_may_be_text(row.get(name)) for row in rows)]
+    fit = proposed(texts) or proposed(columns)
+    if fit is None:
         return "write query TAB passage on every line, or a table with the columns query and positive"
-    return f"name the columns, such as \"data.columns='query:{names[0]},positive:{names[1]}'\""
+    return f"name the columns, such as \"data.columns='{fit}'\""
+
+
+def _may_be_text(cell: object) -> bool:
+    """Whether a cell is neither empty nor a number nor an id."""
+    if isinstance(cell, str):
+        return not NUMBER.fullmatch(cell) and not CODE.fullmatch(cell)
+    return isinstance(cell, list | Mapping) and bool(cell)
 
 
 def _relevance(
