@@ -275,6 +275,14 @@ def test_what_is_no_table_of_pairs_is_one_problem_that_says_what_it_is(
     assert problems_of(tmp_path / name)[0][0] == name
 
 
+@pytest.mark.parametrize("odd", [1, 5])
+def test_a_sheet_in_another_encoding_is_told_to_be_saved_as_utf_8(tmp_path: Path, odd: int) -> None:
+    queries = [f"un café {number}" if number < odd else query for number, query in enumerate(QUERIES)]
+    place = write(tmp_path, {"a.csv": csv(question=queries, answer=PASSAGES).encode("latin-1")}) / "a.csv"
+    with pytest.raises(DataError, match=r"save it as UTF-8 \(spreadsheets: CSV UTF-8\)"):
+        read(place)
+
+
 def test_the_line_that_tells_spreadsheets_the_separator_is_no_row(tmp_path: Path) -> None:
     plain = read(write(tmp_path / "plain", {"a.csv": csv(";", question=QUERIES, answer=PASSAGES)}) / "a.csv")
     for line in ("sep=;", '"sep=;"', "SEP=;;"):

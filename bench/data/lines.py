@@ -18,6 +18,7 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 GZIP = b"\x1f\x8b"
 SEPARATOR = re.compile(r'"?sep=[,;\t]"?[,;]*', re.IGNORECASE)
 """The line with which spreadsheets tell each other the separator of a CSV; it is no row."""
+SAVE = "save it as UTF-8 (spreadsheets: CSV UTF-8)"
 OTHERS = {
     b"PK\x03\x04": "a zip archive or a spreadsheet; unpack it, or save the sheet as CSV",
     b"\xd0\xcf\x11\xe0": "a spreadsheet of an old kind; save it as CSV",
@@ -95,7 +96,7 @@ def raw_lines(path: Path, problems: Problems, stream: BinaryIO | None = None) ->
                     problems.add(path, 0, f"is no text file: {kind}")
                     return
                 if b"\0" in raw:
-                    problems.add(path, number, "is no text file: it has NUL bytes; save it as UTF-8")
+                    problems.add(path, number, f"is no text file: it has NUL bytes; {SAVE}")
                     return
                 if raw.endswith(b"\r"):
                     problems.tell("carriage returns at line ends")
@@ -103,7 +104,7 @@ def raw_lines(path: Path, problems: Problems, stream: BinaryIO | None = None) ->
                 try:
                     text = raw.decode("utf-8")
                 except UnicodeDecodeError as error:
-                    broken.append((number, f"byte {error.start + 1}: {error.reason}"))
+                    broken.append((number, f"byte {error.start + 1}: {error.reason}; if the file is no UTF-8, {SAVE}"))
                     continue
                 if number == 1 and SEPARATOR.fullmatch(text):
                     problems.tell(f"{path.name} begins with a line for spreadsheets ({text})")
@@ -113,7 +114,7 @@ def raw_lines(path: Path, problems: Problems, stream: BinaryIO | None = None) ->
         if not number:
             problems.add(path, 0, "empty file")
         if len(broken) > 1 + foreign:
-            what = f"{len(broken):,} lines, the first {broken[0][0]}; save it as UTF-8 (spreadsheets: CSV UTF-8)"
+            what = f"{len(broken):,} lines, the first {broken[0][0]}; {SAVE}"
             problems.add(path, 0, "is not UTF-8", what)
         else:
             for line, what in broken:
