@@ -118,6 +118,15 @@ def test_without_its_passages_a_set_has_one_problem(tmp_path: Path) -> None:
     assert problems_of(write(tmp_path, files)) == [("corpus.jsonl", 0, "no such file")]
 
 
+@pytest.mark.parametrize("found", [{}, {"qrels/notes.txt": "x"}, {"qrels.txt.bak": "q0 0 d0 1"}], ids=str)
+def test_without_its_judgments_a_set_has_one_problem(tmp_path: Path, found: Files) -> None:
+    files = {name: content for name, content in beir().items() if not name.startswith("qrels")}
+    place = write(tmp_path, {**files, **found})
+    assert problems_of(place) == [("qrels", 0, "there are no judgments of train, dev or test")]
+    with pytest.raises(DataError, match=r"such as qrels/test\.tsv"):
+        read(place)
+
+
 def test_ids_may_be_whole_numbers(tmp_path: Path) -> None:
     texts = {"corpus": PASSAGES, "queries": QUERIES}
     made: Files = {

@@ -45,6 +45,10 @@ def read(path: Path, reading: Reading) -> DataSet:
     builder = Builder(path.name, problems)
     corpus = next(filter(None, map(folder.named, CORPUS)), [])
     queries = folder.of_any_split(QUERIES)
+    judged = _judged(folder, problems)
+    if not judged and not problems.found:
+        known = "they are files such as qrels/test.tsv (BEIR) or qrels.test.tsv (MS MARCO)"
+        problems.add(path / "qrels", 0, "there are no judgments of train, dev or test", known)
     for found, name in ((corpus, "corpus.jsonl"), (queries, "queries.jsonl")):
         if not found:
             problems.add(path / name, 0, "no such file", "nor another kind of table of this name")
@@ -55,7 +59,7 @@ def read(path: Path, reading: Reading) -> DataSet:
         if text:
             builder.corpus(text, name)
     builder.name_queries({text: name for name, text in reversed(texts.items())})
-    for split, files in _judged(folder, problems).items():
+    for split, files in judged.items():
         for file in files:
             for line, query, passage, grade in _qrels(file, problems):
                 _judge(builder, split, (file, line), (query, texts.get(query)), (passage, passages.get(passage)), grade)
