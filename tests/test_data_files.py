@@ -154,6 +154,14 @@ def test_one_file_is_cut_by_a_hash_of_the_query_and_that_is_told(tmp_path: Path)
         assert of[0] == of[1]
 
 
+@pytest.mark.parametrize(("queries", "cut"), [(2, 0), (19, 0), (20, 2)])
+def test_a_file_of_fewer_than_20_queries_is_not_cut_and_that_is_told(tmp_path: Path, queries: int, cut: int) -> None:
+    pairs = {"query": QUERIES[:queries], "positive": PASSAGES[:queries]}
+    data = read(write(tmp_path, {"sheet.csv": csv(**pairs)}) / "sheet.csv")
+    assert sum(len(data.splits[name]) for name in ("dev", "test") if name in data.splits) == cut
+    assert told(data, "too few to cut dev or test from (it takes 20)") == (0 if cut else queries)
+
+
 @pytest.mark.parametrize(
     "name", ["/dev/null", "a" * 300, "", "~nobody_of_this_name/x", "hf:", "hf:" + "a" * 300, "a\0b"]
 )

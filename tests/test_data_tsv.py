@@ -137,7 +137,7 @@ def test_a_cut_gzip_file_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "kind"),
     [
-        ({"corpus": "a\n"}, "no pair in any of train, dev and test"),
+        ({"corpus": "a\n"}, "there is no file of train, dev or test"),
         ({"corpus": "", "train": "q\ta\n"}, "empty file"),
         ({"corpus": "a\n", "train": "q\n"}, "one column only"),
     ],

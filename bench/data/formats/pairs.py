@@ -20,8 +20,8 @@ from bench.data.columns import TRAINED_ON
 from bench.data.dataset import DataSet
 from bench.data.formats import labelled
 from bench.data.formats.base import Format, Reading
-from bench.data.rows import Entry, entries, hold_out, texts
-from bench.data.splits import NAMES, Folder, stem_of
+from bench.data.rows import HELD_OUT, Entry, entries, hold_out, texts
+from bench.data.splits import NAMES, SPLITS, Folder, stem_of
 from bench.data.tables import read_table
 from bench.data.validation import Problems
 
@@ -45,6 +45,8 @@ def read(path: Path, reading: Reading) -> DataSet:
         return _single(alone, path.name, folder, reading, problems)
     builder = Builder(path.name, problems)
     files = folder.splits(problems)
+    if not files and not problems.found:
+        problems.add(path, 0, "there is no file of train, dev or test", "the pairs are in files such as train.tsv")
     splits = {
         split: [row for file in of for row in _entries(file, split, reading, problems)] for split, of in files.items()
     }
@@ -124,6 +126,9 @@ def _part(builder: Builder, name: str, split: str, path: Path, reading: Reading)
 def cut(splits: Mapping[str, list[Entry]], problems: Problems) -> dict[str, list[Entry]]:
     """:func:`~bench.data.rows.hold_out`, told."""
     whole = hold_out(splits)
+    if splits.get("train") and whole.keys() == splits.keys() != set(SPLITS):
+        number = len({entry.query for entry in splits["train"] if entry.positives})
+        problems.tell(f"queries of train, too few to cut dev or test from (it takes {HELD_OUT})", number)
     for name in [name for name in whole if name not in splits]:
         number = len({entry.query for entry in whole[name]})
         problems.tell(f"queries of train that became {name}, chosen by a hash of their text", number)
