@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.data import DataConfig, DataError, load
+from bench.data import DataConfig, DataError, inspect, load, render
 
 SCORED = [(f"left {n}", f"right {n} text", f"{n % 6 / 2:g}") for n in range(12)]
 LABELS = ("entailment", "neutral", "contradiction")
@@ -89,6 +89,46 @@ def test_without_a_train_split_an_inference_set_has_no_pairs_to_train(tmp_path: 
     tsv(tmp_path / "nli" / "dev.tsv", INFERENCE)
     data = load(DataConfig(str(tmp_path / "nli")))
     assert not data.splits and list(data.tasks["nli"]) == ["dev"]
+
+
+def shown(place: Path) -> list[str]:
+    """The lines that ``bench data inspect`` prints, with single spaces."""
+    return [" ".join(line.split()) for line in render(inspect(place)).splitlines()]
+
+
+def test_scored_pairs_are_inspected_with_counts_scores_lengths_and_rows(tmp_path: Path) -> None:
+    write(tmp_path / "sts", "header", "train", SCORED)
+    write(tmp_path / "sts", "header", "test", [(*SCORED[3][1::-1], "2"), ("another", "pair", "-1.5")])
+    lines = shown(tmp_path / "sts")
+    assert {"sts train 12 scores 0 to 2.5", "sts test 2 scores -1.5 to 2"} <= set(lines)
+    assert "1 pairs of sts both in train and in test" in lines, "the order of the two texts does not matter"
+    texts = {text for a, b, _ in SCORED for text in (a, b)} | {"another", "pair"}
+    mean, longest = sum(map(len, texts)) / len(texts), max(map(len, texts))
+    (lengths,) = (line.split() for line in lines if line.startswith("sentences"))
+    assert lengths[1] == f"{mean:.1f}" and lengths[-1] == str(longest)
+    assert not any(line.startswith(("queries", "corpus", "passages")) for line in lines)
+    start = lines.index("first rows of train.tsv")
+    assert lines[start + 1 : start + 4] == ["- sentence1: left 0", "sentence2: right 0 text", "score: 0"]
+    assert len([line for line in lines if line.startswith("- ")]) == 3 + 2
+    assert "\n\n\n" not in "\n".join(lines), "a part without lines leaves no gap"
+
+
+def test_several_tasks_are_inspected_each_with_its_own_rows(tmp_path: Path) -> None:
+    tsv(tmp_path / "two" / "A" / "test.tsv", SCORED)
+    tsv(tmp_path / "two" / "B" / "test.tsv", SCORED[:6])
+    lines = shown(tmp_path / "two")
+    assert {"A test 12 scores 0 to 2.5", "B test 6 scores 0 to 2.5"} <= set(lines)
+    assert {"first rows of A/test.tsv", "first rows of B/test.tsv"} <= set(lines)
+
+
+def test_an_inference_set_is_inspected_with_its_classes_and_its_training_pairs(tmp_path: Path) -> None:
+    tsv(tmp_path / "nli" / "train.tsv", INFERENCE[:-1])
+    lines = shown(tmp_path / "nli")
+    assert "nli train 17 contradiction 5, entailment 6, neutral 6" in lines
+    assert "train 6 6" in lines and "class: entailment" in lines
+    lengths = {line.split()[0]: line.split()[-1] for line in lines if line.startswith(("queries", "sentences"))}
+    premises, texts = {a for a, *_ in INFERENCE}, {text for a, b, _ in INFERENCE for text in (a, b)}
+    assert lengths == {"queries": str(max(map(len, premises))), "sentences": str(max(map(len, texts)))}
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.build import Builder
+from bench.data.build import SHOWN, Builder
 from bench.data.columns import LABEL, SCORE, Columns
-from bench.data.dataset import DataSet, TextPairs, appended
+from bench.data.dataset import DataSet, Sample, TextPairs, appended
 from bench.data.fingerprint import with_fingerprint
 from bench.data.formats.base import Format, Reading
 from bench.data.lines import is_text
@@ -50,18 +50,21 @@ def read(path: Path, reading: Reading) -> DataSet:
     problems = Problems(reading.skip_broken)
     queries: dict[str, int] = {}
     tasks: dict[str, dict[str, TextPairs]] = {}
+    samples: dict[str, list[Sample]] = {}
     entailed = Builder(path.name, problems)
-    for name, files in _tasks(path, problems).items():
+    found = _tasks(path, problems)
+    for name, files in found.items():
         for split, file in files:
             rows = _rows(file, problems)
             if rows is not None:
                 tasks.setdefault(name, {})[split] = _pairs(*rows, queries)
+                samples[file.name if len(found) == 1 else f"{name}/{file.name}"] = _samples(*rows)
                 if rows[0].classes and split == "train":
                     _entail(entailed, file, rows[1])
     problems.raise_if_any()
     inferred = any(splits["train"].classes for splits in tasks.values() if "train" in splits)
     data = entailed.build(path) if inferred else DataSet(path.name, (), (), {}, notices=dict(problems.notices))
-    return _joined(data, queries, tasks)
+    return _joined(replace(data, samples=samples), queries, tasks)
 
 
 def _joined(data: DataSet, queries: dict[str, int], tasks: Mapping[str, Mapping[str, TextPairs]]) -> DataSet:
@@ -154,6 +157,18 @@ def _pairs(kind: _Kind, rows: Sequence[tuple[int, str, str, float]], queries: di
     right = np.array([queries.setdefault(text, len(queries)) for _, _, text, _ in rows])
     label = np.array([label for *_, label in rows], dtype=np.float32)
     return TextPairs(left, right, label, CLASSES if kind.classes else ())
+
+
+def _samples(kind: _Kind, rows: Sequence[tuple[int, str, str, float]]) -> list[Sample]:
+    """The first rows of a file, by role."""
+    return [
+        (
+            ("sentence1", left),
+            ("sentence2", right),
+            ("class", CLASSES[int(label)]) if kind.classes else ("score", f"{label:g}"),
+        )
+        for _, left, right, label in rows[:SHOWN]
+    ]
 
 
 def _entail(builder: Builder, path: Path, rows: Sequence[tuple[int, str, str, float]]) -> None:
