@@ -47,6 +47,23 @@ def test_scored_pairs_are_the_same_in_every_layout(kind: str, tmp_path: Path) ->
     assert [(found.queries[a], found.queries[b], f"{c:g}") for a, b, c in read] == SCORED[4:]
 
 
+def test_shards_are_one_split(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "sts", "tsv", "test", SCORED)
+    for number, rows in enumerate((SCORED[:5], SCORED[5:8], SCORED[8:])):
+        write(tmp_path / "b" / "sts", "parquet", f"test-{number:05}-of-00003", rows)
+    expected, found = (load(DataConfig(str(tmp_path / place / "sts"))) for place in "ab")
+    assert len(found.tasks["sts"]["test"]) == len(SCORED) and found.fingerprint == expected.fingerprint
+    tsv(tmp_path / "a" / "nli" / "train.tsv", INFERENCE)
+    for number, labelled in enumerate((INFERENCE[:2], INFERENCE[2:])):  # the first premise is in both
+        tsv(tmp_path / "b" / "nli" / f"train-{number:05}-of-00002.tsv", labelled)
+    expected, found = (load(DataConfig(str(tmp_path / place / "nli"))) for place in "ab")
+    assert found.counts["train_negatives"] == 6 and found.fingerprint == expected.fingerprint
+    tsv(tmp_path / "b" / "sts" / "train-00000-of-00002.tsv", SCORED)
+    tsv(tmp_path / "b" / "sts" / "train-00001-of-00002.tsv", INFERENCE)
+    with pytest.raises(DataError, match=r"00001-of-00002\.tsv: the files of train are of two kinds"):
+        load(DataConfig(str(tmp_path / "b" / "sts")))
+
+
 def test_a_directory_of_directories_is_several_tasks(tmp_path: Path) -> None:
     tsv(tmp_path / "two" / "binary" / "test.tsv", [(a, b, str(n % 2)) for n, (a, b, _) in enumerate(SCORED)])
     tsv(tmp_path / "two" / "graded" / "test.tsv", SCORED)

@@ -34,6 +34,9 @@ NUMBERS = {"0": "entailment", "1": "neutral", "2": "contradiction"}  # GLUE's, w
 LOOK = 50  # rows that decide what a file holds
 FILES, JUDGED = ("corpus", "collection", "passages", "documents"), ("queries", "topics", "qrels")  # of retrieval
 
+_Labelled = tuple[tuple[Path, int], str, str, float]
+"""The file and line of a pair, its two texts, and its score or the place of its class."""
+
 
 @dataclass(frozen=True)
 class _Kind:
@@ -54,13 +57,20 @@ def read(path: Path, reading: Reading) -> DataSet:
     entailed = Builder(path.name, problems)
     found = _tasks(path, problems)
     for name, files in found.items():
+        whole: dict[str, tuple[_Kind, list[_Labelled]]] = {}
         for split, file in files:
-            rows = _rows(file, problems)
-            if rows is not None:
-                tasks.setdefault(name, {})[split] = _pairs(*rows, queries)
-                samples[file.name if len(found) == 1 else f"{name}/{file.name}"] = _samples(*rows)
-                if rows[0].classes and split == "train":
-                    _entail(entailed, file, rows[1])
+            table = _rows(file, problems)
+            if table is None:
+                continue
+            kind, rows = table
+            before, of_split = whole.setdefault(split, (kind, []))
+            of_split += rows
+            if before.classes != kind.classes:
+                problems.add(file, 0, f"the files of {split} are of two kinds: some have scores, others classes")
+            samples[file.name if len(found) == 1 else f"{name}/{file.name}"] = _samples(kind, rows)
+        if "train" in whole and whole["train"][0].classes:
+            _entail(entailed, whole["train"][1])
+        tasks[name] = {split: _pairs(kind, rows, queries) for split, (kind, rows) in whole.items()}
     problems.raise_if_any()
     inferred = any(splits["train"].classes for splits in tasks.values() if "train" in splits)
     data = entailed.build(path) if inferred else DataSet(path.name, (), (), {}, notices=dict(problems.notices))
@@ -96,8 +106,8 @@ def _splits(path: Path, problems: Problems) -> list[tuple[str, Path]]:
     return [(split, file) for split in SPLITS for file in found.get(split, [])]
 
 
-def _rows(path: Path, problems: Problems) -> tuple[_Kind, list[tuple[int, str, str, float]]] | None:
-    """The columns of a file, and of every row its line, its two texts, and its score or the place of its class."""
+def _rows(path: Path, problems: Problems) -> tuple[_Kind, list[_Labelled]] | None:
+    """The columns of a file, and its rows."""
     table = read_table(path, problems)
     if table is None:
         return None
@@ -113,7 +123,7 @@ def _rows(path: Path, problems: Problems) -> tuple[_Kind, list[tuple[int, str, s
         if not isinstance(left, str) or not isinstance(right, str) or not is_text(left) or not is_text(right):
             problems.lose(path, line, "no text in one of the two sentences")
         elif (value := number(line, row.get(kind.label))) is not None:
-            found.append((line, left, right, value))
+            found.append(((path, line), left, right, value))
     if not found:
         problems.add(path, 0, "there is no pair")
     return kind, found
@@ -151,15 +161,15 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _pairs(kind: _Kind, rows: Sequence[tuple[int, str, str, float]], queries: dict[str, int]) -> TextPairs:
-    """The pairs of a file, their texts added to ``queries``."""
+def _pairs(kind: _Kind, rows: Sequence[_Labelled], queries: dict[str, int]) -> TextPairs:
+    """The pairs of a split, their texts added to ``queries``."""
     left = np.array([queries.setdefault(text, len(queries)) for _, text, _, _ in rows])
     right = np.array([queries.setdefault(text, len(queries)) for _, _, text, _ in rows])
     label = np.array([label for *_, label in rows], dtype=np.float32)
     return TextPairs(left, right, label, CLASSES if kind.classes else ())
 
 
-def _samples(kind: _Kind, rows: Sequence[tuple[int, str, str, float]]) -> list[Sample]:
+def _samples(kind: _Kind, rows: Sequence[_Labelled]) -> list[Sample]:
     """The first rows of a file, by role."""
     return [
         (
@@ -171,17 +181,17 @@ def _samples(kind: _Kind, rows: Sequence[tuple[int, str, str, float]]) -> list[S
     ]
 
 
-def _entail(builder: Builder, path: Path, rows: Sequence[tuple[int, str, str, float]]) -> None:
+def _entail(builder: Builder, rows: Sequence[_Labelled]) -> None:
     """Entailed pairs as training pairs, and contradictions as negatives of premises that entail something."""
     named = {name: float(place) for place, name in enumerate(CLASSES)}
     for text in dict.fromkeys(right for _, _, right, label in rows if label != named["neutral"]):
         builder.corpus(text)
-    for line, left, right, label in rows:
+    for at, left, right, label in rows:
         if label == named["entailment"]:
-            builder.pair("train", left, right, (path, line))
-    for line, left, right, label in rows:
+            builder.pair("train", left, right, at)
+    for at, left, right, label in rows:
         if label == named["contradiction"]:
-            builder.negative("train", left, right, (path, line))
+            builder.negative("train", left, right, at)
 
 
 def _kind(path: Path) -> _Kind | None:
