@@ -175,6 +175,29 @@ def test_beside_a_corpus_a_column_of_labels_is_no_task(tmp_path: Path) -> None:
         load(DataConfig(str(tmp_path / "x")))
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_rows_of_queries_and_positives_with_scores_are_scored_pairs_unless_they_are_of_retrieval(
+    suffix: str, tmp_path: Path
+) -> None:
+    rows = [{"query": a, "positive": b, "score": n / 20} for n, (a, b, _) in enumerate(SCORED)]
+
+    def place(name: str, rows: list[dict[str, object]]) -> str:
+        (tmp_path / name).mkdir()
+        path = tmp_path / name / f"train.{suffix}"
+        frame = pd.DataFrame(rows)
+        frame.to_csv(path, index=False) if suffix == "csv" else frame.to_json(path, orient="records", lines=True)
+        return str(path.parent)
+
+    assert [len(splits["train"]) for splits in load(DataConfig(place("scored", rows))).tasks.values()] == [12]
+    every = load(DataConfig(str(tmp_path / "scored"), columns="query:query,positive:positive"))
+    assert not every.tasks and len(every.splits["train"]) == 12
+    with pytest.raises(DataError, match="'score' do not say whether a pair is relevant"):
+        load(DataConfig(place("negatives", [{**row, "negative": f"wrong {row['query']}"} for row in rows])))
+    with pytest.raises(DataError, match="'score' do not say whether a pair is relevant"):
+        (Path(place("corpus", rows)) / "corpus.tsv").write_text("".join(f"{row['positive']}\n" for row in rows))
+        load(DataConfig(str(tmp_path / "corpus")))
+
+
 def test_with_columns_named_or_another_layout_of_dev_it_is_no_task(tmp_path: Path) -> None:
     rows = [(a, b, str(n % 2)) for n, (a, b, _) in enumerate(SCORED)]
     tsv(tmp_path / "x" / "train.tsv", rows)

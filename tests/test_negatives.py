@@ -161,7 +161,8 @@ GRADES, CLASSES = (DATA.tasks[name]["train"] for name in ("similarity", "inferen
         ("similarity_distil", {"texts": "tasks"}, {}, "no training pairs of a similarity task or an inference set"),
         ("mnr", {}, {}, "no train split"),
         ("simbert", {}, {}, "no train split"),
-        ("mnr", {}, {"a": {"train": GRADES}}, "a score or a class, but none of a query and a passage"),
+        ("mnr", {}, {"a": {"train": GRADES}}, "a score or a class, but none of a query and a passage.*ScoredPairs"),
+        ("mnr", {}, {"a": {"test": GRADES}}, r"they are of test\. train\.max_steps=0 .*cosent.*data\.columns="),
     ],
 )
 def test_labels_that_cannot_be_had_are_told(

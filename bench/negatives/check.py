@@ -92,12 +92,24 @@ def _two_views(declaration: TwoViews, data: DataSet) -> None:
 def _pairs(declaration: Examples, data: DataSet) -> None:
     if "train" in data.splits:
         return
-    if data.text_pairs("train"):
-        raise UserError(
-            f"data set {data.name} has training pairs with a score or a class, but none of a query and a passage; "
-            "choose a strategy whose examples are ScoredPairs or ClassifiedPairs (bench list)"
-        )
+    if data.tasks:
+        raise UserError(f"data set {data.name} {_what_labelled_pairs_allow(data)}")
     raise UserError(f"data set {data.name} has no train split; train.max_steps=0 evaluates the encoder untrained")
+
+
+def _what_labelled_pairs_allow(data: DataSet) -> str:
+    """What can be done with pairs that have scores or classes where pairs of a query and a passage are needed."""
+    allow = "choose a strategy whose examples are ScoredPairs or ClassifiedPairs (bench list)"
+    if not data.text_pairs("train"):
+        splits = " and ".join(dict.fromkeys(split for of_task in data.tasks.values() for split in of_task))
+        allow = (
+            f"they are of {splits}. train.max_steps=0 evaluates the encoder untrained. To train on their scores or "
+            "classes, with cosent for one, put them into a directory as the file train"
+        )
+    return (
+        f"has pairs with a score or a class, but none of a query and a passage to train on; {allow}. To read each row "
+        "as a query and its passage, name their columns and no label, such as \"data.columns='query:1,positive:2'\""
+    )
 
 
 @_check.register

@@ -203,11 +203,14 @@ def _kind(path: Path) -> _Kind | None:
 
 
 def _kind_of(table: Table, rows: Sequence[tuple[int, Row]]) -> _Kind | None:
-    """The columns of labelled pairs; a third column without a name must hold scores or classes in every row."""
+    """The columns of labelled pairs; a third column without a name must hold scores or classes in every row.
+
+    A table with negatives has none: it is of retrieval.
+    """
     if table.named:
         columns = Columns.of(table.columns, {}, True)
         label = next((name for name in table.columns if name.strip().lower() in (*SCORE, *LABEL)), None)
-        if isinstance(columns, str) or label is None:
+        if isinstance(columns, str) or columns.negative or label is None:
             return None
         left, right = columns.query, columns.positive[0]
     elif len(table.columns) == 3:
