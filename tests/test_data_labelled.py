@@ -130,6 +130,12 @@ def test_scored_pairs_are_inspected_with_counts_scores_lengths_and_rows(tmp_path
     assert "\n\n\n" not in "\n".join(lines), "a part without lines leaves no gap"
 
 
+def test_columns_of_scored_pairs_that_are_not_read_are_named(tmp_path: Path) -> None:
+    rows = [{"sentence1": a, "sentence2": b, "score": float(c), "genre": "news"} for a, b, c in SCORED]
+    (tmp_path / "sts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert load(DataConfig(str(tmp_path / "sts.jsonl"))).notices == {"columns not read of sts.jsonl: genre": 1}
+
+
 def test_several_tasks_are_inspected_each_with_its_own_rows(tmp_path: Path) -> None:
     tsv(tmp_path / "two" / "A" / "test.tsv", SCORED)
     tsv(tmp_path / "two" / "B" / "test.tsv", SCORED[:6])

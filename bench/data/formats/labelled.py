@@ -116,6 +116,9 @@ def _rows(path: Path, problems: Problems) -> tuple[_Kind, list[_Labelled]] | Non
     if kind is None:
         problems.add(path, 0, "is no table of sentence 1, sentence 2 and a score or label", f"the file is {table}")
         return None
+    used = (kind.left, kind.right, kind.label)
+    unread = [name for name in table.columns if name not in used and name.strip()]
+    problems.tell(f"columns not read of {path.name}: {', '.join(unread)}", len(unread))
     number = partial(_class, problems, path) if kind.classes else partial(_score, problems, path)
     found = []
     for line, row in rows:
