@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ STAGED = {
     "train__save_every": "2",
     "train__eval_every": "2",
 }
+SELECTED_BY = "exact/mrr@10"
 
 
 def weights_of(run: Path) -> bytes:
@@ -45,6 +47,39 @@ def test_a_run_killed_in_any_stage_ends_as_if_it_had_not_been(step: int, data: P
     assert exact(one) == exact(two) and one.training == two.training
     assert one.cost["texts_encoded"] == two.cost["texts_encoded"]
     assert one.selection == two.selection and one.selection["steps"] == 7
+
+
+def test_a_stage_that_makes_dev_worse_says_so(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = iter([30.0, 40.0, 20.0, 25.0])  # at steps 2 and 3 of the first stage, 2 and 4 of the second
+    monkeypatch.setattr("bench.run.stages._on_dev", lambda run, prepared: lambda: {SELECTED_BY: next(measured)})
+    assert bench(*words(data, tmp_path, **STAGED)) == 0
+    record = record_of(only_run(tmp_path))
+    said = f"stage in_batch: its best {SELECTED_BY} on dev is 25.00, and it started from 40.00"
+    assert said in record.training["warnings"]
+    assert record.selection["value"] == 25
+
+
+def test_messages_name_the_stage_and_count_the_steps_of_the_run(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.run.stages._on_dev", lambda run, prepared: lambda: {SELECTED_BY: 30.0})
+    changes = {**STAGED, "train__eval_every": "1", "train__patience": "1"}
+    assert bench(*words(data, tmp_path, **changes)) == 0
+    assert "stage simcse: dev has not improved since step 1: training ends at step 2" in caplog.messages
+    assert "stage in_batch: dev has not improved since step 3: training ends at step 4" in caplog.messages
+    assert record_of(only_run(tmp_path)).selection["step"] == 3
+
+
+def test_a_stage_without_a_budget_says_which_it_is(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mining = {"strategy": "in_batch+mined_hard", "strategy__mined_hard__last": "20", "train__max_steps": "null"}
+    assert bench(*words(data, tmp_path, **mining, budget__texts="40")) == 2
+    assert re.search(
+        r"stage mined_hard: the budget is spent before the first step: it ends at 40 texts, and mining, guides and "
+        r"earlier stages took \d+ texts; give more",
+        capsys.readouterr().err,
+    )
 
 
 def test_the_stages_of_a_run_are_distinguished(data: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from bench.train.examples import Texts, examples_of
 from bench.train.learner import Learner
 from bench.train.state import Progress
 from bench.train.step import Objective
-from bench.train.trainer import Conditions, Hooks, Trainer
+from bench.train.trainer import Conditions, Hooks, Trainer, of_stage
 from strategies import Strategy
 from strategies.examples import LabelledPairs
 from strategies.negatives import Guide
@@ -64,10 +64,10 @@ class Trained:
     ) -> Trained:
         """The result with a further ``stage`` added, which gave ``done`` and cost ``before`` its first step.
 
-        ``name`` is its prefix in telemetry, ``language`` its language-model head.
+        ``name`` is its prefix in telemetry, where there are several, ``language`` its language-model head.
         """
         kept = done.step if done.best_step is None else done.best_step
-        why = invalid(stage, done.means, kept) if done.step else None
+        why, prefix = invalid(stage, done.means, kept) if done.step else None, name and f"{name}/"
         return replace(
             self,
             steps=self.steps + done.step,
@@ -75,10 +75,10 @@ class Trained:
             texts=self.texts + done.texts,
             seconds=self.seconds + done.seconds,
             mined=self.mined + before + Cost(done.mine_s, done.mine_texts),
-            telemetry={**self.telemetry, **{f"{name}{key}": value for key, value in done.means.items()}},
+            telemetry={**self.telemetry, **{f"{prefix}{key}": value for key, value in done.means.items()}},
             warnings=(*self.warnings, *done.warnings),
             language=language,
-            invalid=self.invalid or (why and f"{name and f'stage {name[:-1]}: '}{why}"),
+            invalid=self.invalid or (why and of_stage(name, why)),
         )
 
 
@@ -92,10 +92,14 @@ def train(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Trained
     stages = strategy.stages()
     trained, before, done = Trained(language=_started_with(run, prepared)), 0, Progress()
     for number, stage in enumerate(stages):
-        before = trained.steps
-        done, cost, language = _Stage(run, prepared, number, stage, trained, on_dev, selected_by).train()
-        name = f"{list(vars(strategy))[number]}/" if len(stages) > 1 else ""
+        before, started_at = trained.steps, done.best_value
+        name = list(vars(strategy))[number] if len(stages) > 1 else ""
+        done, cost, language = _Stage(run, prepared, number, stage, trained, on_dev, selected_by, name).train()
         trained = trained.then(done, cost, stage, name, language)
+        if started_at is not None and done.best_value is not None and done.best_value < started_at:
+            found = f"its best {selected_by} on dev is {done.best_value:.2f}, and it started from {started_at:.2f}"
+            trained = replace(trained, warnings=(*trained.warnings, of_stage(name, found)))
+            log.warning(trained.warnings[-1])
     if trained.invalid:
         log.warning("this run is invalid, and no comparison includes it: %s", trained.invalid)
     chosen = done.best_step is not None
@@ -138,7 +142,10 @@ def _on_dev(run: ActiveRun, prepared: Prepared) -> Callable[[], dict[str, float]
 
 @dataclass(frozen=True)
 class _Stage:
-    """One stage to be trained after ``so_far``. ``on_dev`` gives dev metrics, of which ``selection`` decides."""
+    """One stage to be trained after ``so_far``. ``on_dev`` gives dev metrics, of which ``selection`` decides.
+
+    ``name`` is empty where it is the only stage.
+    """
 
     run: ActiveRun
     prepared: Prepared
@@ -147,6 +154,7 @@ class _Stage:
     so_far: Trained
     on_dev: Callable[[], dict[str, float]] | None
     selection: str
+    name: str
 
     def train(self) -> tuple[Progress, Cost, LanguageModelHead | None]:
         """Train the stage; returns its result, the cost before its first step, and its language-model head."""
@@ -170,7 +178,7 @@ class _Stage:
             learner,
             Objective(self.strategy, examples, sampler, guide, cluster),
             self._settings(len(examples)),
-            Conditions(config.seed, prepared.precision, place, self.run.world),
+            Conditions(config.seed, prepared.precision, place, self.run.world, self.name, self.so_far.steps),
             self._hooks(),
             self._plan(cost) if config.budget.declared else None,
         )
@@ -197,7 +205,10 @@ class _Stage:
             mine_texts=so_far.mined.texts + cost.texts,
         )
         part = (self.number + 1) / len(config.strategy.stages())
-        return config.budget.plan(part, config.train.batch_size, spent)
+        try:
+            return config.budget.plan(part, config.train.batch_size, spent)
+        except UserError as error:
+            raise UserError(of_stage(self.name, str(error))) from error
 
     def _judge(self) -> Guide | None:
         """Who estimates false negatives of a stage on labelled pairs; it is no part of what the run costs."""

@@ -56,9 +56,10 @@ class BudgetConfig:
         else:
             plan = Plan("steps", int((self.total_steps(batch_size) or 0) * part) - spent.step)
         if plan.total <= 0:
+            took, ends = plan.spent(spent), plan.spent(spent) + plan.total
             raise UserError(
-                f"the budget is spent before the first step: mining, guides and earlier stages took "
-                f"{plan.spent(spent):g} {plan.unit}; give more, or a strategy that costs less"
+                f"the budget is spent before the first step: it ends at {ends:g} {plan.unit}, and mining, guides and "
+                f"earlier stages took {took:g} {plan.unit}; give more, or a strategy that costs less"
             )
         return plan
 

@@ -61,13 +61,21 @@ class Conditions:
     """The conditions of a stage: seed, number format, directory of its state, and ranks.
 
     ``precision`` is resolved (``bf16``, ``fp16``, ``fp32``). ``directory`` holds ``last.pt`` for a resume and
-    ``best.pt`` with the weights that did best on dev.
+    ``best.pt`` with the weights that did best on dev. ``stage`` is its name, and empty where it is the only one;
+    ``before`` are the steps of earlier stages. Messages give both.
     """
 
     seed: int
     precision: str
     directory: Path
     world: World = field(default_factory=World)
+    stage: str = ""
+    before: int = 0
+
+
+def of_stage(stage: str, message: str) -> str:
+    """The message with the stage that it is about, which has no name where it is the only one."""
+    return f"stage {stage}: {message}" if stage else message
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,9 @@ class Trainer:
     conditions: Conditions
     hooks: Hooks = field(default_factory=Hooks)
     plan: Plan | None = None
+
+    def _told(self, message: str) -> str:
+        return of_stage(self.conditions.stage, message)
 
     @property
     def ends(self) -> Plan:
@@ -169,7 +180,8 @@ class Trainer:
                 self._save(state)
             before, since = done.seconds, perf_counter()
         if spent < plan.total:
-            log.info("dev has not improved since step %s: training ends at step %d", done.best_step, done.step)
+            best, last = (self.conditions.before + (step or 0) for step in (done.best_step, done.step))
+            log.info(self._told(f"dev has not improved since step {best}: training ends at step {last}"))
         return done
 
     def _step(
@@ -217,22 +229,20 @@ class Trainer:
         row = window.means(done.totals)
         if self.conditions.world.first:
             self.hooks.event({"step": done.step, "lr": lr, **row})
+        step, told = self.conditions.before + done.step, self._told
         if row["spread"] < COLLAPSED:
-            raise TrainingStopped(
-                f"all embeddings have become equal by step {done.step} (the cosines of a query differ by "
-                f"{row['spread']:.1e}); lower train.lr={self.config.lr:g}"
-            )
-        for warning in diagnose(self.objective.strategy, row, done.step):
-            if not any(warning.partition(":")[0] == before.partition(":")[0] for before in done.warnings):
-                done.warnings.append(warning)
-                log.warning(warning)
+            why = f"all embeddings have become equal by step {step} (the cosines of a query differ by"
+            raise TrainingStopped(told(f"{why} {row['spread']:.1e}); lower train.lr={self.config.lr:g}"))
+        for warning in diagnose(self.objective.strategy, row, step):
+            if not any(warning.partition(":")[0] in before for before in done.warnings):
+                done.warnings.append(told(warning))
+                log.warning(told(warning))
 
     def _stop_unless_finite(self, what: str, value: torch.Tensor, step: int) -> None:
         if not np.isfinite(value.item()):
-            raise TrainingStopped(
-                f"the {what} became {value.item()} at step {step}; lower train.lr={self.config.lr:g}, or use "
-                f"train.precision=fp32 (it is {self.conditions.precision})"
-            )
+            why = f"the {what} became {value.item()} at step {self.conditions.before + step}"
+            mend = f"lower train.lr={self.config.lr:g}, or use train.precision=fp32 (it is {self.conditions.precision})"
+            raise TrainingStopped(self._told(f"{why}; {mend}"))
 
     @property
     def _every(self) -> int:
@@ -242,18 +252,15 @@ class Trainer:
 
     def _warn_of_length(self, plan: Plan) -> None:
         """Tell of settings of the length of training that have no effect."""
-        config = self.config
-        if self.plan is None and config.max_steps is not None and plan.total < config.max_steps:
-            log.warning(
-                "training ends after %d of train.max_steps=%d steps, with train.epochs=%d; raise train.epochs, or set "
-                "budget.steps=%d instead, which repeats epochs",
-                *(plan.total, config.max_steps, config.epochs, config.max_steps),
+        config, told, most = self.config, self._told, self.config.max_steps
+        if self.plan is None and most is not None and plan.total < most:
+            ends = (
+                f"training ends after {plan.total:g} of train.max_steps={most} steps, with train.epochs={config.epochs}"
             )
+            log.warning(told(f"{ends}; raise train.epochs, or set budget.steps={most} instead, which repeats epochs"))
         if plan.unit == "steps" and config.patience is not None and config.patience * self._every >= plan.total:
-            log.warning(
-                "train.patience=%d cannot end training early: dev is searched every %d of %d steps",
-                *(config.patience, self._every, plan.total),
-            )
+            often = f"dev is searched every {self._every} of {plan.total:g} steps"
+            log.warning(told(f"train.patience={config.patience} cannot end training early: {often}"))
 
     def _stalled(self, done: Progress) -> bool:
         """Whether dev has not improved for as many evaluations as ``train.patience`` says."""
