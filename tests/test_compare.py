@@ -357,6 +357,22 @@ def test_words_that_separate_runs_are_named(key: str, values: tuple[str, str]) -
         assert len(comparable(select(records, [word]))) == 1
 
 
+def test_words_are_named_where_no_setting_alone_separates_the_runs() -> None:
+    records = []
+    for texts, split in ((50, "dev"), (50, "test"), (None, "dev")):
+        for name, seed in product(("mnr", "queue"), (1, 2)):
+            one = run(name, seed, metrics={"recall@1": 50.0}, split=split)
+            config = {**one.config, "budget": {"texts": texts}, "eval": {"split": split}}
+            records.append(replace(one, config=config, run_id=f"{one.run_id}-{texts}-{split}"))
+    with pytest.raises(UserError) as told:
+        refuse_incomparable(seed_groups(records), ())
+    (said,) = re.findall(r"such as (.*)\), or pass", str(told.value))
+    assert len(said.split(" or ")) == 3
+    for words in said.split(" or "):
+        (chosen,) = comparable(select(records, words.split()))
+        assert len(chosen) == 4
+
+
 @pytest.mark.parametrize(
     ("post", "post_on", "noted"), [("whitening", "all", 1), ("whitening", "train", 0), ("none", "all", 0)]
 )

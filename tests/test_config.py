@@ -186,6 +186,8 @@ def test_a_name_is_no_number_and_needs_no_quotes(path: str) -> None:
             r"strategy mnr has no knob 'strategy\.scal'; did you mean 'strategy\.scale'",
         ),
         (["strategy=hardest_neg", "strategy.scale=1"], r"hardest_neg has no knob 'strategy\.scale'"),
+        (["strategy.margn=1"], r"has no knob 'strategy\.margn'; did you mean 'strategy\.margin'"),
+        (["seed=1,"], r"^'seed=1,' ends with a comma; write a list without spaces, such as seed=1,2$"),
         (["train.lr=abc"], r"^train\.lr=abc is not a number$"),
         (["train.lr=nan"], "not a finite number"),
         (["strategy.scale=inf"], "not a finite number"),

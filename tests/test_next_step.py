@@ -13,6 +13,7 @@ from tiny_runs import runs_in, words
 
 from bench.commands.next_step import next_step, recommendation
 from bench.config.overrides import expand, resolve
+from bench.config.run import RunConfig
 
 
 def command(line: str) -> list[str]:
@@ -24,8 +25,9 @@ def command(line: str) -> list[str]:
     [
         ((), "hardest_neg", {"hardest_neg", "in_batch"}),
         (("strategy=in_batch", "seed=4"), "in_batch", {"hardest_neg", "in_batch"}),
-        (("strategy=hardest_neg", "strategy.margin=0.1", "train.lr=1e-3"), "hardest_neg", {"in_batch"}),
-        (("stages=simcse,mnr", "train.max_steps=9"), "simcse+mnr", {"simcse+mnr", "in_batch"}),
+        (("strategy=hardest_neg", "strategy.margin=0.1", "train.lr=1e-3"), "hardest_neg", {"hardest_neg", "in_batch"}),
+        (("strategy=in_batch", "strategy.margin=0.7"), "in_batch", {"hardest_neg", "in_batch"}),
+        (("stages=simcse,mnr", "budget.texts=900"), "simcse+mnr", {"simcse+mnr", "in_batch"}),
     ],
 )
 def test_after_one_run_the_next_compares_it_with_another_strategy(
@@ -33,14 +35,27 @@ def test_after_one_run_the_next_compares_it_with_another_strategy(
 ) -> None:
     ran = resolve(next(expand(given)))
     (record,) = Runs({strategy: 0.5}, seeds=(ran.seed,)).records
-    said = command(next_step([*given, "runs_dir=/elsewhere/my runs"], [record], Path("/elsewhere/my runs")))
-    assert said[:2] == ["bench", "run"] and "runs_dir=/elsewhere/my runs" in said
-    configs = [resolve(single) for single in expand([w for w in said[2:] if not w.startswith("runs_dir")])]
+    line = next_step([*given, "runs_dir=/elsewhere/my runs"], [record], Path("/elsewhere/my runs"))
+    configs = list[RunConfig]()
+    for part in line.partition(": ")[2].split(" && "):
+        begin, then, *rest = shlex.split(part)
+        assert (begin, then) == ("bench", "run") and "runs_dir=/elsewhere/my runs" in rest
+        configs += [resolve(single) for single in expand([w for w in rest if not w.startswith("runs_dir")])]
     assert {config.strategy.name for config in configs} == expected and len(configs) == 3 * len(expected)
     assert ran.seed in {config.seed for config in configs}
-    if strategy in expected:
-        assert ran in configs, "the run that is there already is one of them, so it is skipped"
+    assert ran in configs, "the run that is there already is one of them, so it is skipped"
     assert all(config.train.lr == ran.train.lr for config in configs)
+
+
+def test_several_stages_and_the_other_strategy_get_one_budget() -> None:
+    words = ["stages=simcse,mnr", "train.max_steps=9", "train.lr=1e-3"]
+    (record,) = Runs({"simcse+mnr": 0.5}, seeds=(0,)).records
+    record = replace(record, selection={**record.selection, "steps": 18})
+    said = command(next_step(words, [record], Path("runs")))
+    configs = [resolve(single) for single in expand(said[2:])]
+    assert {(c.strategy.name, c.budget.steps, c.train.max_steps, c.train.lr) for c in configs} == {
+        (name, 18, None, 1e-3) for name in ("simcse+mnr", "in_batch")
+    }
 
 
 @pytest.mark.parametrize("where", ["runs", "/elsewhere/my runs"])
@@ -51,6 +66,12 @@ def test_after_several_the_next_compares_or_reports_them(where: str) -> None:
     assert "seed=0,1,2" in one_seed
     several = next_step(["strategy=mnr,in_batch", "seed=1,2"], Runs(LEVELS).records, Path(where))
     assert command(several) == ["bench", "report", "--out", "report", *place]
+
+
+def test_the_next_comparison_selects_what_ran() -> None:
+    words = ["strategy=mnr,in_batch", "eval.split=dev", "budget.texts=900", "train.lr=1e-3"]
+    said = command(next_step(words, Runs(LEVELS, seeds=(0,)).records, Path("runs")))
+    assert said == ["bench", "compare", "data=faq", "eval.split=dev", "budget.texts=900"]
 
 
 def test_the_recommendation_has_its_cost_and_its_command(tmp_path: Path) -> None:
@@ -81,10 +102,21 @@ def test_one_seed_says_what_to_start_with_and_that_it_may_be_chance(tmp_path: Pa
     assert commands == (f"bench run strategy={best.strategy} seed=1",)
 
 
-def test_one_row_and_rows_that_may_not_be_compared_recommend_nothing(tmp_path: Path) -> None:
+def test_one_row_recommends_nothing_and_rows_that_may_not_be_compared_say_so(tmp_path: Path) -> None:
     assert recommendation(Runs({"mnr": 0.5}).records, tmp_path) == ("", ())
     apart = Runs({"mnr": 0.5}).add(Runs({"in_batch": 0.5}, encoder={"name": "other"}))
-    assert recommendation(apart.records, tmp_path) == ("", ())
+    said = "There is no recommendation: these runs cannot be compared: they differ in encoder."
+    assert recommendation(apart.records, tmp_path) == (said, ())
+
+
+def test_the_runs_of_a_sweep_have_what_varies_in_their_names(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bench(*words(data, tmp_path, train__lr="1e-3,2e-3", strategy__margin="0.1", train__max_steps="1")) == 0
+    out, err = capsys.readouterr()
+    for name in ("in_batch lr=0.001", "in_batch lr=0.002"):
+        assert sum(line.startswith(f"{name} ") for line in out.splitlines()) == 1
+        assert f"{name} seed 0: recall@1" in err
 
 
 def test_a_run_ends_with_the_next_command_and_results_stay_apart(

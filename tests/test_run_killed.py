@@ -98,7 +98,7 @@ def test_an_interruption_is_one_line_and_status_130(
         at_step(patch, 3, lambda: signal.raise_signal(signal.SIGINT))
         assert bench(*words(data, tmp_path, train__save_every="1")) == 130
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("bench:")]
-    assert told == ["bench: interrupted; the same command continues from the last checkpoint, if there is one"]
+    assert told == ["bench: interrupted; the same command continues a run from its last checkpoint"]
     assert not (only_run(tmp_path) / "record.json").exists()
     assert bench(*words(data, tmp_path, train__save_every="1")) == 0
     assert record_of(only_run(tmp_path)).status == "finished"

@@ -26,7 +26,5 @@ def reporting_errors(debug: bool) -> Iterator[None]:
             raise
         if debug:
             raise
-        print(
-            "bench: interrupted; the same command continues from the last checkpoint, if there is one", file=sys.stderr
-        )
+        print("bench: interrupted; the same command continues a run from its last checkpoint", file=sys.stderr)
         raise SystemExit(130) from None

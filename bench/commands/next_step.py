@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bench.compare.comparison import compare
 from bench.compare.per_query import of_runs
-from bench.compare.seed_groups import seed_groups
+from bench.compare.seed_groups import LENGTH, seed_groups
+from bench.config.overrides import command_line, expand, resolve
 from bench.errors import UserError
 from bench.record.record import Record
 
@@ -19,14 +20,15 @@ SEEDS = 3  # how many make an interval that is worth its name
 def recommendation(records: Sequence[Record], runs_dir: Path) -> tuple[str, tuple[str, ...]]:
     """The recommendation with its cost in one sentence, and the commands that it is about.
 
-    Both are empty where the runs are of one strategy and setting, or may not be compared.
+    Both are empty where the runs are of one strategy and setting. The sentence says so where they may not be compared.
     """
     from reports.verdict import start_with
 
     try:
         compared = compare(records, of_runs(runs_dir))
-    except UserError:
-        return "", ()
+    except UserError as error:
+        told, _, _ = str(error).partition(":\n")
+        return f"There is no recommendation: {told}.", ()
     return start_with(compared) if len(compared.rows) > 1 else ("", ())
 
 
@@ -40,25 +42,34 @@ def next_step(words: Sequence[str], records: Sequence[Record], runs_dir: Path) -
     sweep = f"seed={','.join(map(str, enough))}"
     if len(rows) > 1:
         names = {record.data["name"] for record in records}
-        data = f" {shlex.quote(f'data={names.pop()}')}" if len(names) == 1 else ""
-        return f"next, intervals and costs (and tests, after the same runs with {sweep}): bench compare{data}{where}"
+        chosen = [f"data={names.pop()}"] if len(names) == 1 else []
+        chosen += [word for word in words if word.startswith(("eval.split=", "budget."))]
+        compared = " ".join(["bench compare", *map(shlex.quote, chosen)]) + where
+        return f"next, intervals and costs (and tests, after the same runs with {sweep}): {compared}"
     if records[0].evaluation == "similarity" and "train_pairs" not in records[0].data["counts"]:  # few train on it
         return f"next, an interval over seeds: {_again(words, [f'strategy={records[0].strategy}', sweep])}"
-    return f"next, to compare it with another strategy: {_with_another(words, records[0].strategy, sweep)}"
+    return f"next, to compare it with another strategy: {_with_another(words, records[0], sweep)}"
 
 
-def _with_another(words: Sequence[str], strategy: str, sweep: str) -> str:
-    """The command that runs another strategy with the same settings, and the same one where it has none of its own."""
-    other = OTHER if strategy == BASELINE else BASELINE
-    own = any(word.startswith("strategy.") for word in words)
-    kept = [word for word in words if not word.startswith("strategy")]
-    return _again(kept, [f"strategy={other if own else f'{strategy},{other}'}", sweep])
+def _with_another(words: Sequence[str], record: Record, sweep: str) -> str:
+    """The command that runs the strategy of ``record`` and another one with the same settings, once for each seed.
+
+    They are two commands where the strategy has settings of its own. Several stages train longer than one, so they and
+    the other strategy get a budget.
+    """
+    own, other = record.strategy, OTHER if record.strategy == BASELINE else BASELINE
+    config = resolve(next(iter(expand(words))))
+    if len(config.strategy.stages()) > 1 and not config.budget.declared and config.train.patience is None:
+        steps = record.selection.get("steps") or 1
+        words = [*(word for word in words if not word.startswith(LENGTH)), f"budget.steps={steps}"]
+    shared = [word for word in words if not word.startswith("strategy.")]
+    if shared == words:
+        return _again(words, [f"strategy={own},{other}", sweep])
+    return f"{_again(words, [f'strategy={own}', sweep])} && {_again(shared, [f'strategy={other}', sweep])}"
 
 
 def _again(words: Sequence[str], first: Sequence[str]) -> str:
     """The command that repeats ``words`` with the strategy and the seeds of ``first``."""
-    from bench.config.overrides import command_line
-
     left = [word for word in words if not word.startswith(("strategy=", "stages", "seed"))]
     places = [shlex.quote(word) for word in words if word.startswith(("runs_dir=", "track="))]
     return " ".join([command_line([*first, *left]), *places])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from bench.commands.output import console, show_logs
+from bench.compare.seed_groups import differences, seed_groups
 from bench.errors import UserError, message, short
 from bench.record.record import Record
 
@@ -94,14 +95,14 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
         logging.disable()
     load_once = lru_cache(maxsize=1)(load)
     outcomes: dict[int, Outcome] = {}
+    labels = _labels(single, configs)
     unfit = _unfit(single, configs, load_once) if len(single) > 1 and world.size == 1 else set()
     suite = Suite(len(single) - len(unfit)) if len(single) > 1 else None
     failed, held, places = len(unfit), set[int](), deque(place for place in range(len(single)) if place not in unfit)
     while places:
         place = places.popleft()
         words, config, wait = single[place], configs[place], suite is None or place in held
-        label = f"{config.strategy.name} seed {config.seed}"
-        display, began = Display(f"{label}: " if suite else "", suite, quiet=not world.first), monotonic()
+        display, began = Display(f"{labels[place]}: " if suite else "", suite, quiet=not world.first), monotonic()
         try:
             outcome = run(
                 config, command_line(words), force=force, display=display, load=load_once, wait=wait, world=world
@@ -115,18 +116,26 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
                 raise
             failed += 1
             _tell(words, error)
-            suite.finished(label, "", None, monotonic() - began)
+            suite.finished(labels[place], "", None, monotonic() - began)
             continue
         outcomes[place] = outcome
         if suite and world.first:
             metric = outcome.record.evaluation_schema.headline
             took = None if outcome.skipped else monotonic() - began
-            suite.finished(label, metric, outcome.record.metrics.get(metric), took)
+            suite.finished(labels[place], metric, outcome.record.metrics.get(metric), took)
         if outcome.skipped and world.first:
             lost = config.keep != "none" and not (outcome.path / "model").is_dir()
             what = " without its weights" if lost else ""
             print(f"{outcome.record.run_id} is finished already{what}; --force runs it again", file=sys.stderr)
     return [outcomes[place] for place in sorted(outcomes)], failed
+
+
+def _labels(single: Sequence[Sequence[str]], configs: Sequence[RunConfig]) -> list[str]:
+    """For each run its strategy, what else varies, and its seed: ``in_batch lr=2e-4 seed 1``."""
+    given = [dict(word.split("=", 1) for word in words) for words in single]
+    own = [{k: v for k, v in words.items() if k not in ("strategy", "stages", "seed")} for words in given]
+    varied = [f"{words} " if words else "" for words in differences(own)]
+    return [f"{c.strategy.name} {words}seed {c.seed}" for c, words in zip(configs, varied, strict=True)]
 
 
 def _unfit(
@@ -170,6 +179,7 @@ def show(records: Sequence[Record]) -> None:
         table.add_column(heads[name], justify="right")
     table.add_column("train s", justify="right")
     shown: list[object] = []
+    labels = {record.run_id: found.label for found in seed_groups(records) for record in found.records}
     several = any(record.baseline_metrics != first.baseline_metrics for record in records)
     for record in records:
         base = record.baseline_metrics
@@ -179,7 +189,7 @@ def show(records: Sequence[Record]) -> None:
             table.add_row("before training", seed, *(_percent(base.get(c)) for c in columns), "")
         seconds = record.cost.get("train_s") or 0.0
         values = (_percent(record.metrics.get(c)) for c in columns)
-        name = f"{record.strategy} (invalid)" if record.invalid else record.strategy
+        name = labels[record.run_id] + (" (invalid)" if record.invalid else "")
         table.add_row(name, str(record.seed), *values, f"{seconds:.0f}")
     console().print(table)
     for record in records:

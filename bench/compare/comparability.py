@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bench.compare.seed_groups import SeedGroup, differences, group
-from bench.compare.select import separating
+from bench.compare.select import selecting
 from bench.errors import UserError
 from bench.record.identity import counted
 from bench.record.record import Record
@@ -103,18 +103,16 @@ def refuse_incomparable(cells: Sequence[SeedGroup], allowed: Sequence[str]) -> l
             lines += [f"  {name}: {_short(what)} ({_listed(labels)})" for what, labels in ways[:MOST]]
             if len(ways) > MOST:
                 lines.append(f"  {name}: and {len(ways) - MOST} more")
-        lines.append(
-            f"select runs that agree ({_example(cells, next(iter(refused)))}), or pass --allow {','.join(refused)}"
-        )
+        lines.append(f"select runs that agree ({_example(cells)}), or pass --allow {','.join(refused)}")
         raise UserError("\n".join(lines))
     return [f"{name} differs{_ways(ways)}" for name, ways in found.items()]
 
 
-def _example(cells: Sequence[SeedGroup], aspect: str) -> str:
-    """Words that each select runs which agree in an aspect."""
-    records = [record for cell in cells for record in cell.records]
-    ways = [found[0] for found in group(map(ASPECTS[aspect], records), canonical).values()]
-    words = separating(ways, records)[:MOST]
+def _example(cells: Sequence[SeedGroup]) -> str:
+    """Words that each select runs which agree, those of most runs first."""
+    groups = sorted(comparable(record for cell in cells for record in cell.records), key=len, reverse=True)
+    keys = dict.fromkeys(key for aspect in ASPECTS.values() for records in groups for key in aspect(records[0]))
+    words = selecting(groups, keys)[:MOST]
     return f"such as {' or '.join(map(_short, words))}" if words else "data=..., strategy=..., any key=value"
 
 

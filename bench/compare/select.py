@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 
 from bench.errors import UserError, nearest
@@ -48,16 +48,22 @@ def fitting(records: Iterable[Record], *words: str) -> list[Record]:
     return left
 
 
-def separating(ways: Sequence[Mapping[str, object]], records: Sequence[Record]) -> list[str]:
-    """One word for each of ``ways``, of one setting that has another value in each and that every record has.
+def selecting(groups: Sequence[Sequence[Record]], keys: Iterable[str]) -> list[str]:
+    """For each group the fewest words of ``keys`` that select its records and none of the other groups'.
 
-    A way is a mapping of settings; without such a setting there is no word.
+    A group that no words select is left out. The records of a group have the same values of ``keys``.
     """
-    for key in ways[0]:
-        words = [f"{key}={as_override(way.get(key))}" for way in ways]
-        if len(set(words)) == len(words) and all(key in _settings(record) for record in records):
-            return words
-    return []
+    settings = [_settings(records[0]) for records in groups]
+    known = [key for key in keys if any(key in found for found in settings)]
+    values = [{key: found.get(key, _UNSET)[0] for key in known} for found in settings]
+    varied = [key for key in known if len({found[key] for found in values}) > 1]
+    said = []
+    for own in values:
+        for chosen in (*((key,) for key in varied), tuple(varied)):
+            if sum(all(other[key] == own[key] for key in chosen) for other in values) == 1:
+                said.append(" ".join(f"{key}={own[key]}" for key in chosen))
+                break
+    return said
 
 
 def _plain(value: str) -> str | float:

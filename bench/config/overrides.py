@@ -187,9 +187,10 @@ def _check_keys(given: Iterable[str], strategy: type[Strategy]) -> None:
             group, _, leaf = key.rpartition(".")
             knob = group.partition(".")[0] == "strategy"
             what = f"strategy {strategy.name} has no knob" if knob else "there is no setting"
+            initials = "".join(part[:1] for part in leaf.split("_")) if "_" in leaf else None  # lr
             near = (
                 [k for k in known if k.rpartition(".")[2] == leaf]
-                or [k for k in known if k.rpartition(".")[2] == "".join(part[:1] for part in leaf.split("_"))]  # lr
+                or [k for k in known if k.rpartition(".")[2] == initials]
                 or [k for k in known if group and k.startswith(group + ".")]
                 or get_close_matches(key, [*known, *groups], cutoff=0.5)
                 or groups

@@ -145,10 +145,14 @@ def _override(word: str) -> Override:
     try:
         found = _parser().parse_override(word)
     except (HydraException, ValueError, RecursionError) as error:
+        if word.endswith(","):
+            raise UserError(
+                f"{shown(word)} ends with a comma; write a list without spaces, such as seed=1,2"
+            ) from error
         reason = short(str(error).partition("\n")[0])
         raise UserError(
             f"{shown(word)} cannot be parsed ({reason}); put quotes around values with special characters: "
-            "\"strategy.guide='my dir'\""
+            "\"runs_dir='my dir'\""
         ) from error
     if found.type is None or found.type.name != "CHANGE" or found.package is not None:
         raise UserError(f"{shown(word)}: write key=value; adding and deleting keys are not possible")
