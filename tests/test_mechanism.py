@@ -13,7 +13,7 @@ from toys import Training
 
 from bench.config.overrides import resolve
 from bench.errors import Impossible, UserError
-from bench.run.steps import check_steps, step_limits
+from bench.run.acting import check_mechanism, step_limits
 from bench.train.diagnostics import invalid
 from strategies import Chain, find, registered
 from strategies.negatives import InBatch
@@ -136,11 +136,11 @@ def test_a_run_needs_more_steps_than_its_strategy_waits(given: list[str], limit:
     config = resolve(given)
     assert step_limits(config) == limit
     for key, most in limit.items():
-        check_steps(resolve([*given, f"{key}={most}"]))
+        check_mechanism(resolve([*given, f"{key}={most}"]))
         with pytest.raises(Impossible, match=f"{key}={most + 1}, but training has {most + 1} steps.*set {key} below"):
-            check_steps(resolve([*given, f"{key}={most + 1}"]))
+            check_mechanism(resolve([*given, f"{key}={most + 1}"]))
     if not limit:
-        check_steps(config)
+        check_mechanism(config)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_budget_of_texts_bounds_a_search_and_refuses_no_run(given: list[str], 
     """In batches of 32: 64 texts a step without negatives, 96 with one a query, 288 with seven."""
     config = resolve([*given, "train.batch_size=32"])
     assert step_limits(config) == limit
-    check_steps(config)
+    check_mechanism(config)
 
 
 def test_ranges_of_a_search_end_below_the_steps_of_its_runs() -> None:
@@ -223,6 +223,27 @@ def test_a_stage_that_never_acted_makes_the_run_invalid(data: Path, tmp_path: Pa
     found = record_of(only_run(runs)).invalid
     assert found is not None and found.startswith("stage debiased: for no query")
     assert bench("compare", "--runs-dir", str(runs)) == 2, "there is nothing else to compare"
+
+
+@pytest.mark.parametrize(
+    ("given", "alone"),
+    [
+        (["strategy=in_batch", "train.batch_size=1"], "batch"),
+        (["strategy=mnr", "train.batch_size=4", "train.groups=4"], "group"),
+        (["stages=mined_hard,in_batch", "train.batch_size=1"], "batch"),
+        (["strategy=in_batch", "train.batch_size=2"], None),
+        (["strategy=mined_hard", "train.batch_size=1"], None),
+        (["strategy=queue", "train.batch_size=1", "strategy.warmup=2", "train.max_steps=9"], None),
+    ],
+)
+def test_a_query_that_is_alone_in_every_batch_is_refused_before_training(given: list[str], alone: str | None) -> None:
+    config = resolve(given)
+    if alone is None:
+        check_mechanism(config)
+        return
+    with pytest.raises(Impossible, match=f"alone in its {alone}, so it has no negative; raise train.batch_size"):
+        check_mechanism(config)
+    check_mechanism(config, varied=["train.batch_size"])
 
 
 def test_a_point_of_a_grid_that_cannot_act_fails_with_the_reason(data: Path, tmp_path: Path) -> None:

@@ -82,14 +82,14 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
     from bench.data import load
     from bench.progress import Display, Suite
     from bench.record.store import RunLocked
+    from bench.run.acting import check_mechanism
     from bench.run.lifecycle import run
-    from bench.run.steps import check_steps
     from bench.train.processes import join
 
     single = list(expand(overrides))
     configs = [resolve(words) for words in single]
     for config in configs:  # all are checked before any is run
-        check_steps(config)
+        check_mechanism(config)
     world = join()
     if not world.first:
         logging.disable()

@@ -25,9 +25,9 @@ from bench.progress import Display
 from bench.record.environment import environment
 from bench.record.record import Record, now
 from bench.record.store import RunDirectory
+from bench.run.acting import check_mechanism
 from bench.run.context import STANDALONE, ActiveRun, Pruned, RunContext
 from bench.run.pipeline import carry_out, evaluation_of, prepare, start, work
-from bench.run.steps import check_steps
 from bench.track import make_tracker
 from bench.track.base import NullTracker
 from bench.world import World
@@ -190,7 +190,7 @@ def check_training(config: RunConfig, data: DataSet, varied: Collection[str] = (
     """
     if config.train.trains:
         check_negatives(config.strategy, data)
-        check_steps(config, data, varied)
+        check_mechanism(config, data, varied)
         if config.train.patience is not None and "dev" not in evaluation_kind(data).splits(data):
             raise UserError(f"train.patience={config.train.patience}: data set {data.name} has no dev split to stop by")
 

@@ -23,9 +23,9 @@ from bench.errors import Impossible, UserError
 from bench.record.identity import flat
 from bench.record.record import Record
 from bench.record.store import RunDirectory, RunLocked
+from bench.run.acting import check_mechanism
 from bench.run.context import Pruned, RunContext
 from bench.run.lifecycle import check_training
-from bench.run.steps import check_steps
 from bench.study.arm import Arm
 from bench.study.claims import Claims
 from bench.study.heartbeat import heartbeat
@@ -172,7 +172,7 @@ class StudyRunner:
         """The same. Raises :class:`UserError` for settings that are invalid together."""
         configs = [self.services.resolve(self._judged(start, values, seed)) for seed in self.spec.seeds]
         for config in configs:
-            check_steps(config)
+            check_mechanism(config)
         return [RunDirectory(c.root, c.run_id(self.data.fingerprint)) for c in configs]
 
     def _pruner(self) -> BasePruner:

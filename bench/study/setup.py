@@ -17,8 +17,8 @@ from bench.config.run import RunConfig
 from bench.errors import UserError, nearest
 from bench.evaluate import evaluation_kind
 from bench.record.serialize import canonical
+from bench.run.acting import step_limits
 from bench.run.lifecycle import check_training, measured_on
-from bench.run.steps import step_limits
 from bench.study.options import Options
 from bench.study.result import write
 from bench.study.runner import StudyRunner

@@ -1,4 +1,4 @@
-"""Whether a run has more steps than its strategy needs before its mechanism acts, as far as the settings say."""
+"""Whether what a strategy declares can act, as far as the settings say: its steps and its batches suffice."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from bench.data.pairs import Pairs
 from bench.errors import Impossible
 from bench.train.trainer import total_steps
 from strategies.examples import LabelledPairs
+from strategies.negatives import InBatch
 
 
 def step_limits(config: RunConfig) -> dict[str, int]:
@@ -28,11 +29,19 @@ def step_limits(config: RunConfig) -> dict[str, int]:
     return limits
 
 
-def check_steps(config: RunConfig, data: DataSet | None = None, varied: Collection[str] = ()) -> None:
-    """Raise :class:`Impossible` when training would end before a mechanism acts.
+def check_mechanism(config: RunConfig, data: DataSet | None = None, varied: Collection[str] = ()) -> None:
+    """Raise :class:`Impossible` when training would end before a mechanism acts, or a query would have no negative.
 
     ``data`` says how many steps an epoch has. ``varied`` are keys that a study sets in each run.
     """
+    train = config.train
+    if train.trains and train.batch_size == train.groups and not {"train.batch_size", "train.groups"} & set(varied):
+        for stage in config.strategy.stages():
+            if isinstance(stage.negatives, InBatch) and not stage.negatives.queue:
+                raise Impossible(
+                    f"train.batch_size={train.batch_size} leaves every query of {stage.name} alone in its "
+                    f"{'batch' if train.groups == 1 else 'group'}, so it has no negative; raise train.batch_size"
+                )
     for key, value, number in _counting(config):
         steps = _steps(config, number, data)
         if steps is not None and value >= steps and key not in varied:
