@@ -164,7 +164,8 @@ def _standing(comparison: Comparison) -> list[str]:
         names = listed([_named(comparison.rows[place]) for place in tied], MOST)
         rest = "the remaining row is" if beaten == 1 else f"the {beaten} remaining rows are"
         worse = f"; {rest} significantly worse than the best" if beaten else ""
-        said.append(f"{_named(first)} is not significantly different from {names}{worse}.")
+        family = " (the best against the rest)" if tested > 2 else ""
+        said.append(f"{_named(first)} is not significantly different from {names}{family}{worse}.")
     if untested:
         rows = "1 further row was" if len(untested) == 1 else f"{len(untested)} further rows were"
         higher = [row for row in untested if row.metrics[metric].mean > first.metrics[metric].mean]
