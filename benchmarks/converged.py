@@ -53,7 +53,7 @@ def main() -> None:
             for row, curve in zip(compared.rows, curves, strict=True)
             if len(row.group.records) > 1 and steps[0] in curve.means
         ]
-        if len(whole) > 2:
+        if len(whole) > 2 and len({early for early, _ in whole}) > 1:
             tau = f"{kendalltau(*zip(*whole, strict=True)).statistic:.2f}".replace("-", "−")
             print(f"\nKendall's tau, {steps[0]} steps with the end: {tau} of {len(whole)} rows with several seeds")
         for row in compared.rows:
