@@ -123,6 +123,7 @@ def printed_by(script: str, page: str, *words: str) -> list[str]:
         ("converged.py", "tokens/corpus"),
         ("converged.py", "."),
         ("equal_texts.py", "tokens"),
+        ("equal_texts.py", "tokens/corpus"),
     ],
 )
 def test_the_tables_of_a_script_are_those_of_the_records(script: str, page: str) -> None:
