@@ -55,15 +55,20 @@ def test_every_command_of_the_published_pages_is_among_them() -> None:
 
 PAGES = [
     *(".", "mining", "similarity", "similarity/pooling"),
-    *("tokens", "tokens/corpus", "tokens/mining", "tokens/showdown"),
+    *("tokens", "tokens/corpus", "tokens/mining", "tokens/showdown", "tokens/stages"),
 ]
+FAMILIES: dict[str, list[tuple[str, ...]]] = {
+    ".": [(), ("train.batch_size=32",)],
+    "tokens/stages": [("train.lr=3e-3",), ("train.lr=1e-3",)],
+}
+"""Pages whose differences are stated within these families, and not within that of all runs alone."""
 STATED = {
     "../../README.md": PAGES,
     "../../docs/findings.md": PAGES,
     "README.md": ["."],
     "mining/README.md": ["mining"],
     "similarity/README.md": ["similarity"],
-    "tokens/README.md": [".", "mining", "tokens", "tokens/corpus", "tokens/mining", "tokens/showdown"],
+    "tokens/README.md": [page for page in PAGES if not page.startswith("similarity")],
 }
 """Pages, and those whose records have the differences that they state."""
 
@@ -117,18 +122,20 @@ def printed_by(script: str, page: str, *words: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("script", "page"),
+    ("script", "page", "words"),
     [
-        ("converged.py", "tokens"),
-        ("converged.py", "tokens/corpus"),
-        ("converged.py", "."),
-        ("equal_texts.py", "tokens"),
-        ("equal_texts.py", "tokens/corpus"),
+        ("converged.py", "tokens", ()),
+        ("converged.py", "tokens/corpus", ()),
+        ("converged.py", "tokens/stages", FAMILIES["tokens/stages"][0]),
+        ("converged.py", "tokens/stages", FAMILIES["tokens/stages"][1]),
+        ("converged.py", ".", ()),
+        ("equal_texts.py", "tokens", ()),
+        ("equal_texts.py", "tokens/corpus", ()),
     ],
 )
-def test_the_tables_of_a_script_are_those_of_the_records(script: str, page: str) -> None:
+def test_the_tables_of_a_script_are_those_of_the_records(script: str, page: str, words: tuple[str, ...]) -> None:
     readme = (RESULTS / page.partition("/")[0] / "README.md").read_text(encoding="utf-8")
-    lines = [line for line in printed_by(script, page) if line.startswith("| `")]
+    lines = [line for line in printed_by(script, page, *words) if line.startswith("| `")]
     assert lines
     for line in lines:
         assert line in readme
@@ -146,7 +153,7 @@ def intervals_of_the_records(page: str) -> NDArray[np.float64]:
     root, found = RESULTS / page / "records", list[tuple[float, ...]]()
     records, files = read(root).records, files_at(root)
     for metric in (None,) if page.startswith("similarity") else ("recall@1", "exact/recall@1"):
-        for words in ((), ("train.batch_size=32",)) if page == "." else ((),):
+        for words in FAMILIES.get(page, [()]):
             for part in parts(select(records, words), root, metric):
                 both = [way for pair in part.comparison.pairs for way in (pair, pair.turned())]
                 found += [(way.difference, way.low, way.high) for way in both]
