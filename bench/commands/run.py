@@ -189,7 +189,7 @@ def show(records: Sequence[Record]) -> None:
             table.add_row("before training", seed, *(_percent(base.get(c)) for c in columns), "")
         seconds = record.cost.get("train_s") or 0.0
         values = (_percent(record.metrics.get(c)) for c in columns)
-        name = labels[record.run_id] + (" (invalid)" if record.invalid else "")
+        name = labels.get(record.run_id, record.strategy) + (" (invalid)" if record.invalid else "")
         table.add_row(name, str(record.seed), *values, f"{seconds:.0f}")
     console().print(table)
     for record in records:
