@@ -25,7 +25,6 @@ from reports.parts import parts
 from reports.report import build, text, write
 from reports.study import answer
 from reports.training import telemetry
-from reports.verdict import verdict
 
 
 def every(blocks: tuple[Block, ...] | list[Section], kind: type) -> list[Any]:
@@ -329,13 +328,6 @@ def test_a_page_that_is_written_again_leaves_no_figures_of_the_earlier_one_and_d
     there = {path.name for path in (tmp_path / "figures").iterdir()}
     assert there == {path.name for path in (tmp_path / "expected" / "figures").iterdir()} | {own.name}
     assert earlier - {tmp_path / "figures" / name for name in there}
-
-
-def test_the_verdict_names_the_family_in_which_rows_are_tied() -> None:
-    (tied,) = (line for line in verdict(Runs(LEVELS).compare(), "mnr") if "not significantly different" in line)
-    assert "from `in_batch` (the best against the rest); the remaining row is significantly worse" in tied
-    (alone,) = (line for line in verdict(Runs({"mnr": 0.5, "in_batch": 0.5}).compare()) if "not significantly" in line)
-    assert "from `mnr`." in alone
 
 
 @pytest.mark.parametrize(

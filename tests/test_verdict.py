@@ -42,8 +42,8 @@ def test_a_cheaper_row_that_is_tied_stands_in_the_instruction() -> None:
         ", at 10.0 times the texts encoded; `in_batch` is statistically tied at 10 % of the cost."
     )
     assert (
-        "not significantly different from `in_batch`; the remaining row is significantly worse than the best."
-        in evidence
+        "not significantly different from `in_batch` (the best against the rest); the remaining row is significantly "
+        "worse than the best." in evidence
     )
     assert "64,000 texts encoded (train 90 s, mine 10 s)" in cost
     lower = comparison.rows[0].metrics["recall@1"].mean - comparison.rows[1].metrics["recall@1"].mean
@@ -52,6 +52,11 @@ def test_a_cheaper_row_that_is_tied_stands_in_the_instruction() -> None:
         in cost
     )
     assert [comparison.rows[place].group.strategy for place in comparison.leaders] == ["mined_hard", "in_batch"]
+
+
+def test_a_tie_of_two_rows_names_no_family() -> None:
+    _, evidence, _ = verdict(Runs({"mnr": 0.5, "in_batch": 0.5}).compare())
+    assert evidence.endswith("is not significantly different from `mnr`.")
 
 
 def test_a_baseline_that_is_tied_and_cheaper_is_recommended_beside_the_best() -> None:
