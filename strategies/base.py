@@ -140,6 +140,10 @@ class Strategy(Tunable):
         """The strategies that are trained one after the other, each starting from the weights of the one before."""
         return (self,)
 
+    def stage_names(self) -> tuple[str, ...]:
+        """The names of several stages, which stand before their knobs and telemetry; a single one has an empty name."""
+        return tuple(vars(self)) if len(self.stages()) > 1 else ("",)
+
     def head(self, dim: int) -> nn.Module | None:
         """A module with weights of its own that the loss applies to vectors of length ``dim``; by default none.
 

@@ -70,6 +70,15 @@ def test_messages_name_the_stage_and_count_the_steps_of_the_run(
     assert record_of(only_run(tmp_path)).selection["step"] == 3
 
 
+def test_a_warning_is_recorded_once_for_each_stage_with_its_name(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.train.trainer.diagnose", lambda strategy, row, step: [f"odd: up to step {step}"])
+    assert bench(*words(data, tmp_path, **{**STAGED, "train__eval_every": "0"})) == 0
+    found = [text for text in record_of(only_run(tmp_path)).training["warnings"] if "odd" in text]
+    assert found == ["stage simcse: odd: up to step 2", "stage in_batch: odd: up to step 5"]
+
+
 def test_a_stage_without_a_budget_says_which_it_is(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -179,6 +179,7 @@ def show(records: Sequence[Record]) -> None:
         table.add_column(heads[name], justify="right")
     table.add_column("train s", justify="right")
     shown: list[object] = []
+    # of two runs that differ in nothing that counts, a group has the later one
     labels = {record.run_id: found.label for found in seed_groups(records) for record in found.records}
     several = any(record.baseline_metrics != first.baseline_metrics for record in records)
     for record in records:

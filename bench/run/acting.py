@@ -53,9 +53,10 @@ def check_mechanism(config: RunConfig, data: DataSet | None = None, varied: Coll
 
 def _counting(config: RunConfig) -> Iterator[tuple[str, int, int]]:
     """Every knob that counts steps: its key, its value, and the number of its stage."""
-    stages = config.strategy.stages() if config.train.trains else ()
-    for number, stage in enumerate(stages):
-        place = f"{list(vars(config.strategy))[number]}." if len(stages) > 1 else ""
+    if not config.train.trains:
+        return
+    for number, (name, stage) in enumerate(zip(config.strategy.stage_names(), config.strategy.stages(), strict=True)):
+        place = name and f"{name}."
         for knob in stage.knobs():
             if knob.counts_steps:
                 yield f"strategy.{place}{knob.name}", attrgetter(knob.name)(stage), number

@@ -64,7 +64,7 @@ class Trained:
     ) -> Trained:
         """The result with a further ``stage`` added, which gave ``done`` and cost ``before`` its first step.
 
-        ``name`` is its prefix in telemetry, where there are several, ``language`` its language-model head.
+        ``name`` is that of one of several stages, ``language`` its language-model head.
         """
         kept = done.step if done.best_step is None else done.best_step
         why, prefix = invalid(stage, done.means, kept) if done.step else None, name and f"{name}/"
@@ -76,7 +76,7 @@ class Trained:
             seconds=self.seconds + done.seconds,
             mined=self.mined + before + Cost(done.mine_s, done.mine_texts),
             telemetry={**self.telemetry, **{f"{prefix}{key}": value for key, value in done.means.items()}},
-            warnings=(*self.warnings, *done.warnings),
+            warnings=(*self.warnings, *(of_stage(name, warning) for warning in done.warnings)),
             language=language,
             invalid=self.invalid or (why and of_stage(name, why)),
         )
@@ -89,11 +89,9 @@ def train(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Trained
     """
     strategy, on_dev = run.config.strategy, _on_dev(run, prepared)
     selected_by = evaluation.selected_by(run.config.eval)
-    stages = strategy.stages()
     trained, before, done = Trained(language=_started_with(run, prepared)), 0, Progress()
-    for number, stage in enumerate(stages):
+    for number, (name, stage) in enumerate(zip(strategy.stage_names(), strategy.stages(), strict=True)):
         before, started_at = trained.steps, done.best_value
-        name = list(vars(strategy))[number] if len(stages) > 1 else ""
         done, cost, language = _Stage(run, prepared, number, stage, trained, on_dev, selected_by, name).train()
         trained = trained.then(done, cost, stage, name, language)
         if started_at is not None and done.best_value is not None and done.best_value < started_at:

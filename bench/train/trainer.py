@@ -234,8 +234,8 @@ class Trainer:
             why = f"all embeddings have become equal by step {step} (the cosines of a query differ by"
             raise TrainingStopped(told(f"{why} {row['spread']:.1e}); lower train.lr={self.config.lr:g}"))
         for warning in diagnose(self.objective.strategy, row, step):
-            if not any(warning.partition(":")[0] in before for before in done.warnings):
-                done.warnings.append(told(warning))
+            if not any(warning.partition(":")[0] == before.partition(":")[0] for before in done.warnings):
+                done.warnings.append(warning)
                 log.warning(told(warning))
 
     def _stop_unless_finite(self, what: str, value: torch.Tensor, step: int) -> None:
