@@ -7,15 +7,19 @@ measured), on test, the difference from the baseline with the 95 % CI of that pa
 rows against the baseline, is at most 0.05), texts encoded, and the smallest and the largest best step over seeds.
 Values of one seed are in brackets. A row has the strategy's name where it has more seeds than the strategy's other
 rows, and its settings too where not. Then Kendall's tau of the rows' order after the first step with that on test, over
-rows with several seeds; and, where negatives were mined, the share that the start encoder scored above the positive.
+rows with several seeds; where negatives were mined, the share that the start encoder scored above the positive; and of
+strategies in two stages, after how many steps of the second one dev was best, and in how many runs that best is below
+what the stage started from, by the metric that chose the weights.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from scipy.stats import kendalltau
 
@@ -25,6 +29,7 @@ from bench.compare.seed_groups import group
 from bench.compare.select import select
 from bench.record.files import files_at
 from bench.record.ledger import read
+from bench.record.record import Record
 from reports.curves import Curve, on_dev
 
 ABOVE = "drawn_above"
@@ -60,6 +65,32 @@ def main() -> None:
             shares = [(record.training or {}).get("telemetry", {}).get(ABOVE) for record in row.group.records]
             if known := [share for share in shares if share]:
                 print(f"negatives above the positive, {row.group.label}: {mean(known):.2f}")
+        for row in compared.rows:
+            runs = [(record, files.history(record.run_id)) for record in row.group.records]
+            if found := [stage for record, events in runs if (stage := second_stage(record, events))]:
+                took, worse = [steps for steps, _ in found], [fell for _, fell in found].count(True)
+                after = " to ".join(f"{step:,}" for step in sorted({min(took), max(took)}))
+                print(f"second stage of {row.group.label}: best after {after} steps, ", end="")
+                print(f"below its start in {worse} of {len(found)} runs")
+
+
+def second_stage(record: Record, events: Sequence[Mapping[str, Any]]) -> tuple[int, bool] | None:
+    """Steps until dev was best in the second stage, and whether that is below the first one's best; None for one stage.
+
+    The first stage ended when so many evaluations in turn as its patience found nothing better.
+    """
+    name = f"dev/{(record.selection or {}).get('metric')}"
+    dev = [(event["step"], event[name]) for event in events if name in event]
+    best = end = 0
+    for end, (_, value) in enumerate(dev):
+        if value > dev[best][1]:
+            best = end
+        elif end - best == record.setting["train.patience"]:
+            break
+    if not dev[end + 1 :]:
+        return None
+    step, value = max(dev[end + 1 :], key=itemgetter(1))
+    return step - dev[end][0], value < dev[best][1]
 
 
 def line(compared: Comparison, place: int, curve: Curve, steps: Sequence[int], baseline: str) -> str:
