@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from enum import StrEnum
@@ -271,6 +272,7 @@ def main(arguments: list[str] | None = None) -> Any:
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
+    gc.set_threshold(50_000)  # imports make objects that stay: to collect among them took a sixth of a command's start
     if not debug:
         # The final error has what a hub client logs while it retries. The libraries read this when they are imported.
         for library in ("HF_HUB", "TRANSFORMERS"):

@@ -69,8 +69,7 @@ def main() -> None:
             runs = [(record, files.history(record.run_id)) for record in row.group.records]
             if found := [stage for record, events in runs if (stage := second_stage(record, events))]:
                 took, worse = [steps for steps, _ in found], [fell for _, fell in found].count(True)
-                after = " to ".join(f"{step:,}" for step in sorted({min(took), max(took)}))
-                print(f"second stage of {row.group.label}: best after {after} steps, ", end="")
+                print(f"second stage of {row.group.label}: best after {span(took)} steps, ", end="")
                 print(f"below its start in {worse} of {len(found)} runs")
 
 
@@ -110,9 +109,13 @@ def line(compared: Comparison, place: int, curve: Curve, steps: Sequence[int], b
         *shown,
         difference(compared, place, against),
         f"{row.cost['texts_encoded'] or 0:,.0f}",
-        f"{min(best):,} to {max(best):,}" if len(best) > 1 else f"{best[0]:,}",
+        span(best),
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def span(steps: Sequence[int]) -> str:
+    return " to ".join(f"{step:,}" for step in sorted({min(steps), max(steps)}))
 
 
 def difference(compared: Comparison, place: int, baseline: int | None) -> str:
