@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bench.compare.comparison import LEVEL
 from bench.record.schema import RETRIEVAL, SCHEMAS
 from bench.record.serialize import as_override
 from reports.blocks import (
@@ -36,18 +37,30 @@ _COSTS = {
 def study(told: Mapping[str, Any], picture: Figure | None = None) -> Section:
     """The section of the study whose ``study.json`` is ``told``, with its response figure if there is one."""
     comparison = told["comparison"]
-    notes = (*comparison["notes"], *(note for arm in told["arms"] for note in (*_defaults(arm), *_failed(arm))))
+    of_arms = (note for arm in told["arms"] for note in (*_edges(arm), *_defaults(arm), *_failed(arm)))
+    notes = (*comparison["notes"], *of_arms)
     parts: list[Block | None] = [
         Prose(told["asks"]),
-        Prose(answer(comparison)),
+        Prose(answer(told)),
         _trials(told),
         picture,
         _finals(told),
+        _legend(told),
         _effects(told),
         Bullets(notes) if notes else None,
         section("Commands", Code(_commands(told)), folded=True),
     ]
     return Section(told["name"], tuple(part for part in parts if part is not None))
+
+
+def _edges(arm: Mapping[str, Any]) -> list[str]:
+    """Which searched settings have their best value at the edge of what was tried."""
+    beyond = {"highest": "a higher one", "lowest": "a lower one", "only": "another one"}
+    return [
+        f"{arm['strategy']}: the best {key}, {as_override(arm['best']['settings'][key])}, is the {edge} value that was "
+        f"tried; {beyond[edge]} may be better"
+        for key, edge in arm.get("edges", {}).items()
+    ]
 
 
 def _defaults(arm: Mapping[str, Any]) -> list[str]:
@@ -63,17 +76,21 @@ def _failed(arm: Mapping[str, Any]) -> list[str]:
     return [f"{arm['strategy']}: trials that failed: {count} of {arm['trials']}: {why}" for why, count in often[:MOST]]
 
 
-def answer(comparison: Mapping[str, Any]) -> str:
+def answer(told: Mapping[str, Any]) -> str:
     """Which of the final rows is best, and whether the difference is significant."""
+    comparison = told["comparison"]
     metric, (first, *others) = comparison["metric"], comparison["rows"]
+    found = ", at the settings that the search found" if told["selected_by"] else ""
     if not others or not first["letters"]:
         return "The final runs were not tested against each other."
     if comparison["best"] == 0:
-        return f"Of the final runs, `{first['label']}` is significantly better than every other."
+        return f"Of the final runs, `{first['label']}` is significantly better than every other{found}."
     tied = [f"`{row['label']}`" for row in others if set(row["letters"]) & set(first["letters"])]
     if not tied:
-        return f"Of the tested rows, `{first['label']}` is significantly better than every other. Some were not tested."
-    return f"`{first['label']}` has the highest {metric}; it is not significantly different from {listed(tied, MOST)}."
+        best = f"`{first['label']}` is significantly better than every other{found}"
+        return f"Of the tested rows, {best}. Some were not tested."
+    highest = f"`{first['label']}` has the highest {metric}"
+    return f"{highest}; it is not significantly different from {listed(tied, MOST)}{found}."
 
 
 def _trials(told: Mapping[str, Any]) -> Section | None:
@@ -109,11 +126,14 @@ def _finals(told: Mapping[str, Any]) -> Table:
     exact = SCHEMAS[told.get("evaluation", RETRIEVAL.name)].exact(metric)
     lost = all(exact in row["metrics"] for row in rows)
     costs = [name for name in _COSTS if any(row["cost"].get(name) for row in rows)]
+    from_best = {pair["second"]: pair for pair in comparison.get("pairs", ()) if pair["first"] == 0}
+    tested = any(row.get("not_best") is not None for row in rows)
     header = [
         "final runs",
         metric,
         "95 % CI",
         "seeds",
+        *(["best minus this (95 % CI)", "p"] if tested else []),
         "letters",
         "untrained",
         *(["lost by index"] if lost else []),
@@ -128,6 +148,7 @@ def _finals(told: Mapping[str, Any]) -> Table:
                 number(value["mean"], strong=place == comparison["best"]),
                 Cell(reach, value["low"]),
                 Cell(str(value["n"]), value["n"]),
+                *(_from_best(from_best.get(place), row["not_best"]) if tested else []),
                 row["letters"],
                 number(row["before"].get(metric)),
                 *([number(row["metrics"][exact]["mean"] - value["mean"])] if lost else []),
@@ -135,6 +156,27 @@ def _finals(told: Mapping[str, Any]) -> Table:
             ]
         )
     return table([*header, *(_COSTS[name] for name in costs)], body)
+
+
+def _from_best(pair: Mapping[str, Any] | None, p: float) -> tuple[Cell, Cell]:
+    """The best row's difference from a row, and the p that the row is not the best."""
+    if pair is None:
+        return Cell(), Cell()
+    difference = f"{pair['difference']:+.1f} ({pair['low']:+.1f} to {pair['high']:+.1f})"
+    return Cell(difference, pair["difference"]), Cell(f"{p:.4f}" + (" *" if p <= LEVEL else ""), p)
+
+
+def _legend(told: Mapping[str, Any]) -> Prose | None:
+    """What the marks of the final runs' table mean."""
+    rows = told["comparison"]["rows"]
+    if not any(row["letters"] for row in rows):
+        return None
+    alone = "The best row is bold only if it is significantly better than every other row."
+    against = " `p` is corrected for the family of the best row against the rest." if "not_best" in rows[0] else ""
+    return Prose(
+        f"Rows that share a letter are not significantly different (p ≤ {LEVEL:.2f} is significant; corrected for the "
+        f"family of all pairs). {alone}{against} `untrained` is the encoder before training."
+    )
 
 
 def _effects(told: Mapping[str, Any]) -> Section | None:

@@ -342,4 +342,7 @@ def test_a_page_that_is_written_again_leaves_no_figures_of_the_earlier_one_and_d
 )
 def test_a_study_answers_whether_its_best_row_is_better(letters: list[str], best: int | None, expected: str) -> None:
     rows = [{"label": label, "letters": own} for label, own in zip("xyz", letters, strict=False)]
-    assert expected in answer({"metric": "recall@1", "best": best, "rows": rows})
+    comparison = {"metric": "recall@1", "best": best, "rows": rows}
+    assert expected in answer({"selected_by": None, "comparison": comparison})
+    searched = answer({"selected_by": "dev exact/mrr@10", "comparison": comparison})
+    assert ("not tested" in searched) or ("at the settings that the search found" in searched)

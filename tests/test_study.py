@@ -25,7 +25,7 @@ from bench.track.base import NullTracker
 from studies import registered
 from studies.base import Dimension, StudySpec, knob
 
-DEFAULTS_WON = "the defaults are the best settings that the search found"
+DEFAULTS_WON = "the defaults are the best settings of {} finished trials"
 
 
 def test_selection_is_on_dev_and_the_report_on_test_with_other_seeds(margin: Path) -> None:
@@ -147,8 +147,18 @@ def test_strategies_of_a_showdown_get_the_same_number_of_trials(data: Path, tmp_
     best = found.sort_values(["value", "number"], ascending=[False, True]).groupby("strategy").first().number
     rows = sum(1 if number == 0 else 2 for number in best)
     said = [arm["defaults"] for arm in told["arms"]]
-    assert said == [DEFAULTS_WON if best[arm["strategy"]] == 0 else "" for arm in told["arms"]]
+    assert said == [DEFAULTS_WON.format(2) if best[arm["strategy"]] == 0 else "" for arm in told["arms"]]
     assert len(told["comparison"]["rows"]) == rows, "each strategy's best settings and its defaults, if others"
+    (page,) = (path.read_text() for path in tmp_path.glob("studies/*/study.md"))
+    for pair in told["comparison"]["pairs"]:
+        row = told["comparison"]["rows"][pair["second"]]
+        lines = page.partition("| final runs")[2].splitlines()
+        (line,) = (re.sub(" +", " ", line) for line in lines if line.startswith(f"| {row['label']} "))
+        difference = f"| {pair['difference']:+.1f} ({pair['low']:+.1f} to {pair['high']:+.1f}) |"
+        if pair["first"] == 0:
+            assert difference in line and f"| {row['not_best']:.4f}" in line
+    assert "Rows that share a letter are not significantly different" in page
+    assert "at the settings that the search found" in " ".join(page.split())
 
 
 def test_where_the_defaults_win_they_run_once_and_the_page_says_so(
@@ -156,9 +166,9 @@ def test_where_the_defaults_win_they_run_once_and_the_page_says_so(
 ) -> None:
     assert bench("study", "tune", "trials=1", *words(data, tmp_path, "strategy=mnr")) == 0
     told = result(tmp_path)
-    assert [*told["arms"][0]["finals"]] == ["best"] and told["arms"][0]["defaults"] == DEFAULTS_WON
+    assert [*told["arms"][0]["finals"]] == ["best"] and told["arms"][0]["defaults"] == DEFAULTS_WON.format(1)
     (page,) = tmp_path.glob("studies/*/study.md")
-    assert f"mnr: {DEFAULTS_WON}" in page.read_text() and "repeat a seed" not in page.read_text()
+    assert f"mnr: {DEFAULTS_WON.format(1)}" in page.read_text() and "repeat a seed" not in page.read_text()
 
 
 def test_why_there_is_no_row_of_the_defaults_is_said(data: Path, tmp_path: Path) -> None:

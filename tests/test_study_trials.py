@@ -13,11 +13,11 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import Trial, TrialState
 
 from bench.study.claims import Claims
-from bench.study.result import importances
+from bench.study.result import edges, importances
 from bench.study.runner import Arm
 from bench.study.storage import open_storage
 from bench.study.trials import StrategyTrials
-from studies.base import Dimension
+from studies.base import Dimension, StudySpec, knob
 
 FOUR = (Dimension("train.lr", choices=(1e-5, 3e-5, 1e-4, 3e-4)),)
 RANGE = (Dimension("strategy.margin", 0.0, 1.0), Dimension("strategy.scale", 5.0, 100.0, log=True))
@@ -185,6 +185,24 @@ def test_a_study_that_varies_nothing_has_one_trial_even_if_it_fails(tmp_path: Pa
     done(s, s.claim(), None)
     assert s.claim() is None
     assert len(s.counted()) == 1
+
+
+@pytest.mark.parametrize(
+    ("tried", "best", "edge"),
+    [
+        ([1e-4, 3e-4, 1e-3], 1e-3, {"train.lr": "highest"}),
+        ([1e-4, 3e-4, 1e-3], 1e-4, {"train.lr": "lowest"}),
+        ([1e-4, 3e-4, 1e-3], 3e-4, {}),
+        ([3e-4, 3e-4], 3e-4, {"train.lr": "only"}),
+    ],
+)
+def test_a_best_rate_at_the_edge_of_what_was_tried_is_noted(
+    tried: list[float], best: float, edge: dict[str, str]
+) -> None:
+    spec = StudySpec("?", (Dimension("train.lr", 1e-5, 1e-2, log=True), knob("scale")), ("mnr",))
+    values: list[dict[str, Any]] = [{"train.lr": rate, "strategy.scale": 20.0} for rate in tried]
+    arm = Arm("mnr", [], values, (1.0, {"train.lr": best, "strategy.scale": 20.0}), {}, "", "", {})
+    assert edges(arm, spec) == edge
 
 
 @pytest.mark.parametrize("values", [[1.0] * 12, [float(n) for n in range(12)]])

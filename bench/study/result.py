@@ -86,6 +86,7 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
                 "cost": row.cost,
                 "before": row.before,
                 "letters": row.letters,
+                "not_best": row.not_best,
             }
             for row in comparison.rows
         ],
@@ -125,11 +126,32 @@ def _arm(arm: Arm, spec: StudySpec) -> dict[str, Any]:
         "failed": states.count(TrialState.FAIL),
         "importances": importances(arm),
         "best": None if arm.best is None else {"value": arm.best[0], "settings": arm.best[1]},
+        "edges": edges(arm, spec),
         "finals": commands,
         "defaults": arm.defaults,
         "why": arm.why,
         "reasons": arm.reasons,
     }
+
+
+def edges(arm: Arm, spec: StudySpec) -> dict[str, str]:
+    """Settings of which the best value is the ``highest``, the ``lowest`` or the ``only`` one that was tried.
+
+    A better value may lie beyond. Knobs of the strategy are left out: they declare their range themselves.
+    """
+    found: dict[str, str] = {}
+    if arm.best is None:
+        return found
+    for key in (d.key for d in spec.vary if not d.key.startswith("strategy.")):
+        tried, best = [values[key] for values in arm.values if _is_number(values[key])], arm.best[1][key]
+        if not _is_number(best) or min(tried) < best < max(tried):
+            continue
+        found[key] = "only" if min(tried) == max(tried) else "lowest" if best == min(tried) else "highest"
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def importances(arm: Arm) -> dict[str, float]:

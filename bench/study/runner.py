@@ -241,7 +241,7 @@ class StudyRunner:
         except UserError as error:
             return found, f"the defaults do not fit this study: {error}"
         if defaults == self._runs(start, best):
-            return found, "the defaults are the best settings that the search found"
+            return found, f"the defaults are the best settings of {len(values)} finished trials"
         return found | {"default": self._overrides(start, {})}, ""
 
     def _overrides(self, start: Sequence[str], values: dict[str, Any]) -> list[str]:
