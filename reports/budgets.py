@@ -10,7 +10,7 @@ from statistics import mean
 from scipy.stats import kendalltau
 
 from bench.compare.comparability import ASPECTS, comparable
-from bench.compare.comparison import StrategyRow
+from bench.compare.row import StrategyRow
 from bench.compare.seed_groups import LENGTH, differences, group
 from bench.record.record import Record
 from bench.record.serialize import canonical

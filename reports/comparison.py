@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from bench.compare.comparison import LEVEL, Comparison, StrategyRow
+from bench.compare.comparison import LEVEL, Comparison
 from bench.compare.interval import Interval
+from bench.compare.row import StrategyRow
 from bench.compare.statistics import Pair
 from bench.record.identity import counted
 from bench.record.serialize import as_override
@@ -13,6 +14,7 @@ from reports import blocks
 from reports.blocks import Block, Bullets, Cell, Prose, Section, Table, amount, number, section, table
 
 _COSTS = {
+    "steps": "steps",
     "train_s": "train s",
     "mine_s": "mining s",
     "texts_encoded": "texts encoded",
@@ -56,7 +58,7 @@ def title(comparison: Comparison) -> str:
 
 def main(comparison: Comparison) -> Table:
     """Quality and cost of every row."""
-    costs = [name for name in _COSTS if any(row.cost.get(name) is not None for row in comparison.rows)]
+    costs = shown(_COSTS, [row.cost for row in comparison.rows])
     header = [
         *("strategy", comparison.metric, "sd", "95 % CI", "seeds", "letters", "untrained"),
         *(_COSTS[n] for n in costs),
@@ -77,6 +79,12 @@ def main(comparison: Comparison) -> Table:
         ]
         rows.append(blocks.Row(tuple(cells), row.group.commands))
     return Table((*header, "points per 10k texts"), tuple(rows))
+
+
+def shown(names: Iterable[str], costs: Sequence[Mapping[str, float | None]]) -> list[str]:
+    """Of the costs ``names`` those that some row has; steps only where rows differ in them."""
+    there = {name: {cost.get(name) for cost in costs} - {None} for name in names}
+    return [name for name, values in there.items() if len(values) > (name == "steps")]
 
 
 def settings(comparison: Comparison) -> Section | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from math import inf
 
-from bench.compare.comparison import StrategyRow
+from bench.compare.row import StrategyRow
 from bench.compare.seed_groups import group
 from reports.blocks import Bullets, Cell, Prose, Section, Table, listed, number, section, table
 from reports.documented import Documented, documented

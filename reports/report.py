@@ -169,7 +169,7 @@ def _reading(found: Sequence[Part]) -> tuple[str, ...]:
 
 def _statements(part: Part, against: str | None) -> list[Block]:
     """The recommendation, its evidence and cost, and the commands that it recommends."""
-    commands = recommended(part.comparison)
+    commands = recommended(part.comparison, against)
     return [Bullets(verdict(part.comparison, against)), *([commands] if commands else [])]
 
 

@@ -23,9 +23,11 @@ from reports.blocks import (
     section,
     table,
 )
+from reports.comparison import shown
 
 MOST = 4  # rows, or reasons of failed trials, that are named
 _COSTS = {
+    "steps": "steps",
     "train_s": "train s",
     "mine_s": "mining s",
     "texts_encoded": "texts encoded",
@@ -125,7 +127,7 @@ def _finals(told: Mapping[str, Any]) -> Table:
     metric, rows = comparison["metric"], comparison["rows"]
     exact = SCHEMAS[told.get("evaluation", RETRIEVAL.name)].exact(metric)
     lost = all(exact in row["metrics"] for row in rows)
-    costs = [name for name in _COSTS if any(row["cost"].get(name) for row in rows)]
+    costs = shown(_COSTS, [{name: value or None for name, value in row["cost"].items()} for row in rows])
     from_best = {pair["second"]: pair for pair in comparison.get("pairs", ()) if pair["first"] == 0}
     tested = any(row.get("not_best") is not None for row in rows)
     header = [

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import mean
 
-from bench.compare.comparison import Comparison, StrategyRow
+from bench.compare.comparison import Comparison
+from bench.compare.row import StrategyRow
 from reports.blocks import Cell, Figure, Prose, Section, Table, amount, section, share, table
 
 _COSTS = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.compare.comparison import LEVEL, Comparison, StrategyRow
+from bench.compare.comparison import LEVEL, Comparison
+from bench.compare.row import StrategyRow, items_of
 from bench.compare.statistics import Pair
 from reports.blocks import Cell, Code, Row, Table, amount, listed, number, table
 from reports.comparison import p_value
@@ -25,11 +26,17 @@ def verdict(comparison: Comparison, against: str | None = None) -> tuple[str, ..
     return _instruction(comparison, against), _evidence(comparison, against), _cost(comparison)
 
 
-def recommended(comparison: Comparison) -> Code | None:
-    """The command that repeats the first row, and that of the cheapest tied one; None when nothing could be tested."""
+def recommended(comparison: Comparison, against: str | None = None) -> Code | None:
+    """The commands of the first row and of the cheapest tied one; None when nothing could be tested.
+
+    The cheapest comes first where the first row is not significantly better than ``against``.
+    """
     if not comparison.pairs:
         return None
-    rows = [row for row in (comparison.rows[0], _cheaper(comparison)) if row is not None]
+    pair, cheaper = _difference(comparison, against), _cheaper(comparison)
+    rows = [row for row in (comparison.rows[0], cheaper) if row is not None]
+    if pair is not None and pair.against_second > LEVEL:
+        rows.reverse()
     return Code(tuple(line for row in rows for line in (f"# {row.group.label}", *row.group.commands)))
 
 
@@ -38,7 +45,7 @@ def start_with(comparison: Comparison) -> tuple[str, tuple[str, ...]]:
 
     Where nothing could be tested it is the row with the highest mean, and the sentence says that it may be chance.
     """
-    if commands := recommended(comparison):
+    if commands := recommended(comparison, "in_batch"):
         return verdict(comparison, "in_batch")[0], commands.lines
     best = max(comparison.rows, key=lambda row: row.metrics[comparison.metric].mean)
     value, before = best.metrics[comparison.metric], best.before.get(comparison.metric)
@@ -110,25 +117,24 @@ def _instruction(comparison: Comparison, against: str | None) -> str:
         return f"Use {_named(first)}: it has the highest {metric} of the tested rows."
     baseline = comparison.rows[pair.second]
     interval = f"95 % CI {pair.low:+.1f} to {pair.high:+.1f}"
-    if cheaper is baseline:
-        return (
-            f"Use {_named(first)}, or {_named(cheaper)} at {_share(cheaper, first)} of the cost: the difference of "
-            f"{pair.difference:+.1f} points of {metric} ({interval}) is not significant."
-        )
     gain, cost = f"{pair.difference:+.1f} points", _times(first, baseline)
     if pair.against_second <= LEVEL:
         use = f"Use {_named(first)}: {gain} of {metric} over {_named(baseline)} ({interval}){cost}"
-    elif not pair.difference:
-        both = f"{_named(first)} has the same {metric} as {_named(baseline)}"
-        use = f"No clear winner: {both} ({first.metrics[metric].mean:.1f}){cost}"
+        tied = "" if cheaper is None else f"; {_named(cheaper)} is statistically tied, at {_share(cheaper, first)}"
+        return f"{use}{tied}."
+    if not pair.difference:
+        same = f"{_named(baseline)} ({first.metrics[metric].mean:.1f})"
+        highest = f"{_named(first)} has the same {metric} as {same}{cost}"
     else:
-        use = (
-            f"No clear winner: {_named(first)} has the highest {metric}, {gain} over {_named(baseline)} "
-            f"({interval}, not significant){cost}"
+        highest = (
+            f"{_named(first)} has the highest {metric}, {gain} over {_named(baseline)} ({interval}, not significant)"
+            f"{cost}"
         )
     if cheaper is None:
-        return f"{use}."
-    return f"{use}; {_named(cheaper)} is statistically tied at {_share(cheaper, first)} of the cost."
+        return f"No clear winner: {highest}."
+    start = f"start with {_named(cheaper)}, the cheapest statistically tied row"
+    at = "" if cheaper is baseline else f", at {_share(cheaper, first)} by {_named(first)}"
+    return f"No clear winner: {start}{at}. {highest}."
 
 
 def _evidence(comparison: Comparison, against: str | None) -> str:
@@ -225,14 +231,14 @@ def _times(row: StrategyRow, baseline: StrategyRow) -> str:
         return ""
     ratio = _texts(row) / _texts(baseline)
     if abs(ratio - 1) < SAME_COST:
-        return ", at the same cost"
-    return f", at {_share(row, baseline)} of the cost" if ratio < 1 else f", at {ratio:.1f} times the texts encoded"
+        return ", at as many texts encoded"
+    return f", at {_share(row, baseline)}" if ratio < 1 else f", at {ratio:.1f} times the texts encoded"
 
 
 def _share(cheaper: StrategyRow, row: StrategyRow) -> str:
-    """``10 %``: the texts of the cheaper row as a share of the other's."""
+    """``10 % of the texts encoded``: those of the cheaper row as a share of the other's."""
     percent = 100 * _texts(cheaper) / _texts(row)
-    return "less than 1 %" if percent < 1 else f"{percent:.0f} %"
+    return f"{'less than 1' if percent < 1 else f'{percent:.0f}'} % of the texts encoded"
 
 
 def _texts(row: StrategyRow) -> float:
@@ -247,12 +253,12 @@ def _untested(comparison: Comparison, against: str | None) -> tuple[str, ...]:
     if len(rows) == 1:
         only = f"only {_named(best)} was run ({metric} {best.metrics[metric].mean:.1f})"
         return (f"No recommendation: {only}. Run another strategy with the same settings.",)
-    enough = sum(row.metrics[metric].n > 1 for row in rows) > 1
-    why = (
-        f"the values of single {comparison.schema.items} cannot be used"
-        if enough
-        else "a test needs at least two strategies with at least two seeds each (seed=1,2,3)"
-    )
+    schema, items = comparison.schema, items_of(best.group.records[0], metric)
+    why = f"the values of single {schema.items} cannot be used"
+    if sum(row.metrics[metric].n > 1 for row in rows) < 2:
+        why = "a test needs at least two strategies with at least two seeds each (seed=1,2,3)"
+    elif items == 1:
+        why = f"there is only one {schema.item}"
     others = [row for row in rows if row is not best]
     baseline = next((row for row in others if row.group.strategy == against), others[0])
     gain = best.metrics[metric].mean - baseline.metrics[metric].mean

@@ -11,7 +11,7 @@ import pytest
 from records import run
 from tiny import WORDS, bench
 
-from bench.compare.comparison import StrategyRow
+from bench.compare.row import StrategyRow
 from bench.errors import UserError
 from bench.record.ledger import read
 from reports.documented import Documented, documented

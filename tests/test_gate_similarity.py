@@ -10,7 +10,7 @@ import pytest
 from records import run
 from tiny import bench, write_task
 
-from bench.compare.comparison import StrategyRow
+from bench.compare.row import StrategyRow
 from bench.record.record import Record
 from reports.blocks import Section
 from reports.documented import Documented, documented

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from records import LEVELS, Runs
+from records import LEVELS, Runs, run
 from tiny import bench
 from tiny_runs import runs_in, words
 
 from bench.commands.next_step import next_step, recommendation
+from bench.commands.run import unequal_stages
 from bench.config.overrides import expand, resolve
 from bench.config.run import RunConfig
 
@@ -74,18 +75,37 @@ def test_the_next_comparison_selects_what_ran() -> None:
     assert said == ["bench", "compare", "data=faq", "eval.split=dev", "budget.texts=900"]
 
 
+def test_the_next_comparison_allows_the_budgets_that_differ() -> None:
+    records = [run("mnr", 1), run("in_batch+mined_hard", 1, selection={"steps": 200})]
+    assert command(next_step(["strategy=mnr,in_batch+mined_hard"], records, Path("runs")))[-2:] == ["--allow", "budget"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["strategy=in_batch,in_batch+mined_hard"], "in_batch+mined_hard trains 2 times as long as in_batch"),
+        (["strategy=in_batch,in_batch+mined_hard", "budget.texts=9000"], ""),
+        (["strategy=in_batch,in_batch+mined_hard", "train.patience=2"], ""),
+        (["strategy=in_batch,mined_hard"], ""),
+    ],
+)
+def test_a_sweep_whose_rows_train_for_unequal_lengths_says_so_before_it_starts(words: list[str], told: str) -> None:
+    found = unequal_stages([resolve(single) for single in expand(words)])
+    assert found.startswith(told) and bool(found) == bool(told)
+
+
 def test_the_recommendation_has_its_cost_and_its_command(tmp_path: Path) -> None:
     runs = Runs(LEVELS)
     runs.records = [
         replace(r, cost={"texts_encoded": 64e3 if r.strategy == "mined_hard" else 6400}) for r in runs.records
     ]
     sentence, commands = recommendation(runs.records, runs.write(tmp_path))
-    assert sentence.startswith("Use `mined_hard`, or `in_batch` at 10 % of the cost")
+    assert sentence.startswith("No clear winner: start with `in_batch`, the cheapest statistically tied row.")
     assert commands == (
-        "# mined_hard",
-        "bench run strategy=mined_hard seed=1,2,3",
         "# in_batch",
         "bench run strategy=in_batch seed=1,2,3",
+        "# mined_hard",
+        "bench run strategy=mined_hard seed=1,2,3",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from records import LEVELS, Runs
 from tiny import bench
@@ -14,7 +15,7 @@ from bench.compare.comparison import compare
 from bench.compare.interval import Values
 from bench.errors import UserError
 from bench.record.record import Record
-from reports.verdict import glance, verdict
+from reports.verdict import glance, recommended, verdict
 
 
 def test_the_first_sentence_is_an_instruction_with_its_difference_and_interval() -> None:
@@ -24,7 +25,7 @@ def test_the_first_sentence_is_an_instruction_with_its_difference_and_interval()
     instruction, evidence, _ = verdict(comparison, "mnr")
     assert instruction == (
         f"Use `mined_hard`: {pair.difference:+.1f} points of recall@1 over `mnr` "
-        f"(95 % CI {pair.low:+.1f} to {pair.high:+.1f}), at the same cost."
+        f"(95 % CI {pair.low:+.1f} to {pair.high:+.1f}), at as many texts encoded."
     )
     assert "`mined_hard` is significantly better than the other row." in evidence
     assert "The difference from `mnr` is significant (p " in evidence
@@ -39,7 +40,7 @@ def test_a_cheaper_row_that_is_tied_stands_in_the_instruction() -> None:
     instruction, evidence, cost = verdict(comparison, "mnr")
     assert instruction.startswith("Use `mined_hard`: +") and "over `mnr` (95 % CI +" in instruction
     assert instruction.endswith(
-        ", at 10.0 times the texts encoded; `in_batch` is statistically tied at 10 % of the cost."
+        ", at 10.0 times the texts encoded; `in_batch` is statistically tied, at 10 % of the texts encoded."
     )
     assert (
         "not significantly different from `in_batch` (the best against the rest); the remaining row is significantly "
@@ -59,7 +60,7 @@ def test_a_tie_of_two_rows_names_no_family() -> None:
     assert evidence.endswith("is not significantly different from `mnr`.")
 
 
-def test_a_baseline_that_is_tied_and_cheaper_is_recommended_beside_the_best() -> None:
+def test_where_nothing_is_significant_the_cheapest_tied_row_is_named_first() -> None:
     runs = Runs(LEVELS)
     runs.records = [
         replace(r, cost={"texts_encoded": 64000.0 if r.strategy == "mined_hard" else 6400.0}) for r in runs.records
@@ -68,18 +69,23 @@ def test_a_baseline_that_is_tied_and_cheaper_is_recommended_beside_the_best() ->
     pair = comparison.pair(0, 1)
     assert pair is not None
     expected = (
-        f"Use `mined_hard`, or `in_batch` at 10 % of the cost: the difference of {pair.difference:+.1f} points of "
-        f"recall@1 (95 % CI {pair.low:+.1f} to {pair.high:+.1f}) is not significant."
+        "No clear winner: start with `in_batch`, the cheapest statistically tied row. `mined_hard` has the highest "
+        f"recall@1, {pair.difference:+.1f} points over `in_batch` (95 % CI {pair.low:+.1f} to {pair.high:+.1f}, not "
+        "significant), at 10.0 times the texts encoded."
     )
     assert verdict(comparison, "in_batch")[0] == expected
     assert verdict(comparison)[0] == expected, "the next row, where no baseline is named"
+    commands = recommended(comparison, "in_batch")
+    assert commands is not None and commands.lines[0] == "# in_batch"
+    significant = recommended(comparison, "mnr")
+    assert significant is not None and significant.lines[0] == "# mined_hard"
 
 
 def test_a_difference_that_is_not_significant_says_so_where_the_cost_is_equal() -> None:
     instruction, evidence, cost = verdict(Runs(LEVELS).compare(), "in_batch")
     assert (
         instruction.startswith("No clear winner: `mined_hard` has the highest recall@1, +")
-        and ", not significant), at the same cost." in instruction
+        and ", not significant), at as many texts encoded." in instruction
     )
     assert "The difference from `in_batch` is not significant (p " in evidence
     assert cost.endswith("No statistically tied row is known to cost at least 10 % less.")
@@ -99,6 +105,13 @@ def test_one_seed_gives_no_recommendation() -> None:
     (sentence,) = verdict(Runs(LEVELS, seeds=(1,)).compare())
     assert sentence.startswith("No recommendation, because nothing could be tested: a test needs at least two")
     assert "Use" not in sentence
+
+
+def test_one_query_is_the_reason_why_nothing_is_tested() -> None:
+    runs = Runs(LEVELS)
+    runs.records = [replace(record, items={"items": 1}) for record in runs.records]
+    (sentence,) = verdict(compare(runs.records, lambda record, metric: (np.arange(1), np.zeros(1))))
+    assert "nothing could be tested: there is only one query." in sentence
 
 
 def test_without_a_test_the_highest_row_is_named_with_its_difference_and_price() -> None:
@@ -149,7 +162,7 @@ def test_the_glance_says_what_the_sentences_say() -> None:
         instruction, evidence, cost = verdict(of, "mnr")
         assert told["data set"].text == title and told["compared with"].text == "mnr"
         name, value = told["best"].text.split(" ", 1)
-        assert f"Use `{name}`" in instruction and f"recall@1 is {value.strip('()')}" in evidence
+        assert f"`{name}`" in instruction and f"recall@1 is {value.strip('()')}" in evidence
         assert told["best"].strong == ("is significantly better than the other row" in evidence) == (of.best == 0)
         by, interval = told["difference (95 % CI)"].text.split(" ", 1)
         assert f"{by} points of recall@1 over `mnr` (95 % CI {interval.strip('()')}" in instruction

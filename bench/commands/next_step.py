@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.compare.comparability import differing_aspects
 from bench.compare.comparison import compare
 from bench.compare.per_query import of_runs
 from bench.compare.seed_groups import LENGTH, seed_groups
@@ -44,7 +45,8 @@ def next_step(words: Sequence[str], records: Sequence[Record], runs_dir: Path) -
         names = {record.data["name"] for record in records}
         chosen = [f"data={names.pop()}"] if len(names) == 1 else []
         chosen += [word for word in words if word.startswith(("eval.split=", "budget."))]
-        compared = " ".join(["bench compare", *map(shlex.quote, chosen)]) + where
+        differ = [f"--allow {','.join(found)}"] if (found := differing_aspects(rows)) else []
+        compared = " ".join(["bench compare", *map(shlex.quote, chosen), *differ]) + where
         return f"next, intervals and costs (and tests, after the same runs with {sweep}): {compared}"
     if records[0].evaluation == "similarity" and "train_pairs" not in records[0].data["counts"]:  # few train on it
         return f"next, an interval over seeds: {_again(words, [f'strategy={records[0].strategy}', sweep])}"
@@ -59,7 +61,7 @@ def _with_another(words: Sequence[str], record: Record, sweep: str) -> str:
     """
     own, other = record.strategy, OTHER if record.strategy == BASELINE else BASELINE
     config = resolve(next(iter(expand(words))))
-    if len(config.strategy.stages()) > 1 and not config.budget.declared and config.train.patience is None:
+    if len(config.strategy.stages()) > 1 and config.each_stage_alone:
         steps = record.selection.get("steps") or 1
         words = [*(word for word in words if not word.startswith(LENGTH)), f"budget.steps={steps}"]
     shared = [word for word in words if not word.startswith("strategy.")]

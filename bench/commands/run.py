@@ -19,6 +19,8 @@ from bench.compare.seed_groups import differences, seed_groups
 from bench.errors import UserError, message, short
 from bench.record.record import Record
 
+log = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
     from bench.config.run import RunConfig
     from bench.data import DataConfig, DataSet
@@ -93,6 +95,8 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
     world = join()
     if not world.first:
         logging.disable()
+    if told := unequal_stages(configs):
+        log.warning(told)
     load_once = lru_cache(maxsize=1)(load)
     outcomes: dict[int, Outcome] = {}
     labels = _labels(single, configs)
@@ -128,6 +132,19 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
             what = " without its weights" if lost else ""
             print(f"{outcome.record.run_id} is finished already{what}; --force runs it again", file=sys.stderr)
     return [outcomes[place] for place in sorted(outcomes)], failed
+
+
+def unequal_stages(configs: Sequence[RunConfig]) -> str:
+    """Why rows of a sweep will not be comparable: each stage trains for a whole length of its own; else nothing."""
+    lengths = {c.strategy.name: len(c.strategy.stages()) for c in configs if c.each_stage_alone}
+    if len(set(lengths.values())) < 2:
+        return ""
+    most, least = max(lengths, key=lengths.__getitem__), min(lengths, key=lengths.__getitem__)
+    return (
+        f"{most} trains {lengths[most] / lengths[least]:g} times as long as {least}, because train.epochs and "
+        "train.max_steps are for each stage, and bench compare refuses rows of unequal budgets; give budget.steps=N or "
+        "budget.texts=N for all, or compare with --allow budget"
+    )
 
 
 def _labels(single: Sequence[Sequence[str]], configs: Sequence[RunConfig]) -> list[str]:

@@ -42,8 +42,8 @@ def _budget(record: Record) -> dict[str, Any]:
         return declared
     if record.setting.get("train.patience") is not None:
         return {key: record.setting.get(key) for key in _STOPPING}
-    steps = record.selection.get("steps") or 0
-    return {"examples": steps * record.config.get("train", {}).get("batch_size", 1)}
+    batch, pairs = record.config.get("train", {}).get("batch_size", 1), record.data["counts"].get("train_pairs")
+    return {"examples": (record.selection.get("steps") or 0) * min(batch, pairs or batch)}
 
 
 ASPECTS: dict[str, Callable[[Record], dict[str, Any]]] = {
@@ -103,6 +103,10 @@ def refuse_incomparable(cells: Sequence[SeedGroup], allowed: Sequence[str]) -> l
             lines += [f"  {name}: {_short(what)} ({_listed(labels)})" for what, labels in ways[:MOST]]
             if len(ways) > MOST:
                 lines.append(f"  {name}: and {len(ways) - MOST} more")
+        if any(what.startswith("examples=") for what, _ in refused.get("budget", ())):
+            lines.append(
+                "examples are the pairs that a row trained on; rows with the same budget.texts=N can be compared"
+            )
         lines.append(f"select runs that agree ({_example(cells)}), or pass --allow {','.join(refused)}")
         raise UserError("\n".join(lines))
     return [f"{name} differs{_ways(ways)}" for name, ways in found.items()]

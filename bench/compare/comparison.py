@@ -4,44 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from statistics import mean
 from string import ascii_letters
 
 import numpy as np
 
 from bench.compare.comparability import refuse_incomparable
-from bench.compare.interval import Interval, Values, interval
-from bench.compare.seed_groups import SeedGroup, group, seed_groups
-from bench.compare.seed_variance import equality, paired_by_seed
+from bench.compare.interval import Values
+from bench.compare.notes import on_rows, on_seeds
+from bench.compare.row import StrategyRow, by_query, row_of
+from bench.compare.seed_groups import group, seed_groups
 from bench.compare.statistics import RESAMPLES, Pair, not_best, paired, widened
 from bench.errors import UserError
-from bench.record.record import Metrics, Record
+from bench.record.record import Record
 from bench.record.schema import EvaluationSchema
 
-NAMED = 8  # rows that a note names
-FEW_ITEMS = 100  # queries or pairs of a test set below which a note says that it is small
 LEVEL = 0.05  # a difference is significant when its p, corrected for the family that it belongs to, is at most this
 
 PerQuery = Callable[[Record, str], tuple[Values, Values]]
 """From a record and a metric to the ids [Q] and the values [Q] of its items, as in its per-item file."""
-
-
-@dataclass(frozen=True)
-class StrategyRow:
-    """One row of a comparison: a strategy with its settings.
-
-    ``metrics`` are over its seeds and queries, in percent; ``cost`` are means over seeds; ``before`` are the metrics of
-    the untrained encoder. Rows that share a letter of ``letters`` are not significantly different in the family of all
-    pairs; a row without letters was not tested. ``not_best`` is the p of the hypothesis that no row is better, in the
-    family of the best row against the rest.
-    """
-
-    group: SeedGroup
-    metrics: dict[str, Interval]
-    cost: dict[str, float | None]
-    before: dict[str, float | None]
-    letters: str = ""
-    not_best: float | None = None
 
 
 @dataclass(frozen=True)
@@ -104,14 +84,13 @@ def compare(
     notes = refuse_incomparable(found, allowed)
     if again := len(records) - sum(len(cell.records) for cell in found):
         notes.append(f"runs that repeat a seed of their row: {again}; the latest run of each seed counts")
-    rows = [_row(cell, metric) for cell in found]
+    rows = [row_of(cell, metric) for cell in found]
     rows.sort(key=lambda row: (row.metrics[metric].n < 2, -row.metrics[metric].mean))  # rows of one seed come last
-    notes += [f"{row.group.label} has {given}" for row in rows if (given := row.group.unlabelled)]
-    notes += [*unacted, *_transductive(rows), *_few_items(rows[0], metric), *_few_seeds(rows, metric)]
+    notes += [*unacted, *on_rows(rows, metric)]
     tested, values, untested = _values(rows, per_query, metric)
     notes += untested
     for place, of_row in zip(tested, values, strict=True):
-        rows[place] = _by_query(rows[place], metric, of_row)
+        rows[place] = by_query(rows[place], metric, of_row)
     seeds = [rows[place].group.seeds for place in tested]
     pairs = [widened(pair, values[0].shape[1]) for pair in paired(values, seeds, resamples=resamples)]
     if not pairs:
@@ -121,7 +100,7 @@ def compare(
     letters = letters_of(range(len(tested)), different)
     excluded = not_best(pairs, len(tested))
     rows = [replace(rows[place], letters=letters[k], not_best=excluded[k]) for k, place in enumerate(tested)]
-    notes.append(_seeds_matter(rows, values))
+    notes.append(on_seeds(rows, values))
     winner = not others and all(p <= LEVEL for p in excluded[1:])
     return Comparison(metric, (*rows, *others), tuple(pairs), 0 if winner else None, tuple(notes))
 
@@ -142,85 +121,6 @@ def _apart(records: Iterable[Record]) -> tuple[list[Record], list[str]]:
                 notes.append(f"{cell.label} is invalid and no row (seed {seeds}): {why}")
                 left_out |= {record.run_id for record in cell.records}
     return [record for record in records if record.run_id not in left_out and record.invalid is None], notes
-
-
-def _row(cell: SeedGroup, metric: str) -> StrategyRow:
-    if any(record.metrics.get(metric) is None for record in cell.records):
-        known = sorted({name for record in cell.records for name in record.metrics})
-        raise UserError(f"{cell.label} has no metric {metric!r}; there is {', '.join(known)}")
-    measured, first = _over([record.metrics for record in cell.records]), cell.records[0]
-    return StrategyRow(
-        cell,
-        {
-            name: interval(found, _queries(first, name), lowest=first.evaluation_schema.lowest)
-            for name, found in measured.items()
-        },
-        {name: mean(values) for name, values in _over([r.cost for r in cell.records]).items()},
-        {name: mean(values) for name, values in _over([r.baseline_metrics or {} for r in cell.records]).items()},
-    )
-
-
-def _by_query(row: StrategyRow, metric: str, values: Values) -> StrategyRow:
-    """The row with the interval of ``metric`` from its per-query values [seeds, Q] instead of their number."""
-    recorded = _over([record.metrics for record in row.group.records])[metric]
-    lowest = row.group.records[0].evaluation_schema.lowest
-    return replace(row, metrics={**row.metrics, metric: interval(recorded, per_query=values.mean(0), lowest=lowest)})
-
-
-def _queries(record: Record, metric: str) -> int | None:
-    """How many queries the metric is a mean of; None where the record does not say."""
-    known = record.items.get("items", record.data["counts"].get(f"{record.split}_queries"))
-    of_part = "/" in record.evaluation_schema.plain(metric)
-    return known if isinstance(known, int) and not of_part else None
-
-
-def _transductive(rows: Sequence[StrategyRow]) -> list[str]:
-    """A note on the rows whose post-processing has seen the texts that are evaluated."""
-    settings = [(row.group.label, row.group.records[0].encoder) for row in rows]
-    seen = [label for label, of in settings if of.get("post", "none") != "none" and of["post_on"] != "train"]
-    what = "post-processing is fitted on all texts, those that are evaluated included (transductive)"
-    return [f"{what}: {', '.join(seen)}"] if seen else []
-
-
-def _few_items(row: StrategyRow, metric: str) -> list[str]:
-    """A note where the table has so few queries, or pairs, that only large differences can be significant."""
-    record = row.group.records[0]
-    n = _queries(record, metric)
-    if n is None or n >= FEW_ITEMS:
-        return []
-    return [f"only {n} {record.evaluation_schema.items}, so only large differences can be significant"]
-
-
-def _few_seeds(rows: Sequence[StrategyRow], metric: str) -> list[str]:
-    """Notes on the rows whose interval is missing or uncertain because they have one seed or two."""
-    said = {
-        1: "one seed, so no interval and no test",
-        2: "two seeds, which say little about the spread over seeds, so the interval is wide",
-    }
-    by_count = group(rows, lambda row: row.metrics[metric].n)
-    return [
-        f"{text}: {', '.join(row.group.label for row in few) if len(few) <= NAMED else f'{len(few)} rows'}"
-        for n, text in said.items()
-        if (few := by_count.get(n))
-    ]
-
-
-def _seeds_matter(rows: Sequence[StrategyRow], values: Sequence[Values]) -> str:
-    """A note: how strongly the data speak against equal variances over seeds, and whether rows are paired by seed."""
-    largest, share, p = equality([of_row.mean(1) for of_row in values])
-    by_seed = "paired" if paired_by_seed([row.group.seeds for row in rows]) else "not paired"
-    return (
-        f"variances over seeds: {rows[largest].group.label} has the largest, {100 * share:.0f} % of the sum of all "
-        f"rows'; Cochran's test of equal variances has p {p:.4f} (the test of differences does not need them to be "
-        "equal). "
-        f"Rows are {by_seed} by seed"
-    )
-
-
-def _over(measured: Sequence[Metrics]) -> dict[str, list[float]]:
-    """The names for which all have a value, and those values."""
-    values = {name: [m.get(name) for m in measured] for name in measured[0]}
-    return {name: [v for v in found if v is not None] for name, found in values.items() if None not in found}
 
 
 def _values(rows: Sequence[StrategyRow], per_query: PerQuery, metric: str) -> tuple[list[int], list[Values], list[str]]:

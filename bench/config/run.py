@@ -117,6 +117,12 @@ class RunConfig:
             f"train.init_from={source}: there is no such finished run in {self.root}, and no such directory"
         )
 
+    @property
+    def each_stage_alone(self) -> bool:
+        """Whether every stage trains for the whole of ``train.epochs`` or ``train.max_steps``."""
+        shared = self.budget.declared or self.train.stage_steps is not None or self.train.patience is not None
+        return self.train.trains and not shared
+
     def settled_encoder(self) -> EncoderConfig:
         """The encoder's settings; lengths and prefixes that are not given are those that its directory says."""
         try:

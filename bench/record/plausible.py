@@ -45,7 +45,7 @@ def _misfits(record: Mapping[str, Any]) -> Iterator[str]:
     data, config = record["data"], record["config"]
     yield from (f"data.{name} is missing" for name in ("name", "fingerprint", "counts") if name not in data)
     kinds: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
-        "data": (data, {"name": str, "fingerprint": str, "counts": _COUNTS, "truncated": _COUNTS}),
+        "data": (data, {"name": str, "fingerprint": str, "counts": _COUNTS, "truncated": _COUNTS, "seen_queries": int}),
         "encoder": (record["encoder"], {"name": str}),
         "config": (config, dict.fromkeys(_PARTS, Mapping[str, Any])),
         "config.train": (config.get("train", {}), {"batch_size": int, "init_from": str | None}),

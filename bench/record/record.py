@@ -36,9 +36,10 @@ class Record:
 
     ``cost`` holds ``train_s``, ``encode_s``, ``index_s``, ``search_s``, ``mine_s`` (seconds),
     ``pairs_per_s``, ``texts_per_s``, ``peak_memory_mb`` and ``texts_encoded``. ``data`` holds ``name``,
-    ``fingerprint``, ``counts`` and ``notices`` (what reading joined or left out, by kind); ``selection`` the step that
-    was kept and the metric that chose it; ``training`` the ``telemetry`` of the run's batches (the mean of each scalar
-    of :func:`bench.train.telemetry.measure` over all steps, by stage where there are several) and ``warnings``;
+    ``fingerprint``, ``counts``, ``notices`` (what reading joined or left out, by kind) and ``seen_queries`` (measured
+    queries that are train queries too); ``selection`` the step that was kept and the metric that chose it;
+    ``training`` the ``telemetry`` of the run's batches (the mean of each scalar of
+    :func:`bench.train.telemetry.measure` over all steps, by stage where there are several) and ``warnings``;
     ``config`` the whole resolved configuration; ``command`` the shortest command that repeats the run;
     ``started`` and ``finished`` are UTC, ISO 8601; ``error`` says why a run failed; ``evaluation`` names the kind of
     evaluation, see :mod:`bench.record.schema`. ``items`` counts what was measured: ``items`` in all (of retrieval:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -34,6 +34,7 @@ from bench.record.serialize import canonical
 from bench.record.store import RunDirectory
 from bench.run.baseline import baseline
 from bench.run.context import ActiveRun
+from bench.run.doubts import doubts, mostly_mining, seen_queries
 from bench.run.processing import by_task, check_width, of_each_task, processed
 from bench.run.stages import Trained, train
 from bench.run.truncation import Lost, lost, tokens_of, warnings
@@ -68,12 +69,17 @@ def carry_out(run: ActiveRun, started: Record, prepared: Prepared, evaluation: E
     for what, number in data.notices.items():
         log.warning("%s: %s%s", data.name, what, f" ({number:,})" if number > 1 else "", extra=of_data)
     gone = lost(data, prepared.queries, prepared.passages)
-    for told in warnings(gone, data.counts, prepared.encoder.config):
+    told_of_data = [*warnings(gone, data.counts, prepared.encoder.config), *doubts(data, started.split, run.config)]
+    for told in told_of_data:
         log.warning(told, extra=of_data)
     done = work(run, prepared, evaluation)
-    for told in done.after.measured.warnings:
+    trained = done.trained
+    told_of_cost = (
+        [*mostly_mining(trained.steps, trained.texts, trained.mined.texts)] if run.config.budget.texts else []
+    )
+    for told in (*told_of_cost, *done.after.measured.warnings):
         log.warning(told)
-    record = finish(started, run.config, done.prepared, done.trained, done.after, done.before, gone)
+    record = finish(started, done.prepared, trained, done.after, done.before, gone, [*told_of_data, *told_of_cost])
     keep(run, done.prepared, evaluation, done.after.measured, record, done.trained.language)
     return record
 
@@ -97,7 +103,13 @@ def start(config: RunConfig, command: str, data: DataSet, split: str, evaluation
         run_id=config.run_id(data.fingerprint),
         strategy=config.strategy.name,
         knobs=dict(flat(asdict(config.strategy))),
-        data={"name": data.name, "fingerprint": data.fingerprint, "counts": data.counts, "notices": dict(data.notices)},
+        data={
+            "name": data.name,
+            "fingerprint": data.fingerprint,
+            "counts": data.counts,
+            "notices": dict(data.notices),
+            "seen_queries": seen_queries(data, split),
+        },
         encoder=asdict(config.settled_encoder()),
         seed=config.seed,
         status="running",
@@ -187,14 +199,14 @@ def _measured(run: ActiveRun, evaluation: Evaluation, queries: Floats, passages:
 
 def finish(
     started: Record,
-    config: RunConfig,
     prepared: Prepared,
     trained: Trained,
     after: Evaluated,
     before: Metrics | None,
     gone: Lost,
+    doubtful: Sequence[str],
 ) -> Record:
-    """The record of a finished run; ``gone`` is what reading lost of the texts."""
+    """The record of a finished run; ``gone`` is what reading lost of the texts, ``doubtful`` are warnings so far."""
     device = str(prepared.encoder.device)
     cost: dict[str, float | None] = {
         **after.cost,
@@ -209,11 +221,7 @@ def finish(
         "mine_texts": float(trained.mined.texts),
         "peak_memory_mb": peak_memory_mb(device),
     }
-    told = [
-        *warnings(gone, prepared.data.counts, prepared.encoder.config),
-        *trained.warnings,
-        *after.measured.warnings,
-    ]
+    told = [*doubtful, *trained.warnings, *after.measured.warnings]
     return replace(
         started,
         status="finished",

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
 
+from bench.train.budget import Plan
+from bench.train.config import TrainConfig
 from strategies import Strategy
 from strategies.negatives import NoNegatives
 
 MOSTLY = 0.5  # share of places for negatives that are empty or masked above which there is a warning
 NEVER = {
-    "negatives": "no query had a negative in its batch; raise train.batch_size, or lower train.groups",
+    "negatives": "no query had a negative; raise train.batch_size, lower train.groups, or look at the data",
     "drawn": "no negative was found for any query; look at the data, or use more ranks and smaller margins",
     "queued": "the queue was never used; lower its warm-up, or train for more steps",
     "drawn_again": "no negative was replaced; lower strategy.refresh, train for more steps, or look at other knobs",
@@ -22,6 +24,27 @@ NEVER = {
 in all steps."""
 
 
+def without_effect(config: TrainConfig, given: Plan | None, ends: Plan, pairs: int, every: int) -> Iterator[str]:
+    """Settings of the length of training that have no effect.
+
+    Training has ``pairs``, evaluates on dev after ``every`` steps and ends by ``ends``, which is the plan ``given`` if
+    there is one.
+    """
+    most, patience = config.max_steps, config.patience
+    if pairs < config.batch_size:
+        yield f"train.batch_size={config.batch_size} is more than all {pairs} pairs: a step has {pairs}"
+    if given is not None and config.epochs != TrainConfig.epochs:
+        yield f"train.epochs={config.epochs} has no effect: the budget or train.stage_steps ends training"
+    if given is None and most is not None and ends.total < most:
+        yield (
+            f"training ends after {ends.total:g} of train.max_steps={most} steps, with train.epochs={config.epochs}; "
+            f"raise train.epochs, or set budget.steps={most} instead, which repeats epochs"
+        )
+    if ends.unit == "steps" and patience is not None and patience * every >= ends.total:
+        often = f"dev is searched every {every} of {ends.total:g} steps"
+        yield f"train.patience={patience} cannot end training early: {often}"
+
+
 def diagnose(strategy: Strategy, row: Mapping[str, float], step: int) -> Iterator[str]:
     """Warnings about the steps that ``row`` averages over, up to ``step``; the text before the colon is constant."""
     wanted = strategy.negatives
@@ -29,7 +52,7 @@ def diagnose(strategy: Strategy, row: Mapping[str, float], step: int) -> Iterato
     if compares and row.get("negatives") == 0:
         yield (
             f"no query has a negative: up to step {step} the batches had none; "
-            "raise train.batch_size, or lower train.groups"
+            "raise train.batch_size, lower train.groups, or look at the data"
         )
     elif row["active"] == 0:
         yield (

@@ -22,7 +22,7 @@ from bench.negatives import Drawn
 from bench.train import checkpoint
 from bench.train.budget import Plan
 from bench.train.config import TrainConfig
-from bench.train.diagnostics import diagnose
+from bench.train.diagnostics import diagnose, without_effect
 from bench.train.learner import Learner
 from bench.train.optimizer import adamw, lr_at
 from bench.train.state import Progress, State, Window
@@ -147,7 +147,8 @@ class Trainer:
         stepper.texts_encoded = done.texts
         before, since = done.seconds, perf_counter()
         spent = world.broadcast(plan.spent(done))
-        self._warn_of_length(plan)
+        for said in without_effect(config, self.plan, plan, len(self.objective.examples), self._every):
+            log.warning(self._told(said))
         while spent < plan.total and not self._stalled(done):
             if sampler.due(done.step):
                 self._refresh(state)
@@ -249,18 +250,6 @@ class Trainer:
         """Steps between two evaluations on dev; 0 for none."""
         every = self.config.eval_every
         return steps_per_epoch(len(self.objective.examples), self.config.batch_size) if every is None else every
-
-    def _warn_of_length(self, plan: Plan) -> None:
-        """Tell of settings of the length of training that have no effect."""
-        config, told, most = self.config, self._told, self.config.max_steps
-        if self.plan is None and most is not None and plan.total < most:
-            ends = (
-                f"training ends after {plan.total:g} of train.max_steps={most} steps, with train.epochs={config.epochs}"
-            )
-            log.warning(told(f"{ends}; raise train.epochs, or set budget.steps={most} instead, which repeats epochs"))
-        if plan.unit == "steps" and config.patience is not None and config.patience * self._every >= plan.total:
-            often = f"dev is searched every {self._every} of {plan.total:g} steps"
-            log.warning(told(f"train.patience={config.patience} cannot end training early: {often}"))
 
     def _stalled(self, done: Progress) -> bool:
         """Whether dev has not improved for as many evaluations as ``train.patience`` says."""

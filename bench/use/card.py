@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.compare.comparison import StrategyRow, compare
+from bench.compare.comparison import compare
 from bench.compare.per_query import of_runs
+from bench.compare.row import StrategyRow
 from bench.compare.seed_groups import seed_groups
 from bench.errors import UserError
 from bench.model.encoder import Encoder

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.compare.comparison import Comparison, StrategyRow
+from bench.compare.comparison import Comparison
+from bench.compare.row import StrategyRow
 from reports.figures.layout import (
     LINE,
     SMALL,

@@ -1,0 +1,90 @@
+"""What a reader of a comparison must know beside its numbers: sentences about its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.compare.interval import Values
+from bench.compare.row import StrategyRow, items_of
+from bench.compare.seed_groups import group
+from bench.compare.seed_variance import equality, paired_by_seed
+
+NAMED = 8  # rows that a note names
+MUCH = 0.1  # share of the texts encoded from which mining is named as the reason for few steps
+FEW_ITEMS = 100  # queries or pairs of a test set below which a note says that it is small
+
+
+def on_rows(rows: Sequence[StrategyRow], metric: str) -> list[str]:
+    """Notes on rows that are not what their label alone says, or say less than their numbers do."""
+    labelled = [f"{row.group.label} has {given}" for row in rows if (given := row.group.unlabelled)]
+    return [
+        *labelled,
+        *_transductive(rows),
+        *_seen(rows[0]),
+        *_few_items(rows[0], metric),
+        *_few_steps(rows),
+        *_few_seeds(rows, metric),
+    ]
+
+
+def _transductive(rows: Sequence[StrategyRow]) -> list[str]:
+    """A note on the rows whose post-processing has seen the texts that are evaluated."""
+    settings = [(row.group.label, row.group.records[0].encoder) for row in rows]
+    seen = [label for label, of in settings if of.get("post", "none") != "none" and of["post_on"] != "train"]
+    what = "post-processing is fitted on all texts, those that are evaluated included (transductive)"
+    return [f"{what}: {', '.join(seen)}"] if seen else []
+
+
+def _few_items(row: StrategyRow, metric: str) -> list[str]:
+    """A note where the table has so few queries, or pairs, that only large differences can be significant."""
+    record = row.group.records[0]
+    n = items_of(record, metric)
+    if n is None or n >= FEW_ITEMS:
+        return []
+    return [f"only {n} {record.evaluation_schema.items}, so only large differences can be significant"]
+
+
+def _seen(row: StrategyRow) -> list[str]:
+    """A note where queries that are measured are also trained on."""
+    record = row.group.records[0]
+    seen, total = record.data.get("seen_queries", 0), record.data["counts"].get(f"{record.split}_queries", 0)
+    return [f"{seen:,} of {total:,} {record.split} queries are also train queries"] if seen else []
+
+
+def _few_steps(rows: Sequence[StrategyRow]) -> list[str]:
+    """Notes on the rows that trained less than half as many steps as another, with what mining took of their texts."""
+    trained = [(row, row.cost.get("steps") or 0) for row in rows]
+    most = max(steps for _, steps in trained)
+    said = []
+    for row, steps in trained:
+        if 0 < steps < most / 2:
+            mined = (row.cost.get("mine_texts") or 0) / (row.cost.get("texts_encoded") or 1)
+            why = f", because {100 * mined:.0f} % of the texts that it encoded were for mining" if mined >= MUCH else ""
+            said.append(f"{row.group.label} trained {steps:,.0f} steps, another row {most:,.0f}{why}")
+    return said
+
+
+def _few_seeds(rows: Sequence[StrategyRow], metric: str) -> list[str]:
+    """Notes on the rows whose interval is missing or uncertain because they have one seed or two."""
+    said = {
+        1: "one seed, so no interval and no test",
+        2: "two seeds, which say little about the spread over seeds, so the interval is wide",
+    }
+    by_count = group(rows, lambda row: row.metrics[metric].n)
+    return [
+        f"{text}: {', '.join(row.group.label for row in few) if len(few) <= NAMED else f'{len(few)} rows'}"
+        for n, text in said.items()
+        if (few := by_count.get(n))
+    ]
+
+
+def on_seeds(rows: Sequence[StrategyRow], values: Sequence[Values]) -> str:
+    """A note: how strongly the data speak against equal variances over seeds, and whether rows are paired by seed."""
+    largest, share, p = equality([of_row.mean(1) for of_row in values])
+    by_seed = "paired" if paired_by_seed([row.group.seeds for row in rows]) else "not paired"
+    return (
+        f"variances over seeds: {rows[largest].group.label} has the largest, {100 * share:.0f} % of the sum of all "
+        f"rows'; Cochran's test of equal variances has p {p:.4f} (the test of differences does not need them to be "
+        "equal). "
+        f"Rows are {by_seed} by seed"
+    )
