@@ -232,6 +232,8 @@ def test_the_command_shows_quality_significance_and_cost(runs_dir: Path, capsys:
         (["--metric", "recall@7"], "has no metric 'recall@7'; there is exact/recall@1, recall@1"),
         (["--allow", "colour"], "only data, encoder, evaluation, budget"),
         (["data=other"], "no record has data=other"),
+        (["metric=recall@1"], "metric is not a setting of runs; give it as --metric recall@1"),
+        (["strategy=mnr", "train.init_from=x"], "no record has train.init_from=x; no run set it"),
     ],
 )
 def test_the_command_refuses_in_one_line(

@@ -226,6 +226,8 @@ def test_a_name_is_no_number_and_needs_no_quotes(path: str) -> None:
         (["strategy=hardest_neg", "strategy.positive=best"], "not one of own, row_max"),
         (["seed=1", "seed=2"], "given twice"),
         (["data=a", "data.name=b"], r"data\.name is given twice"),
+        (["stages=mnr,in_batch", "strategy=mnr"], r"stages=A,B is another way to write strategy=A\+B"),
+        (["strategy=in_batch+"], r"strategy=in_batch\+ has an empty name"),
         (["strategy"], "not an override"),
         (["+seed=1"], "adding and deleting"),
         (["~seed=1"], "adding and deleting"),

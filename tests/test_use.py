@@ -141,6 +141,14 @@ def test_the_second_search_neither_loads_the_data_nor_embeds_the_corpus(
     assert len(capsys.readouterr().out.splitlines()) == 60
 
 
+def test_no_query_on_standard_input_is_told(
+    runs: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert use(runs, "search", run.name) == 2
+    assert "standard input has no query" in capsys.readouterr().err
+
+
 def test_an_empty_line_of_standard_input_is_told(
     runs: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -184,7 +192,7 @@ def test_the_best_run_of_a_study_is_found_by_its_name(runs: Path, tmp_path: Path
         ("score", ["{run}", "--as", "query"], "--as query: give two of query and passage"),
         ("search", ["{run}", "kaban", "--queries", "x"], "either a query or --queries"),
         ("search", ["{run}", " "], "the query: line 1 is empty"),
-        ("search", ["{run}", "kaban", "-k", "0"], "--k"),
+        ("search", ["{run}", "kaban", "-k", "0"], "-k=0 must be at least 1"),
         ("search", ["minilm", "kaban"], "minilm is no run, so it has no corpus; give one as --data DATA"),
         ("search", ["{cosent}", "kaban"], "has no corpus to search; give one as --data"),
         ("search", ["study:none", "kaban"], "study:none names no studies in"),

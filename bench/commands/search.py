@@ -65,7 +65,7 @@ def search(
     """Search the run's corpus. The first search embeds and indexes it; the index is kept beside the run."""
     from bench.use.texts import read_lines, refuse_empty
 
-    at_least("--k", k, 1)
+    at_least("-k", k, 1)
     if query is not None and queries is not None:
         raise UserError("give either a query or --queries FILE")
     if store is not None and data is not None:
@@ -151,7 +151,7 @@ def _answer(
 
 def _converse(corpus: Corpus | StoredCorpus, k: int, format: Format) -> None:
     """Answer each line of standard input at once."""
-    asking = sys.stdin.isatty()
+    asking, number = sys.stdin.isatty(), 0
     if asking:
         print(f"{len(corpus):,} passages; type a query, or Ctrl-D to end", file=sys.stderr)
     for number, line in enumerate(sys.stdin, start=1):
@@ -164,6 +164,8 @@ def _converse(corpus: Corpus | StoredCorpus, k: int, format: Format) -> None:
         else:
             for told in _lines(corpus, [line.rstrip("\r\n")], k, format, number):
                 print(told, flush=True)
+    if not asking and not number:
+        raise UserError("standard input has no query; give one as an argument, or --queries FILE")
 
 
 def _show(corpus: Corpus | StoredCorpus, query: str, k: int) -> None:

@@ -10,6 +10,7 @@ from bench.record.identity import flat
 from bench.record.record import Record
 from bench.record.serialize import as_override
 
+_OPTIONS = {"runs_dir": "--runs-dir", "metric": "--metric", "allow": "--allow"}
 _UNSET = ("null",)  # of a setting that is younger than the record
 
 
@@ -21,9 +22,9 @@ def select(records: Iterable[Record], words: Sequence[str]) -> list[Record]:
     """
     left = list(records)
     for text in words:
-        key, sign, _ = text.partition("=")
-        if key == "runs_dir":
-            raise UserError(f"{text}: give the directory of the records as --runs-dir")
+        key, sign, value = text.partition("=")
+        if sign and key in _OPTIONS:
+            raise UserError(f"{text}: {key} is not a setting of runs; give it as {_OPTIONS[key]} {value or '...'}")
         if not sign:
             raise UserError(f"{text!r} is not key=value; write for example data=medquad or strategy=in_batch,mnr")
         known = {name for record in left for name in _settings(record)}
@@ -32,7 +33,8 @@ def select(records: Iterable[Record], words: Sequence[str]) -> list[Record]:
         kept = fitting(left, text)
         if left and not kept:
             there = sorted({value for record in left for value in _settings(record).get(key, _UNSET)})
-            raise UserError(f"no record has {text}; there is {', '.join(there)}")
+            values = "no run set it" if tuple(there) == _UNSET else f"there is {', '.join(there)}"
+            raise UserError(f"no record has {text}; {values}")
         left = kept
     return left
 

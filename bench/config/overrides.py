@@ -33,7 +33,9 @@ def expand(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
     for word in overrides:
         key, values = parsed(word)
         if key in choices:
-            raise UserError(f"{key} is given twice; the second time as {shown(word)}")
+            twice = any(other.startswith("stages") for other in overrides)
+            both = "; stages=A,B is another way to write strategy=A+B" if twice else ""
+            raise UserError(f"{key} is given twice; the second time as {shown(word)}{both}")
         choices[key] = [f"{key}={value}" for value in values]
     yield from product(*choices.values())
 
@@ -147,6 +149,8 @@ def _strategy(given: str) -> type[Strategy]:
         return find(name)
     except KeyError as error:
         unknown = str(error.args[0])
+        if not unknown:
+            raise UserError(f"strategy={name} has an empty name; write stages as strategy=A+B") from None
         if unknown.endswith("(a chain itself)"):
             raise UserError(f"strategy={name}: {unknown} cannot be a part of another; name its stages") from None
         if name in additions():

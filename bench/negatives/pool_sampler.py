@@ -143,7 +143,8 @@ def shared_pool(by: str, depth: int, context: NegativesContext) -> Pool:
     key = hashlib.sha256(f"{context.data.fingerprint} {who} {depth} {asked}".encode()).hexdigest()[:24]
 
     def searcher() -> Searcher:
-        log.info("mining %d passages for each of %d queries by %s", depth, len(split), by)
+        named = "the encoder that this stage starts from" if by == "start" else by
+        log.info("mining %d passages for each of %d queries by %s", depth, len(split), named)
         return _searcher(by, context)
 
     return _build(f"pool-{key}", searcher, depth, context, context.cache)

@@ -45,7 +45,7 @@ def settings_of(encoder: Named | EncoderConfig, runs_dir: Path | None = None) ->
     if runs_dir is not None and "/" not in name and name not in PRESETS:
         alike = (path.parent.name for path in runs_dir.glob(f"{escape(name[:4])}*/record.json"))
         raise UserError(
-            f"there is no run in {runs_dir}, no preset and no directory called {shown(name)}"
+            f"there is no run in {runs_dir.resolve()}, no preset and no directory called {shown(name)}"
             f"{nearest(name, [*PRESETS, *alike])}"
         )
     return EncoderConfig(name)
