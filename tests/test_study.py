@@ -198,7 +198,10 @@ def test_strategies_take_turns_and_what_is_left_is_counted(
     monkeypatch.setattr(runner_module.StudyRunner, "_trial", told)
     assert bench("study", "scale", "trials=2", *words(data, tmp_path, "strategy=mnr,in_batch")) == 0
     assert order == ["strategy=mnr", "strategy=in_batch"] * 2
-    assert "(1 of 16 done" in capsys.readouterr().err  # two trials and two times three final runs each
+    progress = capsys.readouterr().err
+    assert "(1 of 16 done" in progress  # two trials and two times three final runs each
+    assert "trial mnr scale=20 seed 1: " in progress, "a line names the settings of its trial"
+    assert re.search(r"final in_batch (best|default) seed 101: ", progress)
     assert bench("study", "scale", "trials=3", *words(data, tmp_path, "strategy=mnr,in_batch")) == 0
     assert "(1 of 14 done" in capsys.readouterr().err
 

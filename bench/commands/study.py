@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -43,7 +44,9 @@ def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Pat
             out.mkdir(parents=True, exist_ok=True)
 
     def execute(config: RunConfig, line: Sequence[str], context: RunContext) -> Record:
-        label, began = f"{context.job_type} {config.strategy.name} seed {config.seed}", monotonic()
+        settings = (re.sub(r"^\w+\.(?=.*=)", "", word) for word in context.settings.split())
+        label = " ".join([context.job_type, config.strategy.name, *settings, f"seed {config.seed}"])
+        began = monotonic()
         display = Display(f"{label}: ", suite)
         found = run(config, command_line(line), display=display, load=load_once, context=context, wait=False)
         metric = found.record.evaluation_schema.headline

@@ -22,13 +22,15 @@ class RunContext:
     """What a run is part of: W&B's group (by default the strategy) and job type, its watcher, and if it was chosen.
 
     ``watch`` is called with the step and the metrics of each dev evaluation in training, and may raise :class:`Pruned`.
-    ``keep=best`` keeps the weights of a run that is ``chosen``: not those of a trial.
+    ``keep=best`` keeps the weights of a run that is ``chosen``: not those of a trial. ``settings`` says in messages
+    which settings of a study the run has.
     """
 
     group: str | None = None
     job_type: str = "train"
     watch: Callable[[int, dict[str, float]], None] = lambda step, metrics: None
     chosen: bool = True
+    settings: str = ""
 
 
 STANDALONE = RunContext()

@@ -79,10 +79,7 @@ class StudyRunner:
         if not any(arm.finals for arm in arms):
             raise UserError("no trial finished: " + "; ".join(f"{a.strategy}: {a.why}" for a in arms))
         finals = [
-            (line, what == "best")
-            for arm in arms
-            for what, words_of in arm.finals.items()
-            for line in self._seeded(words_of)
+            (line, what) for arm in arms for what, words_of in arm.finals.items() for line in self._seeded(words_of)
         ]
         self.services.expect(0 if self.spec.protocol == "grid" else len(finals))
         return arms, self._final(finals)
@@ -196,7 +193,7 @@ class StudyRunner:
 
         if q.protocol == "search":
             note_searched(self.directory, self._runs(start, values))
-        context = RunContext(self.name, "trial", chosen=False)
+        context = RunContext(self.name, "trial", chosen=False, settings=" ".join(as_overrides(values)))
         if not several and q.protocol == "search":
             context = replace(context, watch=watch)
         with heartbeat(self.storage, sweep.study.study_name, trial.number):
@@ -276,16 +273,17 @@ class StudyRunner:
             raise Impossible(record.invalid)
         return float(record.metrics[self._judge()] or 0.0)
 
-    def _final(self, lines: Sequence[tuple[Sequence[str], bool]]) -> list[Record]:
-        """The final runs, each with whether it was chosen; one that another process has locked is left to it."""
+    def _final(self, lines: Sequence[tuple[Sequence[str], str]]) -> list[Record]:
+        """The final runs, each with what its settings are; one that another process has locked is left to it."""
         found: dict[int, Record] = {}
         told = False
         while len(found) < len(lines):
             done = len(found)
-            for place, (line, chosen) in enumerate(lines):
+            for place, (line, what) in enumerate(lines):
                 if place not in found:
                     with suppress(RunLocked):
-                        found[place] = self._execute(line, RunContext(self.name, "final", chosen=chosen))
+                        context = RunContext(self.name, "final", chosen=what == "best", settings=what)
+                        found[place] = self._execute(line, context)
             if len(found) == done:
                 if not told:
                     log.info("another process is at the %d runs that are left; waiting", len(lines) - done)
