@@ -6,10 +6,10 @@ For each data set of the records with ``train.patience``: Recall@1 on dev after 
 measured), on test, the difference from the baseline with the 95 % CI of that pair alone (bold: p, corrected for all
 rows against the baseline, is at most 0.05), texts encoded, and the smallest and the largest best step over seeds.
 Values of one seed are in brackets. A row has the strategy's name where it has more seeds than the strategy's other
-rows, and its settings too where not. Then Kendall's tau of the rows' order after the first step with that on test, over
-rows with several seeds; where negatives were mined, the share that the start encoder scored above the positive; and of
-strategies in two stages, after how many steps of the second one dev was best, and in how many runs that best is below
-what the stage started from, by the metric that chose the weights.
+rows, and its settings too where not. Then Kendall's tau of the rows' order after the first step on dev, at their best
+on dev and on test, over rows with several seeds; where negatives were mined, the share that the start encoder scored
+above the positive; and of strategies in two stages, after how many steps of the second one dev was best, and in how
+many runs that best is below what the stage started from, by the metric that chose the weights.
 """
 
 from __future__ import annotations
@@ -54,13 +54,19 @@ def main() -> None:
         for place, curve in enumerate(curves):
             print(line(compared, place, curve, steps, args.baseline))
         whole = [
-            (curve.means[steps[0]], row.metrics[compared.metric].mean)
+            (curve.means[steps[0]], curve.best, row.metrics[compared.metric].mean)
             for row, curve in zip(compared.rows, curves, strict=True)
             if len(row.group.records) > 1 and steps[0] in curve.means
         ]
-        if len(whole) > 2 and len({early for early, _ in whole}) > 1:
-            tau = f"{kendalltau(*zip(*whole, strict=True)).statistic:.2f}".replace("-", "−")
-            print(f"\nKendall's tau, {steps[0]} steps with the end: {tau} of {len(whole)} rows with several seeds")
+        if len(whole) > 2 and len({early for early, *_ in whole}) > 1:
+            early, best, end = zip(*whole, strict=True)
+            taus = [f"{kendalltau(*of).statistic:.2f}" for of in ((early, end), (early, best), (best, end))]
+            first, second, third = (tau.replace("-", "−") for tau in taus)
+            print(
+                f"\nKendall's tau of {len(whole)} rows with several seeds: {steps[0]} steps (dev) with the end (test)",
+                end="",
+            )
+            print(f" {first}, with the best on dev {second}; the best on dev with the end {third}")
         for row in compared.rows:
             shares = [(record.training or {}).get("telemetry", {}).get(ABOVE) for record in row.group.records]
             if known := [share for share in shares if share]:

@@ -22,12 +22,14 @@ MOST_ROWS = 8
 
 @dataclass(frozen=True)
 class Curve:
-    """Means over the seeds of a row: ``means`` by optimiser step, rising, where every seed was measured; and the
-    ``end``, of the last value of each seed, whose steps may differ. It is None where a seed has no value.
+    """Means over the seeds of a row: ``means`` by optimiser step, rising, where every seed was measured; the ``end``,
+    of the last value of each seed, and ``best``, of its highest, whose steps may differ. These are None where a seed
+    has no value.
     """
 
     means: Mapping[int, float] = field(default_factory=dict)
     end: float | None = None
+    best: float | None = None
 
 
 def curves(comparison: Comparison, histories: Histories, measured: Measure) -> list[Curve]:
@@ -45,7 +47,7 @@ def _curve(by_seed: Sequence[Mapping[int, float]]) -> Curve:
         return Curve()
     steps = sorted(set.intersection(*map(set, by_seed)))
     means = {step: mean(seed[step] for seed in by_seed) for step in steps}
-    return Curve(means, mean(seed[max(seed)] for seed in by_seed))
+    return Curve(means, mean(seed[max(seed)] for seed in by_seed), mean(max(seed.values()) for seed in by_seed))
 
 
 def on_dev(comparison: Comparison, histories: Histories) -> tuple[str, list[Curve]]:

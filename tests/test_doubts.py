@@ -101,7 +101,6 @@ def test_a_comparison_says_which_rows_had_few_steps_and_why() -> None:
     few = {"selection": {"steps": 2}, "cost": {"texts_encoded": 4000.0, "mine_texts": 3600.0}}
     runs.records = [replace(r, **(few if r.strategy == "mined_hard" else {})) for r in runs.records]
     (note,) = (note for note in runs.compare(allowed=["budget"]).notes if "steps" in note)
-    assert (
-        note == "mined_hard trained 2 steps, another row 100, because 90 % of the texts that it encoded were for mining"
-    )
+    told = "mining left few steps of training, where another row has 100"
+    assert note == f"{told}: mined_hard (2 steps; 90 % of its texts were for mining)"
     assert not [note for note in Runs({"mnr": 0.5, "mined_hard": 0.5}).compare().notes if "steps" in note]

@@ -10,7 +10,7 @@ from bench.compare.seed_groups import group
 from bench.compare.seed_variance import equality, paired_by_seed
 
 NAMED = 8  # rows that a note names
-MUCH = 0.1  # share of the texts encoded from which mining is named as the reason for few steps
+MUCH = 0.2  # share of the texts encoded from which mining is the reason for few steps
 FEW_ITEMS = 100  # queries or pairs of a test set below which a note says that it is small
 
 
@@ -52,16 +52,16 @@ def _seen(row: StrategyRow) -> list[str]:
 
 
 def _few_steps(rows: Sequence[StrategyRow]) -> list[str]:
-    """Notes on the rows that trained less than half as many steps as another, with what mining took of their texts."""
-    trained = [(row, row.cost.get("steps") or 0) for row in rows]
-    most = max(steps for _, steps in trained)
-    said = []
-    for row, steps in trained:
-        if 0 < steps < most / 2:
-            mined = (row.cost.get("mine_texts") or 0) / (row.cost.get("texts_encoded") or 1)
-            why = f", because {100 * mined:.0f} % of the texts that it encoded were for mining" if mined >= MUCH else ""
-            said.append(f"{row.group.label} trained {steps:,.0f} steps, another row {most:,.0f}{why}")
-    return said
+    """A note on the rows to which mining left less than half as many steps of training as another row has."""
+    steps = [row.cost.get("steps") or 0 for row in rows]
+    few = [
+        f"{row.group.label} ({count:,.0f} steps; {100 * mined:.0f} % of its texts were for mining)"
+        for row, count in zip(rows, steps, strict=True)
+        if 0 < count < max(steps) / 2
+        and (mined := (row.cost.get("mine_texts") or 0) / (row.cost.get("texts_encoded") or 1)) >= MUCH
+    ]
+    told = f"mining left few steps of training, where another row has {max(steps):,.0f}"
+    return [f"{told}: {', '.join(few) if len(few) <= NAMED else f'{len(few)} rows'}"] if few else []
 
 
 def _few_seeds(rows: Sequence[StrategyRow], metric: str) -> list[str]:
