@@ -256,9 +256,10 @@ def check_task(split: Split, parts: Mapping[str, Ids], corpus: int, retrieve: in
         if not count:
             raise UserError(f"{what} has no query to evaluate")
     if retrieve > corpus:
+        ks = ",".join(str(k) for k in EvalConfig.ks if k <= corpus)
         raise UserError(
             f"eval.retrieve={retrieve}, but the corpus{f' of {name}' if name else ''} has {corpus} passages; "
-            f"set eval.retrieve and eval.ks to at most {corpus}"
+            f"set eval.retrieve={corpus} 'eval.ks=[{ks}]'"
         )
     beyond = np.flatnonzero(split.relevant.values >= corpus)
     if len(beyond):
