@@ -44,8 +44,13 @@ class Suite:
         """Set the number of runs that are left."""
         self.total = self.done + left
 
-    def finished(self, label: str, metric: str, value: float | None, seconds: float | None) -> None:
-        """Note a finished run, with a line on standard error unless it was skipped (``seconds`` is None)."""
+    def finished(
+        self, label: str, metric: str, value: float | None, seconds: float | None, without: str = "failed"
+    ) -> None:
+        """Note a finished run, with a line on standard error unless it was skipped (``seconds`` is None).
+
+        ``without`` says what a run without a ``value`` is.
+        """
         self.done += 1
         self.total = max(self.total, self.done)
         if value is not None:
@@ -56,7 +61,7 @@ class Suite:
             return
         if value is not None:
             self._seconds.append(seconds)
-        told = "failed" if value is None else f"{metric} {value:.2f}"
+        told = without if value is None else f"{metric} {value:.2f}"
         print(f"{label}: {told}, {_time(seconds)} ({self.status})", file=sys.stderr, flush=True)
 
     @property

@@ -24,7 +24,10 @@ _NOTES = (
     "Metrics are in percent; `sd` is over seeds, `95 % CI` over seeds and {items}. Rows that share a letter are not "
     f"significantly different (p ≤ {LEVEL:.2f} is significant; paired test over {{items}} and seeds, corrected for the "
     "family of all pairs). Rows of the same {items} can be significantly different although their intervals overlap. "
-    "The best row is bold only if it is significantly better than every other row. `untrained` is the encoder "
+    "The best row is bold only if it is significantly better than every other row. That is tested in the family of the "
+    "best row against the rest, which needs less evidence, so rows can be significantly worse than the best and share "
+    "a letter with it. A CI is of its pair alone, so it can exclude zero where p is not significant. "
+    "`untrained` is the encoder "
     "before training. Seconds and memory depend on the machine and on what else ran on it; `texts encoded` counts "
     "training and mining and does not."
 )

@@ -81,9 +81,17 @@ def _failed(arm: Mapping[str, Any]) -> list[str]:
 def answer(told: Mapping[str, Any]) -> str:
     """Which of the final rows is best, and whether the difference is significant."""
     comparison = told["comparison"]
-    metric, (first, *others) = comparison["metric"], comparison["rows"]
     found = ", at the settings that the search found" if told["selected_by"] else ""
-    if not others or not first["letters"]:
+    return _best(comparison, found) + "".join(
+        f" No trial of `{arm['strategy']}` finished, so it is not compared." for arm in told["arms"] if arm["why"]
+    )
+
+
+def _best(comparison: Mapping[str, Any], found: str) -> str:
+    metric, (first, *others) = comparison["metric"], comparison["rows"]
+    if not others:
+        return f"There is one row, `{first['label']}`, so nothing was compared."
+    if not first["letters"]:
         return "The final runs were not tested against each other."
     if comparison["best"] == 0:
         return f"Of the final runs, `{first['label']}` is significantly better than every other{found}."
@@ -91,7 +99,10 @@ def answer(told: Mapping[str, Any]) -> str:
     if not tied:
         best = f"`{first['label']}` is significantly better than every other{found}"
         return f"Of the tested rows, {best}. Some were not tested."
+    means = [row["metrics"][metric]["mean"] for row in comparison["rows"]]
     highest = f"`{first['label']}` has the highest {metric}"
+    if means[0] == means[1]:
+        highest = f"`{first['label']}` has the same {metric} as `{others[0]['label']}`, the highest"
     return f"{highest}; it is not significantly different from {listed(tied, MOST)}{found}."
 
 

@@ -47,13 +47,14 @@ def start_with(comparison: Comparison) -> tuple[str, tuple[str, ...]]:
     """
     if commands := recommended(comparison, "in_batch"):
         return verdict(comparison, "in_batch")[0], commands.lines
-    best = max(comparison.rows, key=lambda row: row.metrics[comparison.metric].mean)
+    best, equal = _highest(comparison)
     value, before = best.metrics[comparison.metric], best.before.get(comparison.metric)
     gained = f" ({value.mean - before:+.1f} over the encoder before training)" if before is not None else ""
     price = f", for {_texts(best):,.0f} texts encoded" if _texts(best) else ""
     why = "with one seed" if value.n == 1 else f"without values of single {comparison.schema.items}"
+    highest = "which other rows have too" if equal else "the highest of these runs"
     sentence = (
-        f"Start with {_named(best)}: {comparison.metric} {value.mean:.1f}{gained}{price}, the highest of these runs. "
+        f"Start with {_named(best)}: {comparison.metric} {value.mean:.1f}{gained}{price}, {highest}. "
         f"The difference from the others may be chance: {why} it cannot be tested."
     )
     return sentence, best.group.commands
@@ -126,9 +127,10 @@ def _instruction(comparison: Comparison, against: str | None) -> str:
         same = f"{_named(baseline)} ({first.metrics[metric].mean:.1f})"
         highest = f"{_named(first)} has the same {metric} as {same}{cost}"
     else:
+        corrected = " after correction" if pair.low > 0 else ""
         highest = (
-            f"{_named(first)} has the highest {metric}, {gain} over {_named(baseline)} ({interval}, not significant)"
-            f"{cost}"
+            f"{_named(first)} has the highest {metric}, {gain} over {_named(baseline)} ({interval}, not significant"
+            f"{corrected}){cost}"
         )
     if cheaper is None:
         return f"No clear winner: {highest}."
@@ -142,7 +144,8 @@ def _evidence(comparison: Comparison, against: str | None) -> str:
     metric, first = comparison.metric, comparison.rows[0]
     value, before, pair = first.metrics[metric], first.before.get(metric), _difference(comparison, against)
     gained = f", {value.mean - before:+.1f} points over the encoder before training" if before is not None else ""
-    said = [f"{metric} is {value.mean:.1f} (95 % CI {value.low:.1f} to {value.high:.1f}, {value.n} seeds){gained}."]
+    interval = f"95 % CI {value.low:.1f} to {value.high:.1f}, {value.n} seeds"
+    said = [f"{_named(first)} has {metric} {value.mean:.1f} ({interval}){gained}."]
     if pair is not None:
         baseline = comparison.rows[pair.second]
         if against and against not in (first.group.strategy, baseline.group.strategy):
@@ -204,7 +207,9 @@ def _cost(comparison: Comparison) -> str:
         nothing = first.cost.get("texts_encoded") is not None
         return "No text was encoded in training or mining." if nothing else "The cost was not recorded."
     seconds = [f"{name} {value:,.0f} s" for name in ("train", "mine") if (value := first.cost.get(f"{name}_s"))]
-    cost = f"Cost: {_texts(first):,.0f} texts encoded" + (f" ({', '.join(seconds)})" if seconds else "")
+    cost = f"Cost of {_named(first)}: {_texts(first):,.0f} texts encoded" + (
+        f" ({', '.join(seconds)})" if seconds else ""
+    )
     cheaper = _cheaper(comparison)
     if cheaper is not None:
         lower = first.metrics[metric].mean - cheaper.metrics[metric].mean
@@ -246,10 +251,17 @@ def _texts(row: StrategyRow) -> float:
     return row.cost.get("texts_encoded") or 0.0
 
 
+def _highest(comparison: Comparison) -> tuple[StrategyRow, bool]:
+    """The row of the highest mean, tested or not, and whether another row has the same."""
+    metric = comparison.metric
+    first, *others = sorted(comparison.rows, key=lambda row: row.merit(metric))
+    return first, any(row.metrics[metric].mean == first.metrics[metric].mean for row in others)
+
+
 def _untested(comparison: Comparison, against: str | None) -> tuple[str, ...]:
     """What can be said when nothing could be tested: the highest row, its difference and its price."""
     rows, metric = comparison.rows, comparison.metric
-    best = max(rows, key=lambda row: row.metrics[metric].mean)
+    best, equal = _highest(comparison)
     if len(rows) == 1:
         only = f"only {_named(best)} was run ({metric} {best.metrics[metric].mean:.1f})"
         return (f"No recommendation: {only}. Run another strategy with the same settings.",)
@@ -262,10 +274,12 @@ def _untested(comparison: Comparison, against: str | None) -> tuple[str, ...]:
     others = [row for row in rows if row is not best]
     baseline = next((row for row in others if row.group.strategy == against), others[0])
     gain = best.metrics[metric].mean - baseline.metrics[metric].mean
+    value = f"{metric}, {best.metrics[metric].mean:.1f}"
+    found = f"it has the highest {value}, {gain:+.1f} points over {_named(baseline)}{_times(best, baseline)}"
+    if equal:
+        found = f"it encodes the fewest texts of the rows with the highest {value}"
     return (
-        f"No recommendation, because nothing could be tested: {why}. Until then start with {_named(best)}: it has the "
-        f"highest {metric}, {best.metrics[metric].mean:.1f}, {gain:+.1f} points over {_named(baseline)}"
-        f"{_times(best, baseline)}.",
+        f"No recommendation, because nothing could be tested: {why}. Until then start with {_named(best)}: {found}.",
     )
 
 

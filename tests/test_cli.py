@@ -120,7 +120,7 @@ def test_words_that_are_no_command_are_refused(words: list[str], capsys: pytest.
         ("train.lrr=1", "no setting 'train.lrr'; did you mean 'train.lr'"),
         ("strategy=hard_neg", "did you mean 'hardest_neg'"),
         ("train.lr=abc", r"train\.lr=abc is not a number"),
-        ("index.ef=10", r"index\.ef=10 is smaller than k=20"),
+        ("index.ef=10", r"index\.ef=10 is smaller than the 20 passages"),
         ("index.engine=hnsw", r"index\.engine='hnsw' is not one of .*hnswlib"),
         ("device=gpu", "not a device"),
         ("data=nowhere", "no directory, file or preset"),

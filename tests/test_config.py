@@ -200,7 +200,7 @@ def test_a_name_is_no_number_and_needs_no_quotes(path: str) -> None:
         (["eval.ks=[]"], "empty"),
         (["eval.ks=[5,1]"], "must rise"),
         (["eval.ks=[1,100]"], r"eval\.retrieve=50"),
-        (["index.ef=10"], r"index\.ef=10 is smaller than k=50"),
+        (["index.ef=10"], r"index\.ef=10 is smaller than the 50 passages"),
         (["index.engine=hnsw"], r"index\.engine='hnsw' is not one of .*hnswlib"),
         (["seed=null"], r"^seed=null is not a whole number$"),
         (["seed=-1"], "at least 0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,8 +46,8 @@ def test_too_few_queries_to_measure_or_to_select_by_are_told() -> None:
     data = replace(data, splits={**data.splits, "dev": data.splits["test"]})
     both = [*doubts(data, "test", resolve([]))]
     assert both == [
-        "test has only 8 queries: chance decides much of metrics",
-        "dev has only 8 queries: chance decides much of the selected weights",
+        "test has only 8 queries, so its metrics vary much by chance",
+        "dev has only 8 queries, so which weights it selects is partly chance",
     ]
     assert [*doubts(data, "test", resolve(["train.eval_every=0"]))] == both[:1]
 
@@ -75,7 +76,11 @@ def test_a_run_says_that_mining_left_it_few_steps(data: Path, tmp_path: Path) ->
     given = words(data, tmp_path / "runs", strategy="mined_hard", strategy__last="40", budget__texts="100")
     assert bench(*(word for word in given if not word.startswith("train.max_steps"))) == 0
     record = record_of(only_run(tmp_path / "runs"))
-    assert [w for w in record.training["warnings"] if w.startswith("mining took ") and w.endswith(" steps")]
+    assert [
+        w
+        for w in record.training["warnings"]
+        if re.fullmatch(r"mining took \d+ % of the texts encoded; .* left: \d", w)
+    ]
     assert [*mostly_mining(40, 900, 100)] == [] and len([*mostly_mining(40, 100, 100)]) == 1
 
 
@@ -104,3 +109,16 @@ def test_a_comparison_says_which_rows_had_few_steps_and_why() -> None:
     told = "mining left few steps of training, where another row has 100"
     assert note == f"{told}: mined_hard (2 steps; 90 % of its texts were for mining)"
     assert not [note for note in Runs({"mnr": 0.5, "mined_hard": 0.5}).compare().notes if "steps" in note]
+
+
+def test_a_comparison_says_where_every_step_has_all_pairs_and_where_variances_are_equal() -> None:
+    counts = {"name": "faq", "fingerprint": "f00d", "counts": {"train_pairs": 20}}
+    runs = Runs({"mnr": 0.5, "mined_hard": 0.5}, data=counts)
+    runs.values = {run_id: runs.values[runs.records[0].run_id] for run_id in runs.values}
+    level = float(next(iter(runs.values.values())).mean())
+    runs.records = [replace(r, metrics={"recall@1": level}) for r in runs.records]
+    notes = runs.compare().notes
+    assert "every step has all training pairs, because train.batch_size is larger: mined_hard, mnr" in notes
+    assert [note for note in notes if note.startswith("variances over seeds are equal in all rows.")]
+    small = {"name": "faq", "fingerprint": "f00d", "counts": {"train_pairs": 2000}}
+    assert not [note for note in Runs({"mnr": 0.5}, data=small).compare().notes if "every step" in note]

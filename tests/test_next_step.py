@@ -15,6 +15,7 @@ from bench.commands.next_step import next_step, recommendation
 from bench.commands.run import unequal_stages
 from bench.config.overrides import expand, resolve
 from bench.config.run import RunConfig
+from reports.verdict import verdict
 
 
 def command(line: str) -> list[str]:
@@ -63,7 +64,7 @@ def test_several_stages_and_the_other_strategy_get_one_budget() -> None:
 def test_after_several_the_next_compares_or_reports_them(where: str) -> None:
     place = [] if where == "runs" else ["--runs-dir", where]
     one_seed = next_step(["strategy=mnr,in_batch"], Runs(LEVELS, seeds=(0,)).records, Path(where))
-    assert command(one_seed) == ["bench", "compare", "data=faq", *place]
+    assert command(one_seed) == ["bench", "compare", "data=faq", "eval.split=test", *place]
     assert "seed=0,1,2" in one_seed
     several = next_step(["strategy=mnr,in_batch", "seed=1,2"], Runs(LEVELS).records, Path(where))
     assert command(several) == ["bench", "report", "--out", "report", *place]
@@ -73,6 +74,24 @@ def test_the_next_comparison_selects_what_ran() -> None:
     words = ["strategy=mnr,in_batch", "eval.split=dev", "budget.texts=900", "train.lr=1e-3"]
     said = command(next_step(words, Runs(LEVELS, seeds=(0,)).records, Path("runs")))
     assert said == ["bench", "compare", "data=faq", "eval.split=dev", "budget.texts=900"]
+
+
+def test_after_runs_that_are_all_invalid_the_next_is_other_settings() -> None:
+    records = [run("queue", seed, invalid="the queue was never used") for seed in (1, 2)]
+    said = next_step(["strategy=queue", "seed=1,2"], records, Path("runs"))
+    assert said == "next, change the settings that the reason above names: every run is invalid"
+
+
+def test_of_equal_rows_the_one_of_fewest_texts_is_named_everywhere(tmp_path: Path) -> None:
+    runs = Runs({"bm25_hard": 0.5, "in_batch": 0.5}, seeds=(1,))
+    texts = {"bm25_hard": 2027.0, "in_batch": 2000.0}
+    runs.records = [
+        replace(r, metrics={"recall@1": 3.0}, cost={"texts_encoded": texts[r.strategy]}) for r in runs.records
+    ]
+    sentence, _ = recommendation(runs.records, runs.write(tmp_path))
+    assert sentence.startswith("Start with `in_batch`") and "which other rows have too" in sentence
+    (told,) = verdict(runs.compare(), "in_batch")
+    assert "start with `in_batch`: it encodes the fewest texts of the rows with the highest recall@1, 3.0." in told
 
 
 def test_the_next_comparison_allows_the_budgets_that_differ() -> None:

@@ -333,16 +333,28 @@ def test_a_page_that_is_written_again_leaves_no_figures_of_the_earlier_one_and_d
 @pytest.mark.parametrize(
     ("letters", "best", "expected"),
     [
-        (["a", "b"], 0, "`x` is significantly better than every other"),
+        (["a", "b"], 0, "Of the final runs, `x` is significantly better than every other"),
         (["a", "ab", "b"], None, "`x` has the highest recall@1; it is not significantly different from `y`."),
         (["a", "b", ""], None, "Of the tested rows, `x` is significantly better than every other."),
-        (["", ""], None, "not tested against each other"),
-        (["a"], None, "not tested against each other"),
+        (["", ""], None, "The final runs were not tested against each other."),
+        (["a"], None, "There is one row, `x`, so nothing was compared."),
     ],
 )
 def test_a_study_answers_whether_its_best_row_is_better(letters: list[str], best: int | None, expected: str) -> None:
-    rows = [{"label": label, "letters": own} for label, own in zip("xyz", letters, strict=False)]
+    rows: list[dict[str, Any]] = [{"label": label, "letters": own} for label, own in zip("xyz", letters, strict=False)]
+    for place, row in enumerate(rows):
+        row["metrics"] = {"recall@1": {"mean": 9.0 - place}}
     comparison = {"metric": "recall@1", "best": best, "rows": rows}
-    assert expected in answer({"selected_by": None, "comparison": comparison})
-    searched = answer({"selected_by": "dev exact/mrr@10", "comparison": comparison})
-    assert ("not tested" in searched) or ("at the settings that the search found" in searched)
+    told: dict[str, Any] = {"selected_by": None, "comparison": comparison, "arms": [{"strategy": "queue", "why": ""}]}
+    assert answer(told).startswith(expected)
+    told["arms"][0]["why"] = "it is invalid"
+    assert answer(told).endswith(" No trial of `queue` finished, so it is not compared.")
+    searched = answer({**told, "selected_by": "dev exact/mrr@10"})
+    assert ("not tested" in searched or len(rows) == 1) or "at the settings that the search found" in searched
+
+
+def test_a_study_whose_rows_are_equal_says_so() -> None:
+    row = {"letters": "a", "metrics": {"recall@1": {"mean": 9.0}}}
+    comparison = {"metric": "recall@1", "best": None, "rows": [{**row, "label": label} for label in "xy"]}
+    found = answer({"selected_by": None, "comparison": comparison, "arms": []})
+    assert found.startswith("`x` has the same recall@1 as `y`, the highest; it is not significantly different")

@@ -166,7 +166,7 @@ def test_what_cannot_be_evaluated_is_told_with_its_numbers() -> None:
     queries, corpus, split = scene()
     with pytest.raises(UserError, match=r"eval\.retrieve=20, but the corpus has 12 passages"):
         evaluate(queries, corpus[:12], split, {}, CONFIG, INDEX)
-    with pytest.raises(UserError, match=r"index\.ef=10 is smaller than k=20"):
+    with pytest.raises(UserError, match=r"index\.ef=10 is smaller than the 20 passages"):
         evaluate(queries, corpus, split, {}, CONFIG, IndexConfig(ef=10))
     beyond = Split(split.queries, Ragged.of([[0]] * 7 + [[1, 250]] + [[0]] * (QUERIES - 8)))
     with pytest.raises(UserError, match=r"query 1007 is relevant to passage 250 but .* has 200 passages"):

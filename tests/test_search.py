@@ -151,7 +151,7 @@ def test_an_ef_below_k_is_refused_where_there_is_an_ef(engine: str) -> None:
         config.check(50)
         assert build(corpus, config, seed=0).search(corpus, 50)[1].shape == (60, 50)
         return
-    told = r"index\.ef=10 is smaller than k=50; set index\.ef to at least 50"
+    told = r"index\.ef=10 is smaller than the 50 passages that are retrieved; set index\.ef to at least 50"
     with pytest.raises(UserError, match=told):
         config.check(50)
     with pytest.raises(UserError, match=told):

@@ -43,7 +43,7 @@ def test_what_fits_is_counted_and_not_warned_of(data: Path, tmp_path: Path) -> N
     assert set(record.data["truncated"].values()) == {0}
     assert set(record.data["unknown"].values()) == {0.0}
     assert record.data["equal_after_cutting"] == {"corpus": 0, "queries": 0}
-    assert [w.partition(":")[0] for w in record.training["warnings"]] == ["test has only 8 queries"], "nothing is lost"
+    assert [w.partition(",")[0] for w in record.training["warnings"]] == ["test has only 8 queries"], "nothing is lost"
 
 
 def test_inspect_says_it_beforehand(data: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -162,7 +162,7 @@ def test_the_glance_says_what_the_sentences_say() -> None:
         instruction, evidence, cost = verdict(of, "mnr")
         assert told["data set"].text == title and told["compared with"].text == "mnr"
         name, value = told["best"].text.split(" ", 1)
-        assert f"`{name}`" in instruction and f"recall@1 is {value.strip('()')}" in evidence
+        assert f"`{name}`" in instruction and f"recall@1 {value.strip('()')}" in evidence
         assert told["best"].strong == ("is significantly better than the other row" in evidence) == (of.best == 0)
         by, interval = told["difference (95 % CI)"].text.split(" ", 1)
         assert f"{by} points of recall@1 over `mnr` (95 % CI {interval.strip('()')}" in instruction

@@ -35,6 +35,8 @@ def recommendation(records: Sequence[Record], runs_dir: Path) -> tuple[str, tupl
 
 def next_step(words: Sequence[str], records: Sequence[Record], runs_dir: Path) -> str:
     """One line with the next useful command after the runs of ``words``, which left ``records`` in ``runs_dir``."""
+    if all(record.invalid for record in records):
+        return "next, change the settings that the reason above names: every run is invalid"
     rows, seeds = seed_groups(records), sorted({record.seed for record in records})
     where = "" if runs_dir == Path("runs") else f" --runs-dir {shlex.quote(str(runs_dir))}"
     if len(rows) > 1 and len(seeds) > 1:
@@ -44,7 +46,9 @@ def next_step(words: Sequence[str], records: Sequence[Record], runs_dir: Path) -
     if len(rows) > 1:
         names = {record.data["name"] for record in records}
         chosen = [f"data={names.pop()}"] if len(names) == 1 else []
-        chosen += [word for word in words if word.startswith(("eval.split=", "budget."))]
+        given = [word for word in words if word.startswith(("eval.split=", "budget."))]
+        splits = set() if any("split=" in word for word in given) else {record.split for record in records}
+        chosen += [*(f"eval.split={split}" for split in splits if len(splits) == 1), *given]
         differ = [f"--allow {','.join(found)}"] if (found := differing_aspects(rows)) else []
         compared = " ".join(["bench compare", *map(shlex.quote, chosen), *differ]) + where
         return f"next, intervals and costs (and tests, after the same runs with {sweep}): {compared}"

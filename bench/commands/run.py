@@ -50,6 +50,8 @@ def run_all(overrides: Sequence[str], force: bool = False) -> bool:
             console().print(sentence)
         for line in [*commands, *(outcome.path for outcome in outcomes)]:
             print(line)
+        if failed:
+            print(f"runs that failed or were left out: {failed}; the reasons are above", file=sys.stderr)
         print(next_step(overrides, records, runs_dir), file=sys.stderr)
     leave()
     return failed == 0
@@ -126,7 +128,8 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
         if suite and world.first:
             metric = outcome.record.evaluation_schema.headline
             took = None if outcome.skipped else monotonic() - began
-            suite.finished(labels[place], metric, outcome.record.metrics.get(metric), took)
+            value = None if outcome.record.invalid else outcome.record.metrics.get(metric)
+            suite.finished(labels[place], metric, value, took, "invalid" if outcome.record.invalid else "failed")
         if outcome.skipped and world.first:
             lost = config.keep != "none" and not (outcome.path / "model").is_dir()
             what = " without its weights" if lost else ""

@@ -116,8 +116,8 @@ def _example(cells: Sequence[SeedGroup]) -> str:
     """Words that each select runs which agree, those of most runs first."""
     groups = sorted(comparable(record for cell in cells for record in cell.records), key=len, reverse=True)
     keys = dict.fromkeys(key for aspect in ASPECTS.values() for records in groups for key in aspect(records[0]))
-    words = selecting(groups, keys)[:MOST]
-    return f"such as {' or '.join(map(_short, words))}" if words else "data=..., strategy=..., any key=value"
+    words = [word for word in selecting(groups, keys) if len(word) <= WIDE][:MOST]
+    return f"such as {' or '.join(words)}" if words else "data=..., strategy=..., any key=value"
 
 
 def _ways(ways: Sequence[tuple[str, list[str]]]) -> str:

@@ -26,7 +26,7 @@ PerQuery = Callable[[Record, str], tuple[Values, Values]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Tested rows by falling mean of ``metric``, then untested rows; ``pairs`` name rows by their place.
+    """Tested rows in the order of merit by ``metric``, then untested rows; ``pairs`` name rows by their place.
 
     ``best`` is the row that is significantly better than every other, or None where there is none. ``notes`` say in
     what the rows differ beside the strategy, which rows could not be tested, and how equal the rows' seeds are.
@@ -85,7 +85,7 @@ def compare(
     if again := len(records) - sum(len(cell.records) for cell in found):
         notes.append(f"runs that repeat a seed of their row: {again}; the latest run of each seed counts")
     rows = [row_of(cell, metric) for cell in found]
-    rows.sort(key=lambda row: (row.metrics[metric].n < 2, -row.metrics[metric].mean))  # rows of one seed come last
+    rows.sort(key=lambda row: (row.metrics[metric].n < 2, *row.merit(metric)))  # rows of one seed come last
     notes += [*unacted, *on_rows(rows, metric)]
     tested, values, untested = _values(rows, per_query, metric)
     notes += untested

@@ -23,6 +23,7 @@ def on_rows(rows: Sequence[StrategyRow], metric: str) -> list[str]:
         *_seen(rows[0]),
         *_few_items(rows[0], metric),
         *_few_steps(rows),
+        *_whole_batches(rows),
         *_few_seeds(rows, metric),
     ]
 
@@ -64,6 +65,18 @@ def _few_steps(rows: Sequence[StrategyRow]) -> list[str]:
     return [f"{told}: {', '.join(few) if len(few) <= NAMED else f'{len(few)} rows'}"] if few else []
 
 
+def _whole_batches(rows: Sequence[StrategyRow]) -> list[str]:
+    """A note on the rows whose batch is larger than the data: every step has all pairs."""
+    records = [(row.group.label, row.group.records[0]) for row in rows]
+    sizes = [(label, of.config.get("train", {}).get("batch_size", 0), of.data["counts"]) for label, of in records]
+    larger = [label for label, size, counts in sizes if size > counts.get("train_pairs", size)]
+    return (
+        [f"every step has all training pairs, because train.batch_size is larger: {', '.join(larger)}"]
+        if larger
+        else []
+    )
+
+
 def _few_seeds(rows: Sequence[StrategyRow], metric: str) -> list[str]:
     """Notes on the rows whose interval is missing or uncertain because they have one seed or two."""
     said = {
@@ -82,6 +95,8 @@ def on_seeds(rows: Sequence[StrategyRow], values: Sequence[Values]) -> str:
     """A note: how strongly the data speak against equal variances over seeds, and whether rows are paired by seed."""
     largest, share, p = equality([of_row.mean(1) for of_row in values])
     by_seed = "paired" if paired_by_seed([row.group.seeds for row in rows]) else "not paired"
+    if p >= 1:
+        return f"variances over seeds are equal in all rows. Rows are {by_seed} by seed"
     return (
         f"variances over seeds: {rows[largest].group.label} has the largest, {100 * share:.0f} % of the sum of all "
         f"rows'; Cochran's test of equal variances has p {p:.4f} (the test of differences does not need them to be "

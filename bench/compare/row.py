@@ -29,6 +29,10 @@ class StrategyRow:
     letters: str = ""
     not_best: float | None = None
 
+    def merit(self, metric: str) -> tuple[float, float, str]:
+        """What orders rows: the highest mean first; of equal ones the one of fewest texts encoded, then by label."""
+        return -self.metrics[metric].mean, self.cost.get("texts_encoded") or 0.0, self.group.label
+
 
 def row_of(cell: SeedGroup, metric: str) -> StrategyRow:
     """The row of some seeds, not yet tested; its steps of training are a cost too.

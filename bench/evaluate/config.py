@@ -39,4 +39,6 @@ class EvalConfig:
         if list(self.ks) != sorted(set(self.ks)):
             raise UserError(f"{shown} must rise; write {sorted(set(self.ks))}")
         if max(self.ks) > self.retrieve:
-            raise UserError(f"{shown} exceeds eval.retrieve={self.retrieve}; raise eval.retrieve")
+            fitting = ",".join(str(k) for k in self.ks if k <= self.retrieve)
+            smaller = f", or give 'eval.ks=[{fitting}]'" if fitting else ""
+            raise UserError(f"{shown} exceeds eval.retrieve={self.retrieve}; raise eval.retrieve{smaller}")

@@ -24,7 +24,7 @@ def mostly_mining(steps: int, texts: int, mined: int) -> Iterator[str]:
     """A sentence where most of the texts that a run encoded were for mining; ``texts`` are those of training."""
     share = mined / max(1, texts + mined)
     if share >= MUCH:
-        yield f"mining took {100 * share:.0f} % of the texts encoded, and training had {steps:,} steps"
+        yield f"mining took {100 * share:.0f} % of the texts encoded; steps of training that were left: {steps:,}"
 
 
 def doubts(data: DataSet, split: str, config: RunConfig) -> Iterator[str]:
@@ -35,6 +35,7 @@ def doubts(data: DataSet, split: str, config: RunConfig) -> Iterator[str]:
             "measure memory; split by query"
         )
     selects = config.train.trains and config.train.eval_every != 0 and split != "dev"
-    for name, what in ((split, "metrics"), *([("dev", "the selected weights")] if selects else [])):
+    named = ((split, "its metrics vary much by chance"), ("dev", "which weights it selects is partly chance"))
+    for name, what in named if selects else named[:1]:
         if name in data.splits and (queries := len(data.splits[name])) < FEW:
-            yield f"{name} has only {queries} {'query' if queries == 1 else 'queries'}: chance decides much of {what}"
+            yield f"{name} has only {queries} {'query' if queries == 1 else 'queries'}, so {what}"

@@ -95,7 +95,10 @@ def train(run: ActiveRun, prepared: Prepared, evaluation: Evaluation) -> Trained
         done, cost, language = _Stage(run, prepared, number, stage, trained, on_dev, selected_by, name).train()
         trained = trained.then(done, cost, stage, name, language)
         if started_at is not None and done.best_value is not None and done.best_value < started_at:
-            found = f"its best {selected_by} on dev is {done.best_value:.2f}, and it started from {started_at:.2f}"
+            found = (
+                f"its best {selected_by} on dev is {done.best_value:.2f}, below the {started_at:.2f} that it started "
+                "from; the run keeps the weights of this stage"
+            )
             trained = replace(trained, warnings=(*trained.warnings, of_stage(name, found)))
             log.warning(trained.warnings[-1])
     if trained.invalid:

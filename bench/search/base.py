@@ -98,7 +98,9 @@ class IndexConfig:
     def check(self, k: int) -> None:
         """Raise :class:`UserError` when the engine has an ``ef`` and it is too small to return ``k`` passages."""
         if self.most < k:
-            raise UserError(f"index.ef={self.ef} is smaller than k={k}; set index.ef to at least {k}")
+            raise UserError(
+                f"index.ef={self.ef} is smaller than the {k} passages that are retrieved; set index.ef to at least {k}"
+            )
 
     def require(self) -> None:
         """Import the engine's package. Raises :class:`UserError` that says what to install when it cannot be."""

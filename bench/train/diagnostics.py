@@ -14,7 +14,7 @@ MOSTLY = 0.5  # share of places for negatives that are empty or masked above whi
 NEVER = {
     "negatives": "no query had a negative; raise train.batch_size, lower train.groups, or look at the data",
     "drawn": "no negative was found for any query; look at the data, or use more ranks and smaller margins",
-    "queued": "the queue was never used; lower its warm-up, or train for more steps",
+    "queued": "the queue was never used; lower strategy.warmup, train longer, or use batches smaller than the data",
     "drawn_again": "no negative was replaced; lower strategy.refresh, train for more steps, or look at other knobs",
     "active": "every loss was zero; raise the margin or train.batch_size, or look at the data",
     "acted": "for no query {}",
