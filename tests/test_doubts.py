@@ -114,7 +114,7 @@ def test_a_comparison_says_which_rows_had_few_steps_and_why() -> None:
 def test_a_comparison_says_where_every_step_has_all_pairs_and_where_variances_are_equal() -> None:
     counts = {"name": "faq", "fingerprint": "f00d", "counts": {"train_pairs": 20}}
     runs = Runs({"mnr": 0.5, "mined_hard": 0.5}, data=counts)
-    runs.values = {run_id: runs.values[runs.records[0].run_id] for run_id in runs.values}
+    runs.values = dict.fromkeys(runs.values, runs.values[runs.records[0].run_id])
     level = float(next(iter(runs.values.values())).mean())
     runs.records = [replace(r, metrics={"recall@1": level}) for r in runs.records]
     notes = runs.compare().notes
