@@ -201,7 +201,11 @@ def _final_split(data: DataSet, wanted: str) -> str:
     if wanted == "test" and "test" not in known and "dev" in known:
         return "dev"
     if wanted not in known:
-        only_train = "; eval.split=train measures on the training queries" if set(known) == {"train"} else ""
-        near = only_train or nearest(wanted, known)
+        near = nearest(wanted, known)
+        if set(known) == {"train"}:
+            near = (
+                "; eval.split=train measures on the training queries; a file of at least 20 queries that is given as "
+                "data=FILE is cut into train, dev and test"
+            )
         raise UserError(f"eval.split={wanted}: data set {data.name} has no such split{near}")
     return wanted
