@@ -251,11 +251,11 @@ def _texts(row: StrategyRow) -> float:
     return row.cost.get("texts_encoded") or 0.0
 
 
-def _highest(comparison: Comparison) -> tuple[StrategyRow, bool]:
-    """The row of the highest mean, tested or not, and whether another row has the same."""
+def _highest(comparison: Comparison) -> tuple[StrategyRow, list[StrategyRow]]:
+    """The row of the highest mean, tested or not, and the other rows that have the same."""
     metric = comparison.metric
     first, *others = sorted(comparison.rows, key=lambda row: row.merit(metric))
-    return first, any(row.metrics[metric].mean == first.metrics[metric].mean for row in others)
+    return first, [row for row in others if row.metrics[metric].mean == first.metrics[metric].mean]
 
 
 def _untested(comparison: Comparison, against: str | None) -> tuple[str, ...]:
@@ -277,7 +277,8 @@ def _untested(comparison: Comparison, against: str | None) -> tuple[str, ...]:
     value = f"{metric}, {best.metrics[metric].mean:.1f}"
     found = f"it has the highest {value}, {gain:+.1f} points over {_named(baseline)}{_times(best, baseline)}"
     if equal:
-        found = f"it encodes the fewest texts of the rows with the highest {value}"
+        fewest = ", and encodes the fewest texts of these" if _texts(best) < min(map(_texts, equal)) else ""
+        found = f"it has the highest {value}, which other rows have too{fewest}"
     return (
         f"No recommendation, because nothing could be tested: {why}. Until then start with {_named(best)}: {found}.",
     )

@@ -26,7 +26,7 @@ def run(strategy: str, seed: int, **changes: Any) -> Record:
         "strategy": {"name": strategy, **knobs},
         "data": {"name": "../data/faq"},
         "train": train,
-        "eval": {"retrieve": 50},
+        "eval": {"retrieve": 50, "split": "test"},
         "seed": seed,
     }
     fields: dict[str, Any] = {

@@ -126,7 +126,7 @@ def test_words_that_are_no_command_are_refused(words: list[str], capsys: pytest.
         ("data=nowhere", "no directory, file or preset"),
         ("eval.split=validation", "no such split; known: dev, test, train"),
         ("eval.ks=[1,61]", r"raise eval\.retrieve"),
-        (f"eval.retrieve={PASSAGES + 1}", rf"has {PASSAGES} passages; set eval.retrieve={PASSAGES} 'eval.ks=\[1,5,10"),
+        (f"eval.retrieve={PASSAGES + 1}", rf"has {PASSAGES} passages; set eval.retrieve={PASSAGES} 'eval.ks=\[1,5\]'"),
         ("encoder=some/hubid", "no usable encoder on this machine or on the hub"),
         ("encoder=/no/such/dir", "no such directory"),
         ("encoder.layers=[0,7]", "this model has layers 0 to 1"),

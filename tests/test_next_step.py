@@ -18,6 +18,17 @@ from bench.config.run import RunConfig
 from reports.verdict import verdict
 
 
+def on_b(runs: Runs) -> Runs:
+    """The same on a data set ``b``."""
+    b = {"name": "b", "fingerprint": "b", "counts": {}}
+    moved = [
+        replace(r, run_id=f"b-{r.run_id}", data=b, config={**r.config, "data": {"name": "b"}}) for r in runs.records
+    ]
+    runs.values = {f"b-{run_id}": values for run_id, values in runs.values.items()}
+    runs.records = moved
+    return runs
+
+
 def command(line: str) -> list[str]:
     return shlex.split(line[line.index(": bench ") + 2 :])
 
@@ -49,14 +60,15 @@ def test_after_one_run_the_next_compares_it_with_another_strategy(
     assert all(config.train.lr == ran.train.lr for config in configs)
 
 
-def test_several_stages_and_the_other_strategy_get_one_budget() -> None:
-    words = ["stages=simcse,mnr", "train.max_steps=9", "train.lr=1e-3"]
+@pytest.mark.parametrize("length", ["train.max_steps=9", "train.stage_steps=[9,9]"])
+def test_several_stages_and_the_other_strategy_get_one_budget(length: str) -> None:
+    words = ["stages=simcse,mnr", length, "train.lr=1e-3"]
     (record,) = Runs({"simcse+mnr": 0.5}, seeds=(0,)).records
     record = replace(record, selection={**record.selection, "steps": 18})
     said = command(next_step(words, [record], Path("runs")))
     configs = [resolve(single) for single in expand(said[2:])]
-    assert {(c.strategy.name, c.budget.steps, c.train.max_steps, c.train.lr) for c in configs} == {
-        (name, 18, None, 1e-3) for name in ("simcse+mnr", "in_batch")
+    assert {(c.strategy.name, c.budget.steps, c.train.max_steps, c.train.stage_steps, c.train.lr) for c in configs} == {
+        (name, 18, None, None, 1e-3) for name in ("simcse+mnr", "in_batch")
     }
 
 
@@ -72,14 +84,34 @@ def test_after_several_the_next_compares_or_reports_them(where: str) -> None:
 
 def test_the_next_comparison_selects_what_ran() -> None:
     words = ["strategy=mnr,in_batch", "eval.split=dev", "budget.texts=900", "train.lr=1e-3"]
-    said = command(next_step(words, Runs(LEVELS, seeds=(0,)).records, Path("runs")))
+    said = command(next_step(words, Runs(LEVELS, seeds=(0,), split="dev").records, Path("runs")))
     assert said == ["bench", "compare", "data=faq", "eval.split=dev", "budget.texts=900"]
+
+
+@pytest.mark.parametrize(
+    ("mixed", "allowed"),
+    [
+        (Runs(LEVELS, (0,), split="dev"), ""),  # data without a test split: eval.split is still test
+        (Runs(LEVELS, (0,)).add(on_b(Runs(LEVELS, (0,)))), ""),
+        (Runs(LEVELS, (0,)).add(Runs({"queue": 0.5}, (0,), invalid="never used", selection={"steps": 1})), ""),
+        (Runs({"mnr": 0.5}, (0,)).add(Runs({"in_batch": 0.5}, (0,), selection={"steps": 200})), "budget"),
+        (Runs({"mnr": 0.5}, (0,)).add(Runs({"in_batch": 0.5}, (0,), encoder={"name": "other"})), "encoder"),
+    ],
+)
+def test_the_next_comparison_works_as_it_stands_on_one_data_set(
+    mixed: Runs, allowed: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = next_step(["strategy=mnr,in_batch"], mixed.records, mixed.write(tmp_path))
+    assert line.partition(" --allow ")[2].partition(" ")[0] == allowed
+    assert bench(*command(line)[1:]) == 0, capsys.readouterr().err
+    shown = capsys.readouterr().out
+    assert "start with" in shown and "data=b" not in shown
 
 
 def test_after_runs_that_are_all_invalid_the_next_is_other_settings() -> None:
     records = [run("queue", seed, invalid="the queue was never used") for seed in (1, 2)]
     said = next_step(["strategy=queue", "seed=1,2"], records, Path("runs"))
-    assert said == "next, change the settings that the reason above names: every run is invalid"
+    assert "invalid" in said and "bench " not in said
 
 
 def test_of_equal_rows_the_one_of_fewest_texts_is_named_everywhere(tmp_path: Path) -> None:
@@ -91,7 +123,14 @@ def test_of_equal_rows_the_one_of_fewest_texts_is_named_everywhere(tmp_path: Pat
     sentence, _ = recommendation(runs.records, runs.write(tmp_path))
     assert sentence.startswith("Start with `in_batch`") and "which other rows have too" in sentence
     (told,) = verdict(runs.compare(), "in_batch")
-    assert "start with `in_batch`: it encodes the fewest texts of the rows with the highest recall@1, 3.0." in told
+    highest = "start with `in_batch`: it has the highest recall@1, 3.0, which other rows have too"
+    assert f"{highest}, and encodes the fewest texts of these." in told
+    runs.records = [replace(r, cost={"texts_encoded": 2000.0}) for r in runs.records]
+    (told,) = verdict(runs.compare(), "in_batch")
+    assert "the highest recall@1, 3.0, which other rows have too." in told, "all encode as many"
+    runs.records = [replace(r, cost={"texts_encoded": 9e3} if r.strategy == "in_batch" else {}) for r in runs.records]
+    (told,) = verdict(runs.compare(), "in_batch")
+    assert "start with `in_batch`" in told, "a cost that was not recorded is not the lowest"
 
 
 def test_the_next_comparison_allows_the_budgets_that_differ() -> None:
@@ -102,7 +141,7 @@ def test_the_next_comparison_allows_the_budgets_that_differ() -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["strategy=in_batch,in_batch+mined_hard"], "in_batch+mined_hard trains 2 times as long as in_batch"),
+        (["strategy=in_batch,in_batch+mined_hard"], "in_batch+mined_hard trains longer than in_batch, "),
         (["strategy=in_batch,in_batch+mined_hard", "budget.texts=9000"], ""),
         (["strategy=in_batch,in_batch+mined_hard", "train.patience=2"], ""),
         (["strategy=in_batch,mined_hard"], ""),

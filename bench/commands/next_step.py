@@ -10,11 +10,13 @@ from bench.compare.comparability import differing_aspects
 from bench.compare.comparison import compare
 from bench.compare.per_query import of_runs
 from bench.compare.seed_groups import LENGTH, seed_groups
+from bench.compare.select import fitting
 from bench.config.overrides import command_line, expand, resolve
 from bench.errors import UserError
 from bench.record.record import Record
 
 BASELINE, OTHER = "in_batch", "hardest_neg"  # the strategy that a single one is compared with; of the first the second
+MAY_DIFFER = ("encoder", "budget")  # in a comparison that says something: of one data set and one measure
 SEEDS = 3  # how many make an interval that is worth its name
 
 
@@ -35,8 +37,9 @@ def recommendation(records: Sequence[Record], runs_dir: Path) -> tuple[str, tupl
 
 def next_step(words: Sequence[str], records: Sequence[Record], runs_dir: Path) -> str:
     """One line with the next useful command after the runs of ``words``, which left ``records`` in ``runs_dir``."""
-    if all(record.invalid for record in records):
-        return "next, change the settings that the reason above names: every run is invalid"
+    records = [record for record in records if not record.invalid]
+    if not records:
+        return "next, other settings: every run is invalid, for the reasons above"
     rows, seeds = seed_groups(records), sorted({record.seed for record in records})
     where = "" if runs_dir == Path("runs") else f" --runs-dir {shlex.quote(str(runs_dir))}"
     if len(rows) > 1 and len(seeds) > 1:
@@ -44,12 +47,10 @@ def next_step(words: Sequence[str], records: Sequence[Record], runs_dir: Path) -
     enough = seeds if len(seeds) > 1 else [seeds[0] + n for n in range(SEEDS)]
     sweep = f"seed={','.join(map(str, enough))}"
     if len(rows) > 1:
-        names = {record.data["name"] for record in records}
-        chosen = [f"data={names.pop()}"] if len(names) == 1 else []
-        given = [word for word in words if word.startswith(("eval.split=", "budget."))]
-        splits = set() if any("split=" in word for word in given) else {record.split for record in records}
-        chosen += [*(f"eval.split={split}" for split in splits if len(splits) == 1), *given]
-        differ = [f"--allow {','.join(found)}"] if (found := differing_aspects(rows)) else []
+        chosen = [f"data={records[0].data['name']}", f"eval.split={records[0].split}"]
+        chosen += [word for word in words if word.startswith("budget.")]
+        found = [name for name in differing_aspects(seed_groups(fitting(records, *chosen))) if name in MAY_DIFFER]
+        differ = [f"--allow {','.join(found)}"] if found else []
         compared = " ".join(["bench compare", *map(shlex.quote, chosen), *differ]) + where
         return f"next, intervals and costs (and tests, after the same runs with {sweep}): {compared}"
     if records[0].evaluation == "similarity" and "train_pairs" not in records[0].data["counts"]:  # few train on it
@@ -65,7 +66,7 @@ def _with_another(words: Sequence[str], record: Record, sweep: str) -> str:
     """
     own, other = record.strategy, OTHER if record.strategy == BASELINE else BASELINE
     config = resolve(next(iter(expand(words))))
-    if len(config.strategy.stages()) > 1 and config.each_stage_alone:
+    if len(config.strategy.stages()) > 1 and (config.each_stage_alone or config.train.stage_steps):
         steps = record.selection.get("steps") or 1
         words = [*(word for word in words if not word.startswith(LENGTH)), f"budget.steps={steps}"]
     shared = [word for word in words if not word.startswith("strategy.")]

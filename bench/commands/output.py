@@ -7,6 +7,9 @@ import sys
 
 from rich.console import Console
 
+from bench.progress import Suite
+from bench.record.record import Record
+
 PIPED_WIDTH = 100
 
 
@@ -27,6 +30,18 @@ class Stderr(logging.Handler):
                 return
             self._said.add(line)
         print(self.format(record), file=sys.stderr)
+
+
+def note_finished(suite: Suite, label: str, record: Record, seconds: float | None) -> None:
+    """Note a finished run in the progress of all; an invalid one has no value. ``seconds`` is None for a skipped one.
+
+    Values on dev are not mixed with others.
+    """
+    metric = record.evaluation_schema.headline
+    value, without = record.metrics.get(metric), "failed"
+    if record.invalid:
+        value, without = None, "invalid"
+    suite.finished(label, f"dev {metric}" if record.split == "dev" else metric, value, seconds, without)
 
 
 def console() -> Console:

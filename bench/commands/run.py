@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from bench.commands.output import console, show_logs
+from bench.commands.output import console, note_finished, show_logs
 from bench.compare.seed_groups import differences, seed_groups
 from bench.errors import UserError, message, short
 from bench.record.record import Record
-
-log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from bench.config.run import RunConfig
     from bench.data import DataConfig, DataSet
     from bench.run.lifecycle import Outcome
+
+log = logging.getLogger(__name__)
 
 
 def run_all(overrides: Sequence[str], force: bool = False) -> bool:
@@ -126,10 +126,7 @@ def carry_out(overrides: Sequence[str], force: bool = False) -> tuple[list[Outco
             continue
         outcomes[place] = outcome
         if suite and world.first:
-            metric = outcome.record.evaluation_schema.headline
-            took = None if outcome.skipped else monotonic() - began
-            value = None if outcome.record.invalid else outcome.record.metrics.get(metric)
-            suite.finished(labels[place], metric, value, took, "invalid" if outcome.record.invalid else "failed")
+            note_finished(suite, labels[place], outcome.record, None if outcome.skipped else monotonic() - began)
         if outcome.skipped and world.first:
             lost = config.keep != "none" and not (outcome.path / "model").is_dir()
             what = " without its weights" if lost else ""
@@ -144,9 +141,9 @@ def unequal_stages(configs: Sequence[RunConfig]) -> str:
         return ""
     most, least = max(lengths, key=lengths.__getitem__), min(lengths, key=lengths.__getitem__)
     return (
-        f"{most} trains {lengths[most] / lengths[least]:g} times as long as {least}, because train.epochs and "
-        "train.max_steps are for each stage, and bench compare refuses rows of unequal budgets; give budget.steps=N or "
-        "budget.texts=N for all, or compare with --allow budget"
+        f"{most} trains longer than {least}, because train.epochs and train.max_steps are for each stage, and bench "
+        "compare refuses rows of unequal budgets; give budget.steps=N or budget.texts=N for all, or compare with "
+        "--allow budget"
     )
 
 

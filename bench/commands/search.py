@@ -151,7 +151,8 @@ def _answer(
 
 def _converse(corpus: Corpus | StoredCorpus, k: int, format: Format) -> None:
     """Answer each line of standard input at once."""
-    asking, number = sys.stdin.isatty(), 0
+    number = 0
+    asking = sys.stdin.isatty()
     if asking:
         print(f"{len(corpus):,} passages; type a query, or Ctrl-D to end", file=sys.stderr)
     for number, line in enumerate(sys.stdin, start=1):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -10,7 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from bench.atomic import explain_write_errors, write_atomic
-from bench.commands.output import console, show_logs
+from bench.commands.output import console, note_finished, show_logs
 from bench.errors import UserError
 from bench.record.record import Record
 
@@ -44,15 +43,11 @@ def study(name: str, words: Sequence[str], given: Mapping[str, object], out: Pat
             out.mkdir(parents=True, exist_ok=True)
 
     def execute(config: RunConfig, line: Sequence[str], context: RunContext) -> Record:
-        settings = (re.sub(r"^\w+\.(?=.*=)", "", word) for word in context.settings.split())
-        label = " ".join([context.job_type, config.strategy.name, *settings, f"seed {config.seed}"])
+        label = " ".join([context.job_type, config.strategy.name, *context.settings, f"seed {config.seed}"])
         began = monotonic()
         display = Display(f"{label}: ", suite)
         found = run(config, command_line(line), display=display, load=load_once, context=context, wait=False)
-        metric = found.record.evaluation_schema.headline
-        shown = f"dev {metric}" if found.record.split == "dev" else metric  # of a smaller corpus: not to be mixed
-        took = None if found.skipped else monotonic() - began
-        suite.finished(label, shown, found.record.metrics.get(metric), took)
+        note_finished(suite, label, found.record, None if found.skipped else monotonic() - began)
         return found.record
 
     single = list(expand(words))

@@ -42,8 +42,16 @@ def _budget(record: Record) -> dict[str, Any]:
         return declared
     if record.setting.get("train.patience") is not None:
         return {key: record.setting.get(key) for key in _STOPPING}
-    batch, pairs = record.config.get("train", {}).get("batch_size", 1), record.data["counts"].get("train_pairs")
-    return {"examples": (record.selection.get("steps") or 0) * min(batch, pairs or batch)}
+    return {"examples": (record.selection.get("steps") or 0) * pairs_a_step(record)}
+
+
+def pairs_a_step(record: Record) -> int:
+    """The size of a full batch: ``train.batch_size``, or all training pairs where these are fewer."""
+    batch: int = record.config.get("train", {}).get("batch_size", 1)
+    pairs: int = record.data["counts"].get("train_pairs", batch)
+    seen = record.cost.get("examples")
+    whole = pairs < batch and seen in (None, (record.selection.get("steps") or 0) * pairs)
+    return pairs if whole else batch  # a stage without labels trains on other examples than the pairs
 
 
 ASPECTS: dict[str, Callable[[Record], dict[str, Any]]] = {

@@ -26,10 +26,11 @@ PerQuery = Callable[[Record, str], tuple[Values, Values]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """Tested rows in the order of merit by ``metric``, then untested rows; ``pairs`` name rows by their place.
+    """Tested rows, the highest ``metric`` first and of equal ones the fewest texts encoded, then untested rows.
 
-    ``best`` is the row that is significantly better than every other, or None where there is none. ``notes`` say in
-    what the rows differ beside the strategy, which rows could not be tested, and how equal the rows' seeds are.
+    ``pairs`` name rows by their place. ``best`` is the row that is significantly better than every other, or None where
+    there is none. ``notes`` say in what the rows differ beside the strategy, which rows could not be tested, and how
+    equal the rows' seeds are.
     """
 
     metric: str

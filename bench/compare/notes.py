@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.compare.comparability import pairs_a_step
 from bench.compare.interval import Values
 from bench.compare.row import StrategyRow, items_of
 from bench.compare.seed_groups import group
 from bench.compare.seed_variance import equality, paired_by_seed
 
 NAMED = 8  # rows that a note names
-MUCH = 0.2  # share of the texts encoded from which mining is the reason for few steps
 FEW_ITEMS = 100  # queries or pairs of a test set below which a note says that it is small
 
 
@@ -20,7 +20,7 @@ def on_rows(rows: Sequence[StrategyRow], metric: str) -> list[str]:
     return [
         *labelled,
         *_transductive(rows),
-        *_seen(rows[0]),
+        *_seen(rows),
         *_few_items(rows[0], metric),
         *_few_steps(rows),
         *_whole_batches(rows),
@@ -45,36 +45,38 @@ def _few_items(row: StrategyRow, metric: str) -> list[str]:
     return [f"only {n} {record.evaluation_schema.items}, so only large differences can be significant"]
 
 
-def _seen(row: StrategyRow) -> list[str]:
+def _seen(rows: Sequence[StrategyRow]) -> list[str]:
     """A note where queries that are measured are also trained on."""
-    record = row.group.records[0]
-    seen, total = record.data.get("seen_queries", 0), record.data["counts"].get(f"{record.split}_queries", 0)
-    return [f"{seen:,} of {total:,} {record.split} queries are also train queries"] if seen else []
+    trained = [row.group.records[0] for row in rows if row.cost.get("steps")]
+    record = max(trained, key=lambda record: record.data.get("seen_queries", 0), default=None)
+    if record is None or not (seen := record.data.get("seen_queries", 0)):
+        return []
+    total = record.data["counts"].get(f"{record.split}_queries", 0)
+    return [f"{seen:,} of {total:,} {record.split} queries are also train queries"]
 
 
 def _few_steps(rows: Sequence[StrategyRow]) -> list[str]:
-    """A note on the rows to which mining left less than half as many steps of training as another row has."""
-    steps = [row.cost.get("steps") or 0 for row in rows]
-    few = [
-        f"{row.group.label} ({count:,.0f} steps; {100 * mined:.0f} % of its texts were for mining)"
-        for row, count in zip(rows, steps, strict=True)
-        if 0 < count < max(steps) / 2
-        and (mined := (row.cost.get("mine_texts") or 0) / (row.cost.get("texts_encoded") or 1)) >= MUCH
-    ]
-    told = f"mining left few steps of training, where another row has {max(steps):,.0f}"
+    """A note on the rows with less than half as many steps of training as another row of the same budget of texts."""
+    if any(row.group.records[0].setting.get("budget.texts") is None for row in rows):
+        return []
+    most = max(rows, key=lambda row: row.cost.get("steps") or 0)
+    steps = most.cost.get("steps") or 0
+    few = []
+    for row in rows:
+        if 0 < (count := row.cost.get("steps") or 0) < steps / 2:
+            mined = (row.cost.get("mine_texts") or 0) / (row.cost.get("texts_encoded") or 1)
+            share = f", {100 * mined:.0f} % of the texts for mining" if mined else ""
+            few.append(f"{row.group.label} ({count:,.0f}{share})")
+    told = f"fewer than half as many steps as {most.group.label} ({steps:,.0f})"
     return [f"{told}: {', '.join(few) if len(few) <= NAMED else f'{len(few)} rows'}"] if few else []
 
 
 def _whole_batches(rows: Sequence[StrategyRow]) -> list[str]:
     """A note on the rows whose batch is larger than the data: every step has all pairs."""
-    records = [(row.group.label, row.group.records[0]) for row in rows]
-    sizes = [(label, of.config.get("train", {}).get("batch_size", 0), of.data["counts"]) for label, of in records]
-    larger = [label for label, size, counts in sizes if size > counts.get("train_pairs", size)]
-    return (
-        [f"every step has all training pairs, because train.batch_size is larger: {', '.join(larger)}"]
-        if larger
-        else []
-    )
+    trained = [(row.group.label, row.group.records[0]) for row in rows if row.cost.get("steps")]
+    larger = [label for label, of in trained if pairs_a_step(of) < of.config.get("train", {}).get("batch_size", 0)]
+    told = "every step has all training pairs, because train.batch_size is larger"
+    return [f"{told}: {', '.join(larger)}"] if larger else []
 
 
 def _few_seeds(rows: Sequence[StrategyRow], metric: str) -> list[str]:
@@ -96,7 +98,7 @@ def on_seeds(rows: Sequence[StrategyRow], values: Sequence[Values]) -> str:
     largest, share, p = equality([of_row.mean(1) for of_row in values])
     by_seed = "paired" if paired_by_seed([row.group.seeds for row in rows]) else "not paired"
     if p >= 1:
-        return f"variances over seeds are equal in all rows. Rows are {by_seed} by seed"
+        return f"variances over seeds are equal, or nearly so, in all rows. Rows are {by_seed} by seed"
     return (
         f"variances over seeds: {rows[largest].group.label} has the largest, {100 * share:.0f} % of the sum of all "
         f"rows'; Cochran's test of equal variances has p {p:.4f} (the test of differences does not need them to be "

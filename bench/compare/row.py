@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from statistics import mean
 
 from bench.compare.interval import Interval, Values, interval
@@ -31,7 +32,8 @@ class StrategyRow:
 
     def merit(self, metric: str) -> tuple[float, float, str]:
         """What orders rows: the highest mean first; of equal ones the one of fewest texts encoded, then by label."""
-        return -self.metrics[metric].mean, self.cost.get("texts_encoded") or 0.0, self.group.label
+        texts = self.cost.get("texts_encoded")
+        return -self.metrics[metric].mean, inf if texts is None else texts, self.group.label
 
 
 def row_of(cell: SeedGroup, metric: str) -> StrategyRow:

@@ -84,5 +84,6 @@ def _settings(record: Record) -> dict[str, tuple[str, ...]]:
         given = str(found.get(f"{name}.name", (value,))[0])
         found[name] = (str(value), given, PurePath(given).name)
     found["strategy"] = (record.strategy,)
+    found["eval.split"] = (record.split,)  # the one that was measured: of data without a test split it is dev
     found["fingerprint"] = (record.data["fingerprint"],)
     return found

@@ -33,8 +33,8 @@ def expand(overrides: Sequence[str]) -> Iterator[tuple[str, ...]]:
     for word in overrides:
         key, values = parsed(word)
         if key in choices:
-            twice = any(other.startswith("stages") for other in overrides)
-            both = "; stages=A,B is another way to write strategy=A+B" if twice else ""
+            stages = key == "strategy" and any(other.startswith("stages=") for other in overrides)
+            both = "; stages=A,B is another way to write strategy=A+B" if stages else ""
             raise UserError(f"{key} is given twice; the second time as {shown(word)}{both}")
         choices[key] = [f"{key}={value}" for value in values]
     yield from product(*choices.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.errors import UserError, at_least
@@ -34,11 +35,19 @@ class EvalConfig:
         if not self.ks:
             raise UserError(f"{shown} is empty; give at least one cut-off")
         at_least("the smallest of eval.ks", min(self.ks), 1)
-        if self.max_corpus is not None:
-            at_least("eval.max_corpus", self.max_corpus, self.retrieve)
+        if self.max_corpus is not None and self.max_corpus < self.retrieve:
+            raise UserError(
+                f"eval.max_corpus={self.max_corpus} is fewer passages than the eval.retrieve={self.retrieve} that are "
+                f"retrieved for each query; set eval.max_corpus to at least {self.retrieve}"
+            )
         if list(self.ks) != sorted(set(self.ks)):
             raise UserError(f"{shown} must rise; write {sorted(set(self.ks))}")
         if max(self.ks) > self.retrieve:
-            fitting = ",".join(str(k) for k in self.ks if k <= self.retrieve)
-            smaller = f", or give 'eval.ks=[{fitting}]'" if fitting else ""
+            smaller = f", or give {fitting}" if (fitting := fitting_ks(self.ks, self.retrieve)) else ""
             raise UserError(f"{shown} exceeds eval.retrieve={self.retrieve}; raise eval.retrieve{smaller}")
+
+
+def fitting_ks(ks: Sequence[int], most: int) -> str:
+    """The setting, as a shell takes it, of those of ``ks`` that are at most ``most``; empty where there are none."""
+    fitting = ",".join(str(k) for k in ks if k <= most)
+    return f"'eval.ks=[{fitting}]'" if fitting else ""

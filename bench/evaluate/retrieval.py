@@ -20,7 +20,7 @@ from bench.data.subset import subset_split
 from bench.errors import UserError
 from bench.evaluate import metrics, ties
 from bench.evaluate.base import Evaluation, Measured, Rows
-from bench.evaluate.config import EvalConfig
+from bench.evaluate.config import EvalConfig, fitting_ks
 from bench.evaluate.geometry import NEAREST, hubness, mean_norm
 from bench.evaluate.hardest import hardest_queries
 from bench.evaluate.metrics import judge, means, names, per_query
@@ -58,7 +58,7 @@ class Retrieval(Evaluation):
     schema = RETRIEVAL
 
     def __post_init__(self) -> None:
-        check_task(self.split, self.parts, len(self.corpus), self.config.retrieve, self.data.name)
+        check_task(self.split, self.parts, len(self.corpus), self.config, self.data.name)
         if self.final:
             self.index.require()
         if self.final and self.config.recall_file:
@@ -168,7 +168,7 @@ def evaluate(
     if config.paddle_compat:
         split, parts = _without_last(split, parts)
         query_vectors = query_vectors[: len(split)]
-    check_task(split, parts, len(corpus_vectors), config.retrieve)
+    check_task(split, parts, len(corpus_vectors), config)
 
     found: dict[str, tuple[Floats, Ids]] = {}
     cost: dict[str, float] = {}
@@ -250,17 +250,15 @@ def _without_last(split: Split, parts: Mapping[str, Ids]) -> tuple[Split, dict[s
     return Split(split.queries[:-1], relevant, grades), {n: r[r < len(kept)] for n, r in parts.items()}
 
 
-def check_task(split: Split, parts: Mapping[str, Ids], corpus: int, retrieve: int, name: str = "") -> None:
-    """Raise :class:`UserError` when ``corpus`` passages cannot be searched for ``retrieve`` that are relevant."""
+def check_task(split: Split, parts: Mapping[str, Ids], corpus: int, config: EvalConfig, name: str = "") -> None:
+    """Raise :class:`UserError` when ``corpus`` passages cannot be searched as ``config`` asks."""
     for what, count in {"the split": len(split), **{f"part {n!r}": len(r) for n, r in parts.items()}}.items():
         if not count:
             raise UserError(f"{what} has no query to evaluate")
-    if retrieve > corpus:
-        ks = ",".join(str(k) for k in EvalConfig.ks if k <= corpus)
-        raise UserError(
-            f"eval.retrieve={retrieve}, but the corpus{f' of {name}' if name else ''} has {corpus} passages; "
-            f"set eval.retrieve={corpus} 'eval.ks=[{ks}]'"
-        )
+    if config.retrieve > corpus:
+        smaller = " ".join(filter(None, [f"eval.retrieve={corpus}", fitting_ks(config.ks, corpus)]))
+        of = f" of {name}" if name else ""
+        raise UserError(f"eval.retrieve={config.retrieve}, but the corpus{of} has {corpus} passages; set {smaller}")
     beyond = np.flatnonzero(split.relevant.values >= corpus)
     if len(beyond):
         row = int(np.searchsorted(split.relevant.offsets, beyond[0], side="right")) - 1

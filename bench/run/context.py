@@ -23,14 +23,14 @@ class RunContext:
 
     ``watch`` is called with the step and the metrics of each dev evaluation in training, and may raise :class:`Pruned`.
     ``keep=best`` keeps the weights of a run that is ``chosen``: not those of a trial. ``settings`` says in messages
-    which settings of a study the run has.
+    which settings of a study the run has, without the groups of their keys.
     """
 
     group: str | None = None
     job_type: str = "train"
     watch: Callable[[int, dict[str, float]], None] = lambda step, metrics: None
     chosen: bool = True
-    settings: str = ""
+    settings: tuple[str, ...] = ()
 
 
 STANDALONE = RunContext()

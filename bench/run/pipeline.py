@@ -69,14 +69,15 @@ def carry_out(run: ActiveRun, started: Record, prepared: Prepared, evaluation: E
     for what, number in data.notices.items():
         log.warning("%s: %s%s", data.name, what, f" ({number:,})" if number > 1 else "", extra=of_data)
     gone = lost(data, prepared.queries, prepared.passages)
-    told_of_data = [*warnings(gone, data.counts, prepared.encoder.config), *doubts(data, started.split, run.config)]
+    told_of_data = [
+        *warnings(gone, data.counts, prepared.encoder.config),
+        *doubts(data, started.split, started.data["seen_queries"], run.config),
+    ]
     for told in told_of_data:
         log.warning(told, extra=of_data)
     done = work(run, prepared, evaluation)
     trained = done.trained
-    told_of_cost = (
-        [*mostly_mining(trained.steps, trained.texts, trained.mined.texts)] if run.config.budget.texts else []
-    )
+    told_of_cost = [*mostly_mining(run.config, trained.steps, trained.texts, trained.mined.texts)]
     for told in (*told_of_cost, *done.after.measured.warnings):
         log.warning(told)
     record = finish(started, done.prepared, trained, done.after, done.before, gone, [*told_of_data, *told_of_cost])

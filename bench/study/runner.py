@@ -193,7 +193,8 @@ class StudyRunner:
 
         if q.protocol == "search":
             note_searched(self.directory, self._runs(start, values))
-        context = RunContext(self.name, "trial", chosen=False, settings=" ".join(as_overrides(values)))
+        settings = as_overrides({key.partition(".")[2] or key: value for key, value in values.items()})
+        context = RunContext(self.name, "trial", chosen=False, settings=tuple(settings))
         if not several and q.protocol == "search":
             context = replace(context, watch=watch)
         with heartbeat(self.storage, sweep.study.study_name, trial.number):
@@ -282,7 +283,7 @@ class StudyRunner:
             for place, (line, what) in enumerate(lines):
                 if place not in found:
                     with suppress(RunLocked):
-                        context = RunContext(self.name, "final", chosen=what == "best", settings=what)
+                        context = RunContext(self.name, "final", chosen=what == "best", settings=(what,))
                         found[place] = self._execute(line, context)
             if len(found) == done:
                 if not told:

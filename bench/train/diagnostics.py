@@ -1,4 +1,4 @@
-"""Training that does not do what the settings request: warnings as it goes on, and why its run is invalid."""
+"""Training that does not do what the settings request: warnings before, during and after it; why a run is invalid."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from operator import attrgetter
 
 from bench.train.budget import Plan
 from bench.train.config import TrainConfig
+from bench.train.optimizer import warmup_steps
+from bench.train.state import Progress
 from strategies import Strategy
 from strategies.negatives import NoNegatives
 
@@ -24,25 +26,43 @@ NEVER = {
 in all steps."""
 
 
-def without_effect(config: TrainConfig, given: Plan | None, ends: Plan, pairs: int, every: int) -> Iterator[str]:
-    """Settings of the length of training that have no effect.
+def length(config: TrainConfig, ends: Plan, every: int) -> Iterator[str]:
+    """Warnings about settings that do not end training, or let it learn, as they seem to.
 
-    Training has ``pairs``, evaluates on dev after ``every`` steps and ends by ``ends``, which is the plan ``given`` if
-    there is one.
+    Training evaluates on dev after ``every`` steps and ends by ``ends``, or earlier by ``train.patience``.
     """
     most, patience = config.max_steps, config.patience
-    if pairs < config.batch_size:
-        yield f"train.batch_size={config.batch_size} is more than all {pairs} pairs: a step has {pairs}"
-    if given is not None and config.epochs != TrainConfig.epochs:
-        yield f"train.epochs={config.epochs} has no effect: the budget or train.stage_steps ends training"
-    if given is None and most is not None and ends.total < most:
+    if most is not None and ends.total < most:
         yield (
             f"training ends after {ends.total:g} of train.max_steps={most} steps, with train.epochs={config.epochs}; "
             f"raise train.epochs, or set budget.steps={most} instead, which repeats epochs"
         )
-    if ends.unit == "steps" and patience is not None and patience * every >= ends.total:
+    if ends.unit != "steps":
+        return
+    warm = warmup_steps(config.warmup, ends.total)
+    if warm >= ends.total:
+        yield f"train.warmup={config.warmup:g} is all of the {ends.total:,.0f} steps: the rate never reaches train.lr"
+    if patience is None:
+        return
+    if patience * every >= ends.total:
         often = f"dev is searched every {every} of {ends.total:g} steps"
         yield f"train.patience={patience} cannot end training early: {often}"
+    elif patience * every <= warm:
+        yield (
+            f"train.patience={patience} can end training while the rate still rises: the warm-up has {warm:,} steps, "
+            f"train.warmup={config.warmup:g} of all {ends.total:,.0f}, and dev is searched every {every}; "
+            "give a number of steps, such as train.warmup=50"
+        )
+
+
+def rising(config: TrainConfig, ends: Plan, done: Progress) -> Iterator[str]:
+    """A warning where the weights that did best on dev are from before the end of the warm-up."""
+    warm, best = warmup_steps(config.warmup, ends.total), done.best_step
+    if ends.unit == "steps" and best is not None and best < warm:
+        yield (
+            f"the weights of step {best:,} did best on dev, while the rate still rose: the warm-up has {warm:,} steps; "
+            "compare with a shorter train.warmup or a lower train.lr"
+        )
 
 
 def diagnose(strategy: Strategy, row: Mapping[str, float], step: int) -> Iterator[str]:

@@ -27,9 +27,14 @@ def lr_at(step: float, total: float, lr: float, warmup: float, schedule: str = "
     ``warmup`` below 1 is a share of ``total``, else a number of steps. The first step already learns. Both may
     count anything else that training spends.
     """
-    warm = int(warmup * total) if warmup < 1 else int(warmup)
+    warm = warmup_steps(warmup, total)
     if step < warm:
         return lr * (step + 1) / (warm + 1)
     if schedule == "constant":
         return lr
     return lr * max(0.0, total - step) / max(1, total - warm)
+
+
+def warmup_steps(warmup: float, total: float) -> int:
+    """The length of the warm-up in what ``total`` counts; ``warmup`` is as in :func:`lr_at`."""
+    return int(warmup * total) if warmup < 1 else int(warmup)

@@ -22,7 +22,7 @@ from bench.negatives import Drawn
 from bench.train import checkpoint
 from bench.train.budget import Plan
 from bench.train.config import TrainConfig
-from bench.train.diagnostics import diagnose, without_effect
+from bench.train.diagnostics import diagnose, length, rising
 from bench.train.learner import Learner
 from bench.train.optimizer import adamw, lr_at
 from bench.train.state import Progress, State, Window
@@ -147,7 +147,7 @@ class Trainer:
         stepper.texts_encoded = done.texts
         before, since = done.seconds, perf_counter()
         spent = world.broadcast(plan.spent(done))
-        for said in without_effect(config, self.plan, plan, len(self.objective.examples), self._every):
+        for said in length(config, plan, self._every):
             log.warning(self._told(said))
         while spent < plan.total and not self._stalled(done):
             if sampler.due(done.step):
@@ -180,6 +180,8 @@ class Trainer:
             if done.step % config.save_every == 0 or over or evaluated:
                 self._save(state)
             before, since = done.seconds, perf_counter()
+        for said in rising(config, plan, done):
+            self._warn(said, done)
         if spent < plan.total:
             best, last = (self.conditions.before + (step or 0) for step in (done.best_step, done.step))
             log.info(self._told(f"dev has not improved since step {best}: training ends at step {last}"))
@@ -235,9 +237,13 @@ class Trainer:
             why = f"all embeddings have become equal by step {step} (the cosines of a query differ by"
             raise TrainingStopped(told(f"{why} {row['spread']:.1e}); lower train.lr={self.config.lr:g}"))
         for warning in diagnose(self.objective.strategy, row, step):
-            if not any(warning.partition(":")[0] == before.partition(":")[0] for before in done.warnings):
-                done.warnings.append(warning)
-                log.warning(told(warning))
+            self._warn(warning, done)
+
+    def _warn(self, warning: str, done: Progress) -> None:
+        """Log a warning and keep it for the record, if none has the same text before its colon."""
+        if not any(warning.partition(":")[0] == before.partition(":")[0] for before in done.warnings):
+            done.warnings.append(warning)
+            log.warning(self._told(warning))
 
     def _stop_unless_finite(self, what: str, value: torch.Tensor, step: int) -> None:
         if not np.isfinite(value.item()):
