@@ -17,7 +17,7 @@ from bench.atomic import explain_write_errors, write_atomic
 from bench.compare.comparison import Comparison
 from bench.record.files import FileError, files_at
 from bench.record.ledger import Ledger
-from bench.record.study import StudyResult, read_result, read_trials
+from bench.record.study import StudyResult, final_commands, read_trials, results_in
 from reports import comparison, gate, html, markdown, training
 from reports.blocks import Block, Bullets, Figure, Prose, Section, section
 from reports.budgets import across_budgets
@@ -86,8 +86,8 @@ def build(
     """
     commands = {record.command for record in ledger.records}
     studies, unreadable = _studies(root)
-    known = [(told, frame) for told, frame in studies if commands & set(_finals(told))]
-    asked = {told["name"]: set(_finals(told)) for told, _ in known}
+    known = [(told, frame) for told, frame in studies if commands & final_commands(told)]
+    asked = {told["name"]: final_commands(told) for told, _ in known}
     found = parts(ledger.records, root, metric, asked)
     answered = {part.name for part in _answered(found)}
     written: list[Callable[[], Written]] = [
@@ -234,19 +234,15 @@ def _saved(drawings: Drawings, figures: Path | None) -> tuple[dict[str, Figure],
 
 def _studies(root: Path) -> tuple[list[tuple[StudyResult, pd.DataFrame]], list[tuple[Path, str]]]:
     """The results of the studies under ``root``, and those that cannot be read with the reason."""
-    found, skipped = [], []
     files = files_at(root)
-    for name in files.names("studies/*/study.json"):
-        directory = name.removesuffix("/study.json")
+    results, errors = results_in(files)
+    found = []
+    for directory, told in results.items():
         try:
-            found.append((read_result(files, directory), read_trials(files, directory)))
+            found.append((told, read_trials(files, directory)))
         except FileError as error:
-            skipped.append((error.path, error.why))
-    return found, skipped
-
-
-def _finals(told: StudyResult) -> list[str]:
-    return [command for row in told["comparison"]["rows"] for command in row["commands"]]
+            errors.append(error)
+    return found, [(error.path, error.why) for error in errors]
 
 
 def _study(told: StudyResult, frame: pd.DataFrame, figures: Path | None) -> Written:

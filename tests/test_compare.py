@@ -336,7 +336,7 @@ def test_failed_runs_are_counted_once_and_only_where_the_words_fit_them(
         with RunDirectory.open(runs_dir, lost.run_id) as directory:
             directory.write_record(lost)
     assert bench("compare", "--runs-dir", str(runs_dir)) == 0
-    assert capsys.readouterr().err == "left out: 2 failed runs; bench report lists them\n"
+    assert capsys.readouterr().err == "left out: failed runs (2); bench report lists them\n"
     assert bench("compare", "strategy=in_batch,mined_hard", "--runs-dir", str(runs_dir)) == 0
     assert capsys.readouterr().err == ""
     assert bench("report", "--runs-dir", str(runs_dir)) == 0

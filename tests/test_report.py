@@ -157,9 +157,15 @@ def test_trials_of_a_search_are_reported_as_a_study_and_not_as_results(
     assert "## faq, test: minilm-l3 (study margin)" in shown, "it made all rows"
     (study / "study.json").write_text(json.dumps({**told, "schema": 0}))
     assert "was written by another version" in " ".join(text(build(read(runs_dir), runs_dir)).split())
-    assert bench("compare", "--runs-dir", str(runs_dir)) == 0
-    distinguish = capsys.readouterr()
-    assert "99.00" not in distinguish.out and "1 trials of studies' searches" in distinguish.err
+    (row,) = told["comparison"]["rows"]
+    mixed = "3 of 9 runs are final runs of a study"
+    for commands, said in ((row["commands"], False), (row["commands"][:3], True)):
+        of_some = {**told["comparison"], "rows": [{**row, "commands": commands}]}
+        (study / "study.json").write_text(json.dumps({**told, "comparison": of_some}))
+        assert bench("compare", "--runs-dir", str(runs_dir)) == 0
+        printed = capsys.readouterr()
+        assert "99.00" not in printed.out and "trials of studies' searches (1)" in printed.err
+        assert (mixed in printed.err) == said
 
 
 def test_a_metric_that_a_part_lacks_is_replaced_by_one_it_has_and_said(tmp_path: Path) -> None:

@@ -25,7 +25,9 @@ def compare(
     from bench.compare.comparison import compare
     from bench.compare.per_query import of_runs
     from bench.compare.select import fitting, select
+    from bench.record.files import files_at
     from bench.record.ledger import read
+    from bench.record.study import final_commands, results_in
     from reports.blocks import Bullets, Section
     from reports.comparison import render
     from reports.markdown import render as as_markdown
@@ -39,14 +41,20 @@ def compare(
     if (more := len(ledger.skipped) - LEFT_OUT) > 0:
         print(f"left out: {more} more; bench report lists them", file=sys.stderr)
     if ledger.searched:
-        print(f"left out: {len(ledger.searched)} trials of studies' searches", file=sys.stderr)
+        print(f"left out: trials of studies' searches ({len(ledger.searched)})", file=sys.stderr)
     if ledger.awaited:
-        print(
-            f"left out: {ledger.awaited} runs that are jobs on their way; bench list runs shows them", file=sys.stderr
-        )
+        print(f"left out: jobs on their way ({ledger.awaited}); bench list runs shows them", file=sys.stderr)
     chosen = select(ledger.records, words)
     if failed := len(fitting(ledger.failed, *words)):
-        print(f"left out: {failed} failed runs; bench report lists them", file=sys.stderr)
+        print(f"left out: failed runs ({failed}); bench report lists them", file=sys.stderr)
+    results, _ = results_in(files_at(runs_dir))
+    finals = {command for told in results.values() for command in final_commands(told)}
+    if 0 < (studied := sum(record.command in finals for record in chosen)) < len(chosen):
+        print(
+            f"{studied} of {len(chosen)} runs are final runs of a study, which may have searched their settings; "
+            "bench report compares them apart",
+            file=sys.stderr,
+        )
     compared = compare(chosen, of_runs(runs_dir), metric, allowed)
     baseline = "in_batch"
     advice = Section("Which to use", (Bullets(verdict(compared, baseline)),))

@@ -109,6 +109,23 @@ class StudyResult(_Always, total=False):
     effects: list[OneEffect]
 
 
+def final_commands(told: StudyResult) -> set[str]:
+    """The commands of the final runs of a study."""
+    return {command for row in told["comparison"]["rows"] for command in row["commands"]}
+
+
+def results_in(files: RecordFiles) -> tuple[dict[str, StudyResult], list[FileError]]:
+    """The results of all studies among the files by directory, and the errors of those that cannot be read."""
+    found, errors = dict[str, StudyResult](), list[FileError]()
+    for name in files.names("studies/*/study.json"):
+        directory = name.removesuffix("/study.json")
+        try:
+            found[directory] = read_result(files, directory)
+        except FileError as error:
+            errors.append(error)
+    return found, errors
+
+
 def read_result(files: RecordFiles, directory: str) -> StudyResult:
     """``study.json`` of a study's ``directory`` (``studies/NAME``). Raises :class:`FileError` for a damaged one."""
     name = f"{directory}/study.json"
