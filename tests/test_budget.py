@@ -80,7 +80,7 @@ def test_a_budget_that_mining_alone_spends_is_told_before_the_first_step(
 ) -> None:
     words = [f"{k}={v}" for k, v in words_for(data, tmp_path).items() if k != "train.max_steps"]
     assert bench("run", *words, "strategy=mined_hard", "strategy.last=40", f"budget.texts={MINED}") == 2
-    assert f"mining, guides and earlier stages took {MINED} texts" in capsys.readouterr().err
+    assert f"mining or a guide took {MINED:,}; give more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_a_stage_without_a_budget_says_which_it_is(
     assert bench(*words(data, tmp_path, **mining, budget__texts="40")) == 2
     assert re.search(
         r"stage mined_hard: the budget is spent before the first step: it ends at 40 texts, and mining, guides and "
-        r"earlier stages took \d+ texts; give more",
+        r"earlier stages took \d+; give more",
         capsys.readouterr().err,
     )
 

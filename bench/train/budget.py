@@ -57,9 +57,10 @@ class BudgetConfig:
             plan = Plan("steps", int((self.total_steps(batch_size) or 0) * part) - spent.step)
         if plan.total <= 0:
             took, ends = plan.spent(spent), plan.spent(spent) + plan.total
+            what = "mining, guides and earlier stages" if spent.step else "mining or a guide"
             raise UserError(
-                f"the budget is spent before the first step: it ends at {ends:g} {plan.unit}, and mining, guides and "
-                f"earlier stages took {took:g} {plan.unit}; give more, or a strategy that costs less"
+                f"the budget is spent before the first step: it ends at {ends:,.6g} {plan.unit}, and {what} took "
+                f"{took:,.6g}; give more, or a strategy that costs less"
             )
         return plan
 
