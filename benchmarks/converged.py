@@ -58,15 +58,14 @@ def main() -> None:
             for row, curve in zip(compared.rows, curves, strict=True)
             if len(row.group.records) > 1 and steps[0] in curve.means
         ]
-        if len(whole) > 2 and len({early for early, *_ in whole}) > 1:
+        if len(whole) > 2 and all(len({*values}) > 1 for values in zip(*whole, strict=True)):
             early, best, end = zip(*whole, strict=True)
-            taus = [f"{kendalltau(*of).statistic:.2f}" for of in ((early, end), (early, best), (best, end))]
-            first, second, third = (tau.replace("-", "−") for tau in taus)
+            taus = (kendalltau(*of).statistic for of in ((early, end), (early, best), (best, end)))
+            with_end, with_best, best_with_end = (f"{tau:.2f}".replace("-", "−") for tau in taus)
+            print(f"\nKendall's tau of {len(whole)} rows with several seeds: {steps[0]} steps (dev) with ", end="")
             print(
-                f"\nKendall's tau of {len(whole)} rows with several seeds: {steps[0]} steps (dev) with the end (test)",
-                end="",
+                f"the end (test) {with_end}, with the best on dev {with_best}; the best on dev with the end {best_with_end}"
             )
-            print(f" {first}, with the best on dev {second}; the best on dev with the end {third}")
         for row in compared.rows:
             shares = [(record.training or {}).get("telemetry", {}).get(ABOVE) for record in row.group.records]
             if known := [share for share in shares if share]:
