@@ -62,9 +62,9 @@ def main() -> None:
             early, best, end = zip(*whole, strict=True)
             taus = (kendalltau(*of).statistic for of in ((early, end), (early, best), (best, end)))
             with_end, with_best, best_with_end = (f"{tau:.2f}".replace("-", "−") for tau in taus)
-            print(f"\nKendall's tau of {len(whole)} rows with several seeds: {steps[0]} steps (dev) with ", end="")
             print(
-                f"the end (test) {with_end}, with the best on dev {with_best}; the best on dev with the end {best_with_end}"
+                f"\nKendall's tau of {len(whole)} rows with several seeds: {steps[0]} steps (dev) with the end (test) "
+                f"{with_end}, with the best on dev {with_best}; the best on dev with the end {best_with_end}"
             )
         for row in compared.rows:
             shares = [(record.training or {}).get("telemetry", {}).get(ABOVE) for record in row.group.records]
