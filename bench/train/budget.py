@@ -59,8 +59,8 @@ class BudgetConfig:
             took, ends = plan.spent(spent), plan.spent(spent) + plan.total
             what = "mining, guides and earlier stages" if spent.step else "mining or a guide"
             raise UserError(
-                f"the budget is spent before the first step: it ends at {ends:,.6g} {plan.unit}, and {what} took "
-                f"{took:,.6g}; give more, or a strategy that costs less"
+                f"the budget is spent before the first step: it ends at {ends:,.10g} {plan.unit}, and {what} took "
+                f"{took:,.10g}; give more, or a strategy that costs less"
             )
         return plan
 
