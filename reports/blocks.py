@@ -103,7 +103,7 @@ def number(value: float | None, digits: int = 2, sign: bool = False, hint: str =
     """A number with ``digits`` decimals; an empty cell for None and NaN."""
     if value is None or isnan(value):
         return Cell()
-    return Cell(f"{value:{'+' if sign else ''}.{digits}f}", value, hint, strong)
+    return Cell(f"{value:{'+' if sign else ''}z.{digits}f}", value, hint, strong)
 
 
 def amount(value: float | None) -> Cell:

@@ -158,7 +158,7 @@ def _differences(comparison: Comparison, family: Sequence[tuple[Pair, float]], n
             comparison.rows[pair.first].group.label,
             comparison.rows[pair.second].group.label,
             number(pair.difference, sign=True),
-            Cell(f"{pair.low:+.2f} to {pair.high:+.2f}", pair.low),
+            Cell(f"{pair.low:+z.2f} to {pair.high:+z.2f}", pair.low),
             Cell(p_value(p, pair) + (" *" if p <= LEVEL else ""), p, f"uncorrected {pair.p:.4f}"),
             number(pair.effect, sign=True),
             Cell(f"{pair.wins:.1%}", pair.wins),

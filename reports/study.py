@@ -175,7 +175,7 @@ def _from_best(pair: Mapping[str, Any] | None, p: float) -> tuple[Cell, Cell]:
     """The best row's difference from a row, and the p that the row is not the best."""
     if pair is None:
         return Cell(), Cell()
-    difference = f"{pair['difference']:+.1f} ({pair['low']:+.1f} to {pair['high']:+.1f})"
+    difference = f"{pair['difference']:+z.1f} ({pair['low']:+z.1f} to {pair['high']:+z.1f})"
     return Cell(difference, pair["difference"]), Cell(f"{p:.4f}" + (" *" if p <= LEVEL else ""), p)
 
 
@@ -199,7 +199,7 @@ def _effects(told: Mapping[str, Any]) -> Section | None:
     body = []
     for effect in told.get("effects", ()):
         over = effect["over"]
-        reach = "" if over["low"] is None else f"{over['low']:+.1f} to {over['high']:+.1f}"
+        reach = "" if over["low"] is None else f"{over['low']:+z.1f} to {over['high']:+z.1f}"
         values = as_override(effect["instead_of"]), as_override(effect["value"])
         count = Cell(str(over["n"]), over["n"])
         body.append([_short(effect["key"]), *values, number(over["mean"], sign=True), Cell(reach, over["low"]), count])

@@ -49,7 +49,7 @@ def start_with(comparison: Comparison) -> tuple[str, tuple[str, ...]]:
         return verdict(comparison, "in_batch")[0], commands.lines
     best, equal = _highest(comparison)
     value, before = best.metrics[comparison.metric], best.before.get(comparison.metric)
-    gained = f" ({value.mean - before:+.1f} over the encoder before training)" if before is not None else ""
+    gained = f" ({value.mean - before:+z.1f} over the encoder before training)" if before is not None else ""
     price = f", for {_texts(best):,.0f} texts encoded" if _texts(best) else ""
     why = "with one seed" if value.n == 1 else f"without values of single {comparison.schema.items}"
     highest = "which other rows have too" if equal else "the highest of these runs"
@@ -85,7 +85,7 @@ def glance(found: Sequence[tuple[str, Comparison]], against: str | None = None) 
         value = first.metrics[of.metric].mean
         tested = [Cell()] * (3 + indexed)
         if pair is not None:
-            by = f"{pair.difference:+.1f} ({pair.low:+.1f} to {pair.high:+.1f})"
+            by = f"{pair.difference:+z.1f} ({pair.low:+z.1f} to {pair.high:+z.1f})"
             significant = pair.against_second <= LEVEL
             tested = [
                 Cell(of.rows[pair.second].group.label),
@@ -117,8 +117,8 @@ def _instruction(comparison: Comparison, against: str | None) -> str:
     if pair is None:
         return f"Use {_named(first)}: it has the highest {metric} of the tested rows."
     baseline = comparison.rows[pair.second]
-    interval = f"95 % CI {pair.low:+.1f} to {pair.high:+.1f}"
-    gain, cost = f"{pair.difference:+.1f} points", _times(first, baseline)
+    interval = f"95 % CI {pair.low:+z.1f} to {pair.high:+z.1f}"
+    gain, cost = f"{pair.difference:+z.1f} points", _times(first, baseline)
     if pair.against_second <= LEVEL:
         use = f"Use {_named(first)}: {gain} of {metric} over {_named(baseline)} ({interval}){cost}"
         tied = "" if cheaper is None else f"; {_named(cheaper)} is statistically tied, at {_share(cheaper, first)}"
@@ -143,7 +143,7 @@ def _evidence(comparison: Comparison, against: str | None) -> str:
     """The first row's quality, the test against the baseline, and the rows it is significantly better than."""
     metric, first = comparison.metric, comparison.rows[0]
     value, before, pair = first.metrics[metric], first.before.get(metric), _difference(comparison, against)
-    gained = f", {value.mean - before:+.1f} points over the encoder before training" if before is not None else ""
+    gained = f", {value.mean - before:+z.1f} points over the encoder before training" if before is not None else ""
     interval = f"95 % CI {value.low:.1f} to {value.high:.1f}, {value.n} seeds"
     said = [f"{_named(first)} has {metric} {value.mean:.1f} ({interval}){gained}."]
     if pair is not None:
@@ -155,7 +155,7 @@ def _evidence(comparison: Comparison, against: str | None) -> str:
         said.append(f"The difference from {_named(baseline)} {is_} significant (p {p}, corrected for {family}).")
         exact = _exact(comparison, pair)
         if exact is not None and abs(exact - pair.difference) >= UNLIKE:
-            said.append(f"By exact search it is {exact:+.1f}: the index loses more of one row than of the other.")
+            said.append(f"By exact search it is {exact:+z.1f}: the index loses more of one row than of the other.")
     return " ".join([*said, *_standing(comparison)])
 
 
@@ -275,7 +275,7 @@ def _untested(comparison: Comparison, against: str | None) -> tuple[str, ...]:
     baseline = next((row for row in others if row.group.strategy == against), others[0])
     gain = best.metrics[metric].mean - baseline.metrics[metric].mean
     value = f"{metric}, {best.metrics[metric].mean:.1f}"
-    found = f"it has the highest {value}, {gain:+.1f} points over {_named(baseline)}{_times(best, baseline)}"
+    found = f"it has the highest {value}, {gain:+z.1f} points over {_named(baseline)}{_times(best, baseline)}"
     if equal:
         fewest = ", and encodes the fewest texts of these" if _texts(best) < min(map(_texts, equal)) else ""
         found = f"it has the highest {value}, which other rows have too{fewest}"

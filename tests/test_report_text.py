@@ -61,6 +61,13 @@ def test_an_empty_number_is_an_empty_cell() -> None:
     assert table(["a"], [["x"]]).rows[0].cells == (Cell("x"),)
 
 
+def test_what_rounds_to_zero_has_no_minus() -> None:
+    from reports.blocks import number
+
+    assert number(-0.004).text == "0.00" and number(-0.004, sign=True).text == "+0.00" == number(0.0, sign=True).text
+    assert number(-0.006).text == "-0.01"
+
+
 def test_markup_in_a_text_is_none_in_markdown() -> None:
     evil = "a</details><img src=x>`<b>`"
     shown = markdown.render([Section(evil, (Prose(evil), table(["t"], [[evil]])))])

@@ -86,7 +86,7 @@ def _show(found: Recalls, record: Record) -> None:
     for name, own in found.index.items():
         recorded, stored = found.recorded[name], found.store[name]
         told = "" if recorded is None else f"{recorded:.2f}"
-        table.add_row(name, told, f"{own:.2f}", f"{stored:.2f}", f"{stored - own:+.2f}")
+        table.add_row(name, told, f"{own:.2f}", f"{stored:.2f}", f"{stored - own:+z.2f}")
     console().print(table)
     print("index: the run's own, with the vectors of the store; difference: store less index", file=sys.stderr)
     narrowed = [name for name in ("max_corpus", "paddle_compat") if record.config["eval"].get(name)]
