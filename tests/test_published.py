@@ -55,7 +55,7 @@ def test_every_command_of_the_published_pages_is_among_them() -> None:
 
 PAGES = [
     *(".", "mining", "similarity", "similarity/pooling"),
-    *("tokens", "tokens/corpus", "tokens/mining", "tokens/showdown", "tokens/stages"),
+    *("tokens", "tokens/corpus", "tokens/mining", "tokens/showdown", "tokens/stages", "tokens/warmup"),
 ]
 FAMILIES: dict[str, list[tuple[str, ...]]] = {
     ".": [(), ("train.batch_size=32",)],
@@ -128,6 +128,7 @@ def printed_by(script: str, page: str, *words: str) -> list[str]:
         ("converged.py", "tokens/corpus", ()),
         ("converged.py", "tokens/stages", FAMILIES["tokens/stages"][0]),
         ("converged.py", "tokens/stages", FAMILIES["tokens/stages"][1]),
+        ("converged.py", "tokens/warmup", ()),
         ("converged.py", ".", ()),
         ("equal_texts.py", "tokens", ("--metric", "exact/recall@1")),
         ("equal_texts.py", "tokens/corpus", ()),
