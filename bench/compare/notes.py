@@ -68,7 +68,7 @@ def _few_steps(rows: Sequence[StrategyRow]) -> list[str]:
             share = f", {100 * mined:.0f} % of the texts for mining" if mined else ""
             few.append(f"{row.group.label} ({count:,.0f}{share})")
     told = f"fewer than half as many steps as {most.group.label} ({steps:,.0f})"
-    return [f"{told}: {', '.join(few) if len(few) <= NAMED else f'{len(few)} rows'}"] if few else []
+    return [f"{told}: {_named(few)}"] if few else []
 
 
 def _whole_batches(rows: Sequence[StrategyRow]) -> list[str]:
@@ -87,10 +87,13 @@ def _few_seeds(rows: Sequence[StrategyRow], metric: str) -> list[str]:
     }
     by_count = group(rows, lambda row: row.metrics[metric].n)
     return [
-        f"{text}: {', '.join(row.group.label for row in few) if len(few) <= NAMED else f'{len(few)} rows'}"
-        for n, text in said.items()
-        if (few := by_count.get(n))
+        f"{text}: {_named([row.group.label for row in few])}" for n, text in said.items() if (few := by_count.get(n))
     ]
+
+
+def _named(rows: Sequence[str]) -> str:
+    """The rows by name; of many their number."""
+    return ", ".join(rows) if len(rows) <= NAMED else f"{len(rows)} rows"
 
 
 def on_seeds(rows: Sequence[StrategyRow], values: Sequence[Values]) -> str:
